@@ -1,0 +1,5 @@
+"""`python -m tinylm` is `tinylm`."""
+
+from tinylm.cli.main import main
+
+main()
