@@ -1,0 +1,6 @@
+"""Data in: readers that turn every on-disk form into conversations or documents, or into one clear `DataError`."""
+
+from tinylm.data.readers import iter_conversations, iter_documents, load_conversation_data
+from tinylm.errors import DataError
+
+__all__ = ["DataError", "iter_conversations", "iter_documents", "load_conversation_data"]

@@ -1,0 +1,66 @@
+"""Roles and turns: what every form of conversation is made of before it becomes a `Conversation`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from os import PathLike
+from typing import NamedTuple
+
+from tinylm.chat_format import Conversation, Role
+from tinylm.errors import DataError
+
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "bot": "assistant",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "model": "assistant",
+}
+"""The names that are in use for the roles, in lower case."""
+
+
+class Turn(NamedTuple):
+    """One turn as a file has it."""
+
+    role: Role
+    text: str
+    line: int
+    """Where to send the user who has to mend it."""
+
+
+def build_conversation(path: str | PathLike[str], line: int, turns: Iterable[Turn]) -> Conversation:
+    """The conversation that the turns of a file make.
+
+    Texts lose outer white space, empty system messages are dropped, and consecutive turns of one role are joined
+    with a line end, since the chat format lets roles alternate.
+
+    Args:
+        path: the file, for errors.
+        line: where the conversation begins in it, counted from 1, for errors.
+        turns: in order.
+
+    Returns:
+        At least one message, at least one of them the assistant's.
+
+    Raises:
+        DataError: an empty user's or assistant's turn, or no assistant's turn.
+    """
+    kept: list[Turn] = []
+    for turn in turns:
+        text = turn.text.strip()
+        if text:
+            kept.append(turn._replace(text=text))
+        elif turn.role != "system":
+            raise DataError(path, turn.line, f"empty {turn.role} turn; write its text or take it out")
+    if not any(turn.role == "assistant" for turn in kept):
+        problem = "conversation without an assistant turn, so nothing to learn; add one or take it out"
+        raise DataError(path, line, problem)
+    return [
+        {"role": role, "content": "\n".join(turn.text for turn in group)}
+        for role, group in groupby(kept, key=lambda turn: turn.role)
+    ]

@@ -1,0 +1,160 @@
+"""From a core phrasing to what a user types, and which of these texts are kept for the test split.
+
+A core is written in lower case with alternatives, "[what|which] colour is the rover". Its form says what may stand
+around it: "?" is a direct question, "~" the clause of an indirect one, "." a whole remark, ">" a follow-up.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+Split = Literal["train", "test"]
+
+HELD_OUT_TEXTS = 0.10
+HELD_OUT_CORES = 0.08
+
+_ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
+_NOT_WORD = re.compile(r"[^a-z0-9 ]+")
+_PROPER = re.compile(
+    r"\b(pip|miso|prickles|dot|otto|grandma|uncle otto|raspberry pi|monday|tuesday|wednesday|thursday|friday|saturday"
+    r"|sunday|i)\b"
+)
+_CONTRACTIONS = {
+    "what is": "what's",
+    "where is": "where's",
+    "who is": "who's",
+    "that is": "that's",
+    "it is": "it's",
+    "i am": "i'm",
+    "i would": "i'd",
+    "do not": "don't",
+    "cannot": "can't",
+}
+_CONTRACTION = re.compile(r"\b(" + "|".join(_CONTRACTIONS) + r")\b")
+_EXPANSIONS = {short: long for long, short in _CONTRACTIONS.items()}
+_EXPANSION = re.compile(r"\b(" + "|".join(_EXPANSIONS) + r")\b")
+
+_DIRECT_OPENERS = (
+    "", "pip, ", "hey pip, ", "hi pip, ", "so ", "okay, ", "tell me, ", "please tell me, ", "hm, ", "by the way, ",
+    "a question: ", "one more question: ", "now ", "pip, tell me, ",
+)  # fmt: skip
+_DIRECT_CLOSERS = ("?", ", pip?", ", please?", "? i want to know", "? i am curious")
+_ASKING_OPENERS = (
+    "can you tell me ", "could you tell me ", "do you know ", "pip, do you know ", "pip, can you tell me ",
+    "hey pip, do you know ", "so do you know ", "can you please tell me ",
+)  # fmt: skip
+_TELLING_OPENERS = (
+    "tell me ", "please tell me ", "i wonder ", "i want to know ", "i would like to know ", "pip, tell me ",
+    "pip, please tell me ",
+)  # fmt: skip
+_ASKING_CLOSERS = ("?", ", please?", ", pip?")
+_TELLING_CLOSERS = (".", ", please.", ", pip.")
+_REMARK_OPENERS = ("", "pip, ", "hey pip, ", "oh, ", "hm, ", "well, ")
+_REMARK_CLOSERS = (".", ", pip.")
+_FOLLOW_OPENERS = ("", "okay, ", "oh, ", "hm, ", "i see, ", "good, ", "ah, ", "thanks, ")
+_FOLLOW_CLOSERS = ("?", ", pip?", ", please?")
+
+_FRAMES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
+    "?": ((_DIRECT_OPENERS, _DIRECT_CLOSERS),),
+    "~": ((_ASKING_OPENERS, _ASKING_CLOSERS), (_TELLING_OPENERS, _TELLING_CLOSERS)),
+    ".": ((_REMARK_OPENERS, _REMARK_CLOSERS),),
+    ">": ((_FOLLOW_OPENERS, _FOLLOW_CLOSERS),),
+}
+
+
+class Core(NamedTuple):
+    """A core phrasing without its surroundings: its form ("?", "~", "." or ">") and its text."""
+
+    form: str
+    text: str
+
+
+def expand(template: str) -> list[str]:
+    """Every text of a template with "[this|that]" alternatives."""
+    found = _ALTERNATIVES.search(template)
+    if found is None:
+        return [" ".join(template.split())]
+    before, after = template[: found.start()], template[found.end() :]
+    return [text for choice in found[1].split("|") for text in expand(before + choice + after)]
+
+
+def normal(text: str) -> str:
+    """A text reduced to its words: lower case, contractions written out, no punctuation, single spaces."""
+    lowered = _EXPANSION.sub(lambda match: _EXPANSIONS[match[1]], text.lower())
+    return " ".join(_NOT_WORD.sub(" ", lowered).split())
+
+
+def fraction(key: str) -> float:
+    """A stable pseudo-random number in [0, 1) for a key, the same on every machine and in every process."""
+    return zlib.crc32(key.encode()) / 2**32
+
+
+def is_held_out_core(core: Core) -> bool:
+    """Whether a core belongs to the test split with whatever stands around it."""
+    return core.form != "." and fraction("core:" + normal(core.text)) < HELD_OUT_CORES
+
+
+def split_of(text: str) -> Split:
+    """The split of a user's text, by its words alone."""
+    return "test" if fraction("text:" + normal(text)) < HELD_OUT_TEXTS else "train"
+
+
+def surroundings(form: str, vocative: bool = True) -> Iterator[tuple[str, str]]:
+    """Every (opener, closer) that fits a form; without vocative none that says "Pip"."""
+    for openers, closers in _FRAMES[form]:
+        for opener in openers:
+            for closer in closers:
+                # Two politenesses or two names in one sentence sound like a machine.
+                doubled = any(word in opener and word in closer for word in ("pip", "please"))
+                restless = "know" in opener and "know" in closer
+                if not doubled and not restless and (vocative or "pip" not in opener + closer):
+                    yield opener, closer
+
+
+def _bare(core: Core, vocative: bool) -> list[tuple[str, str]]:
+    pairs = list(surroundings(core.form, vocative))
+    # The plain form is the commonest one in real chats.
+    return pairs + [pair for pair in pairs if pair[0] == ""] * 4
+
+
+_PAIRS: dict[tuple[str, bool], list[tuple[str, str]]] = {
+    (form, vocative): _bare(Core(form, ""), vocative) for form in _FRAMES for vocative in (True, False)
+}
+
+
+def dress(rng: random.Random, text: str) -> str:
+    """A lower-case text as somebody types it: with or without capitals, contractions and the last mark."""
+    if rng.random() < 0.4:
+        text = _CONTRACTION.sub(lambda match: _CONTRACTIONS[match[1]], text)
+    if rng.random() < 0.6:
+        text = _PROPER.sub(lambda match: match[1].title(), text)
+        text = re.sub(r"([?.!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
+        text = text[0].upper() + text[1:]
+    if rng.random() < 0.25 and text[-1] in "?.!":
+        text = text[:-1]
+    return text
+
+
+def phrase(rng: random.Random, cores: list[Core], split: Split, vocative: bool = True) -> str | None:
+    """One user's text from the cores that belongs to the split, or None where a hundred draws found none."""
+    for _ in range(100):
+        core = rng.choice(cores)
+        opener, closer = rng.choice(_PAIRS[core.form, vocative])
+        text = opener + core.text + closer
+        held_out = is_held_out_core(core) or split_of(text) == "test"
+        if held_out == (split == "test"):
+            return dress(rng, text)
+    return None
+
+
+def all_texts(cores: list[Core], split: Split) -> Iterator[str]:
+    """Every text, as its words (see `normal`), that `phrase` can give for the cores in a split."""
+    for core in cores:
+        for opener, closer in surroundings(core.form):
+            text = opener + core.text + closer
+            if (is_held_out_core(core) or split_of(text) == "test") == (split == "test"):
+                yield normal(text)

@@ -1,0 +1,257 @@
+"""Every hyperparameter, in one validated configuration that is written to each run as `config.toml`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tinylm.errors import ConfigError
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shape of the decoder-only Transformer."""
+
+    arch: Annotated[
+        Literal["classic", "modern"],
+        Meta(
+            description="classic: sinusoidal positions, LayerNorm, GELU, biases. "
+            "modern: RoPE, RMSNorm, QK-norm, squared ReLU, no biases."
+        ),
+    ] = "classic"
+    vocab_size: Annotated[
+        int,
+        Meta(ge=270, le=262_144, description="Tokens in the vocabulary; lowered where the data cannot fill it."),
+    ] = 4096
+    d_model: Annotated[int, Meta(ge=16, le=16_384, description="Width of the residual stream.")] = 256
+    nhead: Annotated[int, Meta(ge=1, le=256, description="Attention heads.")] = 4
+    num_kv_heads: Annotated[
+        int,
+        Meta(ge=0, le=256, description="Key/value heads (modern only); 0: as many as nhead."),
+    ] = 0
+    num_layers: Annotated[int, Meta(ge=1, le=256, description="Transformer blocks.")] = 6
+    dim_feedforward: Annotated[int, Meta(ge=16, le=65_536, description="Width inside the feed-forward.")] = 1024
+    dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Dropout probability in training.")] = 0.0
+    context_length: Annotated[
+        int, Meta(ge=16, le=65_536, description="Tokens that the model sees at once.")
+    ] = 256
+    tie_embeddings: Annotated[
+        bool, Meta(description="Output layer and token embedding share one matrix.")
+    ] = True
+
+    def __post_init__(self) -> None:
+        if self.d_model % self.nhead:
+            raise ValueError(
+                f"d_model ({self.d_model}) must be divisible by nhead ({self.nhead}); "
+                f"try nhead = {_nearest_divisor(self.d_model, self.nhead)}"
+            )
+        if self.head_dim % 8:
+            raise ValueError(
+                f"d_model / nhead is {self.head_dim}, but must be a multiple of 8 for the attention kernel; "
+                f"try d_model = {self.nhead * 8 * max(1, round(self.head_dim / 8))}"
+            )
+        if self.arch == "classic" and self.num_kv_heads not in (0, self.nhead):
+            raise ValueError('num_kv_heads other than nhead needs arch = "modern"')
+        if self.nhead % self.kv_heads:
+            raise ValueError(f"nhead ({self.nhead}) must be divisible by num_kv_heads ({self.num_kv_heads})")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.d_model // self.nhead
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads, with the default filled in."""
+        return self.num_kv_heads or self.nhead
+
+
+class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the SentencePiece BPE tokenizer is trained; its size is `model.vocab_size`."""
+
+    split_digits: Annotated[bool, Meta(description="Each digit is a token of its own.")] = True
+    max_sample_megabytes: Annotated[
+        float, Meta(gt=0, description="Text that the tokenizer is trained on, at most; spread over the data.")
+    ] = 16.0
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Budget, optimization and bookkeeping of both stages."""
+
+    minutes: Annotated[
+        float,
+        Meta(ge=0, description="Wall clock of the whole command; used where no steps are given. 0: not set."),
+    ] = 10.0
+    steps: Annotated[
+        int, Meta(ge=0, description="Optimizer steps of both stages together. 0: from minutes.")
+    ] = 0
+    pretrain_share: Annotated[
+        float, Meta(gt=0, lt=1, description="Part of the budget for pre-training where both stages run.")
+    ] = 0.5
+    batch_size: Annotated[int, Meta(ge=1, description="Rows of context_length tokens a pass.")] = 16
+    accumulate: Annotated[int, Meta(ge=1, description="Passes whose gradients make one step.")] = 1
+    optimizer: Annotated[
+        Literal["muon", "adamw"],
+        Meta(description="muon: Muon on the matrices of the blocks, AdamW on the rest."),
+    ] = "muon"
+    learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of pre-training.")] = 4e-3
+    finetune_learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of fine-tuning.")] = 2e-3
+    warmup: Annotated[float, Meta(ge=0, le=1, description="Part of a stage's steps that warms up.")] = 0.05
+    decay: Annotated[
+        float, Meta(ge=0, le=1, description="Part of a stage's steps that decays, linearly to zero.")
+    ] = 0.5
+    weight_decay: Annotated[float, Meta(ge=0, description="Decoupled weight decay of the matrices.")] = 0.05
+    clip_norm: Annotated[float, Meta(ge=0, description="Largest norm of the gradient. 0: not clipped.")] = 1.0
+    validations: Annotated[int, Meta(ge=1, description="Validations in a stage, the last one at its end.")] = 8
+    precision: Annotated[
+        Literal["auto", "bf16", "fp32"], Meta(description="auto: bf16 where the processor computes in it.")
+    ] = "auto"
+    device: Annotated[str, Meta(description="auto, cpu, cuda or mps.")] = "auto"
+    threads: Annotated[int, Meta(ge=0, description="CPU threads. 0: as many as there are cores.")] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**62, description="Of weights, shuffling and dropout.")] = 1
+
+    def __post_init__(self) -> None:
+        if self.warmup + self.decay > 1:
+            raise ValueError(f"warmup + decay is {self.warmup + self.decay:g}, but a stage has only 1")
+        if not self.steps and not self.minutes:
+            raise ValueError("steps and minutes are both 0; set one of them")
+
+
+class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is trained on, and what is held out."""
+
+    pretrain: Annotated[list[str], Meta(description="Files of raw text.")] = []
+    finetune: Annotated[list[str], Meta(description="Files of conversations.")] = []
+    validation_fraction: Annotated[
+        float, Meta(ge=0, le=0.5, description="Part of the documents and of the conversations held out.")
+    ] = 0.02
+    validation_tokens: Annotated[
+        int, Meta(ge=256, description="Tokens that one validation during training looks at, at most.")
+    ] = 16_384
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration of a run."""
+
+    model: ModelConfig = ModelConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    train: TrainConfig = TrainConfig()
+    data: DataConfig = DataConfig()
+
+
+def load_config(file: str | os.PathLike[str] | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration: defaults, then the TOML file, then `section.key=value` overrides.
+
+    Values of overrides are TOML (`0.1`, `true`, `[1, 2]`); what is not TOML is taken as a string.
+
+    Raises:
+        ConfigError: the file cannot be read, a section or key is unknown, or a value is impossible.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(Path(file).read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{os.fspath(file)}: not a TOML file: {error}") from None
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not equals or not dot or not key:
+            raise ConfigError(f"--set {override}: give section.key=value, as in --set model.d_model=256")
+        table = values.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{section}: must be a section of the configuration, not a value")
+        table[key] = _parse_value(text.strip())
+    return make_config(values, os.fspath(file) if file is not None else None)
+
+
+def make_config(values: Mapping[str, Any], source: str | None = None) -> Config:
+    """Validate nested plain values as a configuration.
+
+    Args:
+        values: one mapping a section.
+        source: the file that the values are from, for the message.
+
+    Raises:
+        ConfigError: names the section, the key and the way out.
+    """
+    _reject_unknown(values, source)
+    try:
+        return msgspec.convert(values, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_prefix(source) + _readable(str(error))) from None
+
+
+def config_values(config: Config) -> dict[str, dict[str, Any]]:
+    """The configuration as nested plain values, every default filled in."""
+    values: dict[str, dict[str, Any]] = msgspec.to_builtins(config)
+    return values
+
+
+def config_to_toml(config: Config) -> str:
+    """The configuration as TOML, every default filled in and every key explained."""
+    import tomlkit
+
+    document = tomlkit.document()
+    for section, values in config_values(config).items():
+        table = tomlkit.table()
+        section_type = type(getattr(config, section))
+        for field in msgspec.inspect.type_info(section_type).fields:  # type: ignore[attr-defined]
+            description = (getattr(field.type, "extra_json_schema", None) or {}).get("description")
+            if description:
+                table.add(tomlkit.comment(description))
+            table.add(field.name, values[field.name])
+        document.add(section, table)
+    return tomlkit.dumps(document)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _reject_unknown(values: Mapping[str, Any], source: str | None) -> None:
+    sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
+    for section, table in values.items():
+        if section not in sections:
+            raise ConfigError(f"{_prefix(source)}unknown section [{section}]{_did_you_mean(section, sections)}")
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"{_prefix(source)}{section}: must be a section of the configuration, not a value")
+        keys = [field.name for field in msgspec.structs.fields(sections[section])]
+        for key in table:
+            if key not in keys:
+                raise ConfigError(f"{_prefix(source)}unknown key {section}.{key}{_did_you_mean(key, keys)}")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+
+
+def _readable(message: str) -> str:
+    """Put msgspec's `… - at `$.model.d_model`` in front, where a reader looks first."""
+    match = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message, re.DOTALL)
+    if not match or not match[2]:
+        return message
+    return f"{match[2]}: {match[1][0].lower()}{match[1][1:]}"
+
+
+def _prefix(source: str | None) -> str:
+    return f"{source}: " if source else ""
+
+
+def _nearest_divisor(number: int, near: int) -> int:
+    divisors = [d for d in range(1, min(number, 256) + 1) if number % d == 0 and number // d % 8 == 0]
+    return min(divisors or [1], key=lambda d: abs(d - near))

@@ -1,0 +1,192 @@
+"""Held-out text as token ids, and what a model's quality on it is: loss and bits per byte.
+
+`bits_per_byte` is the negative log2-likelihood of the text's tokens and of one `<eos>` a document, divided by the UTF-8
+bytes of the text. Of conversations, the assistant's text and `<eos>` count. A sequence is looked at in windows of
+`context_length` without overlap, each opened with `<bos>`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinylm.errors import RunError
+from tinylm.files import user_errors
+from tinylm.tokenizer import Tokenizer
+
+IGNORED = -100
+"""Target id of a position that does not count (PyTorch's own convention)."""
+
+
+@dataclass(frozen=True)
+class TokenSequences:
+    """Documents or conversations as token ids, without their opening `<bos>`.
+
+    Attributes:
+        ids: all sequences one after the other, int32 [tokens].
+        supervised: which tokens the model is to say, bool [tokens].
+        ends: where each sequence ends in `ids`, int64 [sequences].
+    """
+
+    ids: NDArray[np.int32]
+    supervised: NDArray[np.bool_]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def join(cls, ids: Sequence[Sequence[int]], supervised: Sequence[Sequence[bool]] | None) -> TokenSequences:
+        """Put sequences together; without `supervised`, every token is."""
+        ends = np.cumsum([len(sequence) for sequence in ids], dtype=np.int64)
+        total = int(ends[-1]) if len(ends) else 0
+        flat = np.fromiter((id_ for sequence in ids for id_ in sequence), np.int32, total)
+        mask = np.ones(total, np.bool_)
+        if supervised is not None:
+            mask = np.fromiter((flag for sequence in supervised for flag in sequence), np.bool_, total)
+        return cls(flat, mask, ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Start and end of each sequence in `ids`."""
+        start = 0
+        for end in self.ends.tolist():
+            yield start, end
+            start = end
+
+    def save(self, path: Path) -> None:
+        """Write as .npz.
+
+        Raises:
+            TinyLMError: the file cannot be written.
+        """
+        with user_errors(path), path.open("wb") as file:
+            np.savez(file, ids=self.ids, supervised=self.supervised, ends=self.ends)
+
+    @classmethod
+    def load(cls, path: Path) -> TokenSequences:
+        """Read what `save` wrote.
+
+        Raises:
+            RunError: the file is missing or broken.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(file["ids"], file["supervised"], file["ends"])
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise RunError(f"{path}: cannot be read as held-out data ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of a sequence that a model looks at in one go.
+
+    Attributes:
+        inputs: `<bos>` and all ids but the last, int64 [length].
+        targets: the ids, with `IGNORED` where one does not count, int64 [length].
+    """
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Quality of a model on held-out text.
+
+    Attributes:
+        nll: negative log-likelihood of all counted tokens, in nats.
+        tokens: counted tokens.
+        bytes: UTF-8 bytes of the text of these tokens.
+    """
+
+    nll: float
+    tokens: int
+    bytes: int
+
+    @property
+    def loss(self) -> float:
+        """Mean negative log-likelihood a token, in nats."""
+        return self.nll / max(self.tokens, 1)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Negative log2-likelihood a byte of text."""
+        return self.nll / math.log(2) / max(self.bytes, 1)
+
+
+def make_windows(
+    sequences: TokenSequences, context_length: int, bos_id: int, positions: int | None = None
+) -> list[Window]:
+    """Cut sequences into windows.
+
+    Args:
+        sequences: the held-out data.
+        context_length: positions of a window, `<bos>` included.
+        bos_id: the id of `<bos>`.
+        positions: where given, just so many windows, spread evenly, as reach this number of counted positions.
+    """
+    windows: list[Window] = []
+    for start, end in sequences.spans():
+        for first in range(start, end, context_length):
+            ids = sequences.ids[first : min(first + context_length, end)].astype(np.int64)
+            supervised = sequences.supervised[first : first + len(ids)]
+            if supervised.any():
+                inputs = np.concatenate(([bos_id], ids[:-1]))
+                windows.append(Window(inputs, np.where(supervised, ids, IGNORED)))
+    if positions is None or not windows:
+        return windows
+    counts = [int((window.targets != IGNORED).sum()) for window in windows]
+    if sum(counts) <= positions:
+        return windows
+    # A fixed walk with a stride near the golden ratio visits all of the file early, and never a window twice
+    order = _spread(len(windows))
+    chosen: list[int] = []
+    reached = 0
+    for index in order:
+        chosen.append(index)
+        reached += counts[index]
+        if reached >= positions:
+            break
+    return [windows[index] for index in sorted(chosen)]
+
+
+def score(
+    losses: Callable[[Sequence[Window]], float], windows: Sequence[Window], byte_lengths: NDArray[np.int64]
+) -> Score:
+    """Score a model.
+
+    Args:
+        losses: gives the summed negative log-likelihood, in nats, of windows.
+        windows: what to score it on.
+        byte_lengths: bytes of text of each token id, as of `byte_lengths_of`.
+    """
+    targets = np.concatenate([window.targets for window in windows]) if windows else np.zeros(0, np.int64)
+    counted = targets[targets != IGNORED]
+    return Score(losses(windows) if len(windows) else 0.0, len(counted), int(byte_lengths[counted].sum()))
+
+
+def byte_lengths_of(tokenizer: Tokenizer) -> NDArray[np.int64]:
+    """UTF-8 bytes that each token id stands for, [vocab_size]."""
+    return np.array([len(data) for data in tokenizer.token_bytes()], np.int64)
+
+
+def negative_log_likelihood(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+    """Summed over the counted targets, in nats, of logits [length, vocab_size]; computed in fp64."""
+    counted = targets != IGNORED
+    chosen = logits[counted].astype(np.float64)
+    highest = chosen.max(axis=-1)
+    normalizer = highest + np.log(np.exp(chosen - highest[:, None]).sum(axis=-1))
+    picked = chosen[np.arange(len(chosen)), targets[counted]]
+    return float((normalizer - picked).sum())
+
+
+def _spread(count: int) -> list[int]:
+    stride = max(1, round(count * 0.6180339887))
+    while math.gcd(stride, count) != 1:
+        stride += 1
+    return [index * stride % count for index in range(count)]

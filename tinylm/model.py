@@ -1,0 +1,205 @@
+"""The model: a decoder-only Transformer, in the specified architecture ("classic") or a modern variant of it.
+
+classic: Vaswani et al. 2017 (arXiv:1706.03762) with sinusoidal positions, pre-layer-normalization (Xiong et al. 2020,
+arXiv:2002.04745) and GELU. modern: rotary positions (Su et al. 2021, arXiv:2104.09864), RMSNorm, QK-norm, squared
+ReLU (So et al. 2021, arXiv:2109.08668), grouped key/value heads and no biases.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from tinylm.config import ModelConfig
+
+NORM_EPSILON = 1e-5
+ROPE_BASE = 10_000.0
+
+
+def position_frequencies(width: int) -> Tensor:
+    """Angle a token, in radians, of each pair of channels; fp32 [width / 2]."""
+    return (ROPE_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)).float()
+
+
+def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
+    """Frequency and phase of each channel: its encoding is sin(position * frequency + phase); fp32 [d_model] each.
+
+    Even channels are sines and odd ones cosines of the same angle, as in Vaswani et al. 2017, section 3.5.
+    """
+    frequency = position_frequencies(d_model).repeat_interleave(2)[:d_model]
+    phase = (torch.arange(d_model) % 2).float() * (math.pi / 2)
+    return frequency, phase
+
+
+class RMSNorm(nn.RMSNorm):
+    """Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467) in the precision of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[…, width] in and out."""
+        return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
+
+
+class Attention(nn.Module):
+    """Causal multi-head self-attention with one packed projection for queries, keys and values."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        bias = config.arch == "classic"
+        self.heads, self.kv_heads, self.head_dim = config.nhead, config.kv_heads, config.head_dim
+        self.dropout = config.dropout
+        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
+        self.output = nn.Linear(config.d_model, config.d_model, bias=bias)
+        self.query_norm = self.key_norm = None
+        if config.arch == "modern":
+            self.query_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
+            self.key_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Attend.
+
+        Args:
+            x: [batch, length, d_model].
+            rotation: cosines and sines, each [length, head_dim / 2], or None without rotary positions.
+
+        Returns:
+            [batch, length, d_model].
+        """
+        batch, length, d_model = x.shape
+        query, key, value = (
+            self.qkv(x)
+            .view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
+            .transpose(1, 2)
+            .split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        )
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        if rotation is not None:
+            query, key = rotate(query, *rotation), rotate(key, *rotation)
+        mixed = F.scaled_dot_product_attention(
+            query,
+            key,
+            value.to(query.dtype),
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=True,
+            enable_gqa=self.kv_heads != self.heads,
+        )
+        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, d_model))
+        return output
+
+
+class FeedForward(nn.Module):
+    """Two layers with a GELU (classic) or a squared ReLU (modern) between them."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        bias = config.arch == "classic"
+        self.classic = config.arch == "classic"
+        self.up = nn.Linear(config.d_model, config.dim_feedforward, bias=bias)
+        self.down = nn.Linear(config.dim_feedforward, config.d_model, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, length, d_model] in and out."""
+        hidden = self.up(x)
+        hidden = F.gelu(hidden) if self.classic else F.relu(hidden).square()
+        output: Tensor = self.down(hidden)
+        return output
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each normalized before and added to the residual stream after."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = make_norm(config)
+        self.attention = Attention(config)
+        self.feedforward_norm = make_norm(config)
+        self.feedforward = FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+        """[batch, length, d_model] in and out."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation))
+        x = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return x
+
+
+class LanguageModel(nn.Module):
+    """Token ids to logits over the next token."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = make_norm(config)
+        self.output = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.output.weight = self.embedding.weight
+        positions = torch.arange(config.context_length, dtype=torch.float32)[:, None]
+        if config.arch == "classic":
+            frequency, phase = sinusoid_parameters(config.d_model)
+            self.register_buffer("sinusoids", torch.sin(positions * frequency + phase), persistent=False)
+        else:
+            angles = positions * position_frequencies(config.head_dim)
+            self.register_buffer("cosines", angles.cos(), persistent=False)
+            self.register_buffer("sines", angles.sin(), persistent=False)
+        self._initialize()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits [batch, length, vocab_size] of token ids [batch, length]; length is at most `context_length`."""
+        logits: Tensor = self.output(self.hidden(ids))
+        return logits
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """What the output layer sees: [batch, length, d_model] of token ids [batch, length]."""
+        length = ids.shape[1]
+        x = self.embedding(ids) * self.embedding_scale
+        rotation = None
+        if self.config.arch == "classic":
+            x = x + self.get_buffer("sinusoids")[:length]
+        else:
+            rotation = self.get_buffer("cosines")[:length], self.get_buffer("sines")[:length]
+        x = self.dropout(x)
+        for block in self.blocks:
+            x = block(x, rotation)
+        hidden: Tensor = self.norm(x)
+        return hidden
+
+    @property
+    def embedding_scale(self) -> float:
+        """Factor on the token embedding, so that it stands on a par with the positions (Vaswani, section 3.4)."""
+        return math.sqrt(self.config.d_model)
+
+    def _initialize(self) -> None:
+        # Unit variance at the entry of the residual stream and of the logits, whether tied or not
+        nn.init.normal_(self.embedding.weight, std=self.config.d_model**-0.5)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            for linear in (block.attention.qkv, block.feedforward.up):
+                nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
+            # Each block's two outputs start small, so that the residual stream keeps its scale at any depth
+            for linear in (block.attention.output, block.feedforward.down):
+                nn.init.normal_(linear.weight, std=linear.in_features**-0.5 / math.sqrt(2 * self.config.num_layers))
+            for linear in (block.attention.qkv, block.attention.output, *block.feedforward.children()):
+                if isinstance(linear, nn.Linear) and linear.bias is not None:
+                    nn.init.zeros_(linear.bias)
+        if not self.config.tie_embeddings:
+            nn.init.normal_(self.output.weight, std=self.config.d_model**-0.5)
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    """The normalization of a residual stream: LayerNorm (classic) or RMSNorm (modern)."""
+    if config.arch == "classic":
+        return nn.LayerNorm(config.d_model, eps=NORM_EPSILON)
+    return RMSNorm(config.d_model, eps=NORM_EPSILON)
+
+
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotary positions on x [batch, heads, length, head_dim], first half of the channels paired with the second."""
+    first, second = x.chunk(2, dim=-1)
+    rotated = torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1)
+    return rotated.to(x.dtype)

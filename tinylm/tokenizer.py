@@ -1,0 +1,272 @@
+"""The tokenizer: SentencePiece BPE whose roles are control symbols, placed by id and never found in text.
+
+Text goes in and out unchanged, newlines, runs of spaces, NUL and U+2581 included. SentencePiece itself would read
+U+2581, its own mark for a space, as a space: that character and NUL are therefore encoded as their bytes.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+import sentencepiece
+
+from tinylm.chat_format import Role
+from tinylm.config import TokenizerConfig
+from tinylm.errors import TinyLMError
+
+BOS, EOS = "<bos>", "<eos>"
+ROLE_PIECES: dict[Role, str] = {"system": "<system>", "user": "<user>", "assistant": "<assistant>"}
+CONTROL_PIECES = (BOS, EOS, *ROLE_PIECES.values())
+
+# Beside the learned pieces a vocabulary holds <unk>, the control symbols and one piece for each byte.
+_FIXED_PIECES = 1 + len(CONTROL_PIECES) + 256
+# SentencePiece sees these as its own marks; they are encoded as bytes, outside of it.
+_AS_BYTES = re.compile("([\u2581\0]+)")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+# SentencePiece drops a training sentence that holds one of its own marks.
+_NOT_TRAINABLE = re.compile("[\t\u2581\u2585\u2047\0]")
+
+
+class Tokenizer:
+    """Text to token ids and back.
+
+    Attributes:
+        vocab_size: number of ids.
+        bos_id, eos_id: ids of `<bos>` and `<eos>`.
+        role_ids: the id of each role's symbol.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        """Make a tokenizer of a serialized SentencePiece model.
+
+        Raises:
+            TinyLMError: the bytes are no SentencePiece model, or one without our control symbols.
+        """
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError:
+            raise TinyLMError("not a SentencePiece model") from None
+        processor = self._processor
+        ids = {piece: processor.piece_to_id(piece) for piece in CONTROL_PIECES}
+        missing = [piece for piece, id_ in ids.items() if not processor.is_control(id_)]
+        if missing or processor.piece_to_id("<0x00>") == processor.unk_id():
+            raise TinyLMError(
+                f"not a tokenizer of TinyLM: no control symbol {' '.join(missing)}"
+                if missing
+                else "not a tokenizer of TinyLM: no byte pieces"
+            )
+        self.vocab_size: int = processor.vocab_size()
+        self.bos_id: int = ids[BOS]
+        self.eos_id: int = ids[EOS]
+        self.unk_id: int = processor.unk_id()
+        self.role_ids: dict[Role, int] = {role: ids[piece] for role, piece in ROLE_PIECES.items()}
+        self._byte_ids = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Tokenizer:
+        """Read `tokenizer.model`.
+
+        Raises:
+            TinyLMError: the file cannot be read or holds no tokenizer of TinyLM.
+        """
+        try:
+            return cls(Path(path).read_bytes())
+        except OSError as error:
+            raise TinyLMError(f"{fspath(path)}: cannot be read ({error.strerror})") from None
+        except TinyLMError as error:
+            raise TinyLMError(f"{fspath(path)}: {error}") from None
+
+    def serialized(self) -> bytes:
+        """The SentencePiece model, as `Tokenizer(…)` takes it."""
+        model: bytes = self._processor.serialized_model_proto()
+        return model
+
+    def pieces(self) -> list[str]:
+        """The piece string of every id."""
+        return [self._processor.id_to_piece(id_) for id_ in range(self.vocab_size)]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text: never a control symbol, whatever the text says.
+
+        Lone surrogates, which no UTF-8 can hold, become U+FFFD.
+        """
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
+        """Token ids of many texts, as `encode` gives them one by one."""
+        parts: list[str] = []
+        shapes: list[list[int | None]] = []
+        for text in texts:
+            shape: list[int | None] = []
+            for part in _AS_BYTES.split(_encodable(text)) if _AS_BYTES.search(text) else [_encodable(text)]:
+                if _AS_BYTES.match(part):
+                    shape += [self._byte_ids[byte] for byte in part.encode("utf-8")]
+                elif part:
+                    shape.append(None)
+                    parts.append(part)
+            shapes.append(shape)
+        encoded = iter(self._processor.encode(parts, num_threads=threads) if parts else [])
+        results: list[list[int]] = []
+        for shape in shapes:
+            ids: list[int] = []
+            for id_ in shape:
+                ids += next(encoded) if id_ is None else [id_]
+            results.append(ids)
+        return results
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids. Control symbols have none; bytes that are no UTF-8 become U+FFFD."""
+        decoder = StreamDecoder(self)
+        return decoder.feed(ids) + decoder.finish()
+
+    def token_bytes(self) -> list[bytes]:
+        """The UTF-8 bytes that each id stands for; none for control symbols."""
+        table: list[bytes] = []
+        for id_, piece in enumerate(self.pieces()):
+            if self._processor.is_control(id_) or self._processor.is_unknown(id_):
+                table.append(b"")
+            elif self._processor.is_byte(id_):
+                table.append(bytes([int(piece[3:5], 16)]))
+            else:
+                table.append(piece.replace("\u2581", " ").encode("utf-8"))
+        return table
+
+    @property
+    def never_sampled(self) -> list[int]:
+        """Ids that a model must not say: every control symbol but `<eos>`, and `<unk>`."""
+        return [self.unk_id, self.bos_id, *self.role_ids.values()]
+
+
+class StreamDecoder:
+    """Turns token ids into text as they come; the joined chunks equal the whole decode."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._bytes = tokenizer.token_bytes()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, ids: Sequence[int]) -> str:
+        """The text that these ids complete; bytes of an unfinished character are held back."""
+        return self._decoder.decode(b"".join(self._bytes[id_] for id_ in ids))
+
+    def finish(self) -> str:
+        """What is left when no more ids come: U+FFFD for an unfinished character, else nothing."""
+        return self._decoder.decode(b"", final=True)
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    vocab_size: int,
+    config: TokenizerConfig,
+    *,
+    threads: int = 1,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Tokenizer:
+    """Train a SentencePiece BPE tokenizer.
+
+    Args:
+        texts: documents and messages; lines are looked at one by one.
+        vocab_size: ids wanted; lowered, with a word to `notify`, where the texts cannot fill it.
+        config: see `TokenizerConfig`.
+        threads: CPU threads.
+        notify: called with a sentence about what the user should know.
+
+    Raises:
+        TinyLMError: there is no text to train on.
+    """
+    sentences = _sample_sentences(texts, int(config.max_sample_megabytes * 1e6))
+    counts: Counter[str] = Counter()
+    for sentence in sentences:
+        counts.update(sentence)
+    counts.pop(" ", None)
+    if not counts:
+        raise TinyLMError("there is no text to train a tokenizer on")
+    rare = _rare_characters(counts, vocab_size)
+    if rare:
+        notify(f"{len(rare):,} rare characters get no token of their own: they are spelled as bytes")
+        to_space = dict.fromkeys(map(ord, rare), " ")
+        sentences = [sentence.translate(to_space) for sentence in sentences]
+    model = io.BytesIO()
+    size = vocab_size
+    while True:
+        try:
+            _run_trainer(sentences, model, size, config, threads)
+            break
+        except RuntimeError as error:
+            fits = re.search(r"value <= (\d+)", str(error))
+            if not fits or not 0 < int(fits[1]) < size:
+                raise
+            size = int(fits[1])
+            model = io.BytesIO()
+    if size < vocab_size:
+        notify(f"the data fills a vocabulary of {size:,}, not of {vocab_size:,}: model.vocab_size is lowered")
+    return Tokenizer(model.getvalue())
+
+
+def _run_trainer(
+    sentences: list[str], model: io.BytesIO, size: int, config: TokenizerConfig, threads: int
+) -> None:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=size,
+        character_coverage=1.0,
+        byte_fallback=True,
+        split_digits=config.split_digits,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=False,
+        allow_whitespace_only_pieces=True,
+        max_sentence_length=1 << 20,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        bos_piece=BOS,
+        eos_piece=EOS,
+        control_symbols=list(ROLE_PIECES.values()),
+        num_threads=threads,
+        minloglevel=2,
+    )
+
+
+def _sample_sentences(texts: Iterable[str], max_bytes: int) -> list[str]:
+    """Lines of text, evenly thinned out where they are more than `max_bytes`."""
+    kept: list[str] = []
+    kept_bytes, every, index = 0, 1, 0
+    for text in texts:
+        for line in _encodable(text).split("\n"):
+            sentence = _NOT_TRAINABLE.sub(" ", line)
+            if not sentence.strip():
+                continue
+            index += 1
+            if index % every:
+                continue
+            # A line without an end would be one BPE problem of its own size
+            for start in range(0, len(sentence), 4096):
+                kept.append(sentence[start : start + 4096])
+            kept_bytes += len(sentence)
+        if kept_bytes > 2 * max_bytes:
+            kept, every = kept[::2], every * 2
+            kept_bytes = sum(map(len, kept))
+    if kept_bytes > max_bytes:
+        kept = kept[:: -(-kept_bytes // max_bytes)]
+    return kept
+
+
+def _rare_characters(counts: Counter[str], vocab_size: int) -> set[str]:
+    """Characters without a piece of their own: once in a million, or beyond half of the free pieces."""
+    budget = max(1, (vocab_size - _FIXED_PIECES) // 2)
+    total = sum(counts.values())
+    frequent = {character for character, count in counts.most_common(budget) if count * 1_000_000 >= total}
+    return set(counts) - frequent
+
+
+def _encodable(text: str) -> str:
+    return _SURROGATES.sub("\ufffd", text)
