@@ -1,4 +1,4 @@
-"""Data in: readers that turn every on-disk form into conversations or documents, or into one clear `DataError`."""
+"""Data in: every on-disk form becomes conversations or documents, or one clear `DataError`."""
 
 from tinylm.data.readers import iter_conversations, iter_documents, load_conversation_data
 from tinylm.errors import DataError

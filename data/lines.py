@@ -1,4 +1,4 @@
-r"""Text files as numbered lines, in flat memory.
+r"""Text files as numbered lines, in flat memory, and places in them for errors to name.
 
 A file is UTF-8, with or without a byte order mark. CRLF and lone CR become LF, and only LF ends a line:
 `str.splitlines` would also split at U+0085, U+2028, \v and \f, which are text.
@@ -10,12 +10,28 @@ import stat
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 from tinylm.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Place(NamedTuple):
+    """Where in a file something begins, to send the user there when it is wrong."""
+
+    path: str | PathLike[str]
+    line: int
+    """Counted from 1."""
+    record: int | None = None
+    """Which record of the line, counted from 1, where a line holds several."""
+
+    def error(self, problem: str) -> DataError:
+        """Make the error that says what is wrong here, for the caller to raise."""
+        suffix = "" if self.record is None else f" (record {self.record} of this line)"
+        return DataError(self.path, self.line, problem + suffix)
 
 
 def iter_lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
@@ -25,8 +41,8 @@ def iter_lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
         path: a regular file; it is opened at the first step.
 
     Yields:
-        The number of the line, counted from 1, and its text without the line end. A line end at the end of the
-        file opens no further line.
+        The number of the line, counted from 1, and its text without the line end. A line end at the end of
+        the file opens no further line.
 
     Raises:
         DataError: the file cannot be opened, looks binary, or is not UTF-8.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from os import PathLike
 from typing import NamedTuple
 
 from tinylm.chat_format import Conversation, Role
-from tinylm.errors import DataError
+from tinylm.data.lines import Place
 
 ROLES: dict[str, Role] = {
     "system": "system",
@@ -29,19 +28,17 @@ class Turn(NamedTuple):
 
     role: Role
     text: str
-    line: int
-    """Where to send the user who has to mend it."""
+    place: Place
 
 
-def build_conversation(path: str | PathLike[str], line: int, turns: Iterable[Turn]) -> Conversation:
+def build_conversation(place: Place, turns: Iterable[Turn]) -> Conversation:
     """The conversation that the turns of a file make.
 
-    Texts lose outer white space, empty system messages are dropped, and consecutive turns of one role are joined
-    with a line end, since the chat format lets roles alternate.
+    Texts lose outer white space, empty system messages are dropped, and consecutive turns of one role are
+    joined with a line end, since in a chat the roles take turns.
 
     Args:
-        path: the file, for errors.
-        line: where the conversation begins in it, counted from 1, for errors.
+        place: where the conversation begins, for errors.
         turns: in order.
 
     Returns:
@@ -56,10 +53,9 @@ def build_conversation(path: str | PathLike[str], line: int, turns: Iterable[Tur
         if text:
             kept.append(turn._replace(text=text))
         elif turn.role != "system":
-            raise DataError(path, turn.line, f"empty {turn.role} turn; write its text or take it out")
+            raise turn.place.error(f"empty {turn.role} turn; write its text or take it out")
     if not any(turn.role == "assistant" for turn in kept):
-        problem = "conversation without an assistant turn, so nothing to learn; add one or take it out"
-        raise DataError(path, line, problem)
+        raise place.error("conversation without an assistant turn: nothing to learn; add one or drop it")
     return [
         {"role": role, "content": "\n".join(turn.text for turn in group)}
         for role, group in groupby(kept, key=lambda turn: turn.role)

@@ -107,7 +107,7 @@ def _read_blocks(text: str) -> Iterator[_Block]:
         elif mark == "-":
             slot, _, fields = rest.partition(": ")
             row = dict(pair.strip().split("=", 1) for pair in fields.split(";"))
-            block.rows[slot] = row | {name.upper(): upper_first(value) for name, value in row.items()}
+            block.rows[slot] = row | {upper_first(name): upper_first(value) for name, value in row.items()}
         else:
             raise AssertionError(line)
     if block is not None:
@@ -140,7 +140,7 @@ def _intents_of(block: _Block) -> Iterator[Intent]:
         cores = [Core(core.form, _fill(core.text, row).lower()) for core in block.cores]
         replies = tuple(upper_first(_fill(reply, row)) for reply in block.replies)
         others = {word for other in keys for group in keys[other] for word in group}
-        own = " ".join(replies)
+        own = " ".join(replies) + " " + " ".join(word for group in keys[slot] for word in group)
         yield Intent(
             name=name,
             family=block.family,
@@ -149,7 +149,7 @@ def _intents_of(block: _Block) -> Iterator[Intent]:
             follows=tuple(core for core in cores if core.form == ">"),
             replies=replies,
             required=keys[slot],
-            forbidden=tuple(sorted(word for word in others if not _contains(own, word))),
+            forbidden=tuple(sorted(word for word in others if word[0] != "{" and not _contains(own, word))),
             vocative=block.vocative,
         )
         if block.why:

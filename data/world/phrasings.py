@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 Split = Literal["train", "test"]
@@ -34,7 +34,7 @@ _CONTRACTIONS = {
     "do not": "don't",
     "cannot": "can't",
 }
-_CONTRACTION = re.compile(r"\b(" + "|".join(_CONTRACTIONS) + r")\b")
+_CONTRACTION = re.compile(r"\b(" + "|".join(_CONTRACTIONS) + r")\b(?= (?!it\b)\w)")
 _EXPANSIONS = {short: long for long, short in _CONTRACTIONS.items()}
 _EXPANSION = re.compile(r"\b(" + "|".join(_EXPANSIONS) + r")\b")
 
@@ -53,7 +53,7 @@ _TELLING_OPENERS = (
 )  # fmt: skip
 _ASKING_CLOSERS = ("?", ", please?", ", pip?")
 _TELLING_CLOSERS = (".", ", please.", ", pip.")
-_REMARK_OPENERS = ("", "pip, ", "hey pip, ", "oh, ", "hm, ", "well, ")
+_REMARK_OPENERS = ("", "", "pip, ", "hey pip, ", "oh, ")
 _REMARK_CLOSERS = (".", ", pip.")
 _FOLLOW_OPENERS = ("", "okay, ", "oh, ", "hm, ", "i see, ", "good, ", "ah, ", "thanks, ")
 _FOLLOW_CLOSERS = ("?", ", pip?", ", please?")
@@ -115,14 +115,14 @@ def surroundings(form: str, vocative: bool = True) -> Iterator[tuple[str, str]]:
                     yield opener, closer
 
 
-def _bare(core: Core, vocative: bool) -> list[tuple[str, str]]:
-    pairs = list(surroundings(core.form, vocative))
-    # The plain form is the commonest one in real chats.
-    return pairs + [pair for pair in pairs if pair[0] == ""] * 4
+def _weighted(form: str, vocative: bool) -> list[tuple[str, str]]:
+    pairs = list(surroundings(form, vocative))
+    # Plain forms are the commonest ones in real chats.
+    return [pair for pair in pairs for _ in range((3 if pair[0] == "" else 1) * (8 if len(pair[1]) == 1 else 1))]
 
 
 _PAIRS: dict[tuple[str, bool], list[tuple[str, str]]] = {
-    (form, vocative): _bare(Core(form, ""), vocative) for form in _FRAMES for vocative in (True, False)
+    (form, vocative): _weighted(form, vocative) for form in _FRAMES for vocative in (True, False)
 }
 
 
@@ -139,19 +139,23 @@ def dress(rng: random.Random, text: str) -> str:
     return text
 
 
-def phrase(rng: random.Random, cores: list[Core], split: Split, vocative: bool = True) -> str | None:
-    """One user's text from the cores that belongs to the split, or None where a hundred draws found none."""
-    for _ in range(100):
-        core = rng.choice(cores)
-        opener, closer = rng.choice(_PAIRS[core.form, vocative])
-        text = opener + core.text + closer
-        held_out = is_held_out_core(core) or split_of(text) == "test"
-        if held_out == (split == "test"):
+def surround(rng: random.Random, cores: Sequence[Core], vocative: bool = True) -> tuple[Core, str]:
+    """A core and a text around it, of any split and still in lower case."""
+    core = rng.choice(cores)
+    opener, closer = rng.choice(_PAIRS[core.form, vocative])
+    return core, opener + core.text + closer
+
+
+def phrase(rng: random.Random, cores: Sequence[Core], split: Split, vocative: bool = True) -> str | None:
+    """One user's text from the cores that belongs to the split, or None where 200 draws found none."""
+    for _ in range(200):
+        core, text = surround(rng, cores, vocative)
+        if (is_held_out_core(core) or split_of(text) == "test") == (split == "test"):
             return dress(rng, text)
     return None
 
 
-def all_texts(cores: list[Core], split: Split) -> Iterator[str]:
+def all_texts(cores: Iterable[Core], split: Split) -> Iterator[str]:
     """Every text, as its words (see `normal`), that `phrase` can give for the cores in a split."""
     for core in cores:
         for opener, closer in surroundings(core.form):

@@ -506,7 +506,6 @@ d Pip can talk about the garden, the weather, the kitchen and the rover.
 ? can you keep a secret
 ? do you know a secret
 ~ what your secret is
-~ a secret
 = My secret: I named the two wheels I like best.
 = Psst, a secret: two of the wheels have names!
 ! wheels secret

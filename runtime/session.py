@@ -1,0 +1,155 @@
+"""A model on onnxruntime: one sequence of tokens, its KV cache in place, logits of the next token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from tinylm.errors import BundleError, ContextFullError
+from tinylm.manifest import MODEL_FILE, Manifest
+
+PREFILL_CHUNK = 64
+"""Tokens that are prefilled in one call, at most: between two calls a reply can be cancelled."""
+
+_BYTES_PER_THREAD = 16_000_000
+_MAX_THREADS = 4
+
+
+class Decoder(Protocol):
+    """What generation needs of a model; `Session` is the one of a bundle."""
+
+    context_length: int
+    vocab_size: int
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache."""
+        ...
+
+    def append(self, ids: Sequence[int], should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
+        """Add tokens; see `Session.append`."""
+        ...
+
+    def truncate(self, length: int) -> None:
+        """Keep only the first `length` tokens."""
+        ...
+
+
+class Session:
+    """A loaded model with the cache of one sequence.
+
+    Args:
+        bundle: the folder.
+        manifest: of that bundle.
+        threads: CPU threads; 0 chooses by the size of the model (small ones are fastest on one).
+
+    Raises:
+        BundleError: onnxruntime refuses the model.
+    """
+
+    def __init__(self, bundle: str | PathLike[str], manifest: Manifest, threads: int = 0) -> None:
+        config = manifest.model
+        self.context_length = config.context_length
+        self.vocab_size = config.vocab_size
+        path = Path(bundle) / MODEL_FILE
+        self.threads = threads or default_threads(path.stat().st_size)
+        self._session = load_onnx(path, self.threads)
+        self._binding = self._session.io_binding()
+        self._length = 0
+        self._ones = np.ones((1, self.context_length), np.int64)
+        self._token = np.zeros((1, 1), np.int64)
+        self._token_value = onnxruntime.OrtValue.ortvalue_from_numpy(self._token)
+        self._logits = np.zeros((1, 1, self.vocab_size), np.float32)
+        self._logits_value = onnxruntime.OrtValue.ortvalue_from_numpy(self._logits)
+        self._binding.bind_ortvalue_output("logits", self._logits_value)
+        # The same memory is bound as past and as present, so that attention appends in place
+        self._cache = []
+        for number in range(config.num_layers):
+            for part in ("key", "value"):
+                shape = (1, config.kv_heads, self.context_length, config.head_dim)
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32))
+                self._binding.bind_ortvalue_input(f"past_key_values.{number}.{part}", value)
+                self._binding.bind_ortvalue_output(f"present.{number}.{part}", value)
+                self._cache.append(value)
+
+    @property
+    def length(self) -> int:
+        """Tokens in the cache."""
+        return self._length
+
+    def truncate(self, length: int) -> None:
+        """Keep only the first `length` tokens."""
+        if not 0 <= length <= self._length:
+            raise ValueError(f"cannot keep {length} of {self._length} tokens")
+        self._length = length
+
+    def append(self, ids: Sequence[int], should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
+        """Add tokens to the sequence.
+
+        Args:
+            ids: at least one; several are taken in chunks of `PREFILL_CHUNK`.
+            should_stop: asked between two chunks; when true, what was taken so far stays.
+
+        Returns:
+            logits of the token after the last one, fp32 [vocab_size], valid until the next call; None when stopped.
+
+        Raises:
+            ContextFullError: there is no room for them; nothing was added.
+        """
+        if not ids:
+            raise ValueError("no tokens to append")
+        if self._length + len(ids) > self.context_length:
+            raise ContextFullError(
+                f"{self._length + len(ids):,} tokens do not fit into the context of {self.context_length:,}"
+            )
+        for start in range(0, len(ids), PREFILL_CHUNK):
+            if start and should_stop is not None and should_stop():
+                return None
+            self._run(ids[start : start + PREFILL_CHUNK])
+        return self._logits[0, 0]
+
+    def _run(self, ids: Sequence[int]) -> None:
+        if len(ids) == 1:
+            self._token[0, 0] = ids[0]
+            self._binding.bind_ortvalue_input("input_ids", self._token_value)
+        else:
+            tokens = np.array([ids], np.int64)
+            self._binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(tokens))
+        mask = self._ones[:, : self._length + len(ids)]
+        self._binding.bind_ortvalue_input("attention_mask", onnxruntime.OrtValue.ortvalue_from_numpy(mask))
+        self._session.run_with_iobinding(self._binding)
+        self._length += len(ids)
+
+
+def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """An onnxruntime session with options for a small machine.
+
+    Raises:
+        BundleError: onnxruntime refuses the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # An idle chat must not burn a core
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions have no common base
+        first_line = str(error).splitlines()[0]
+        raise BundleError(
+            f"{path}: onnxruntime {onnxruntime.__version__} cannot load it ({first_line}); update onnxruntime, "
+            "or copy the bundle again"
+        ) from None
+
+
+def default_threads(model_bytes: int) -> int:
+    """Threads for a model file of this size: one for each 16 MB, at most four and at most the cores there are."""
+    return max(1, min(_MAX_THREADS, os.cpu_count() or 1, -(-model_bytes // _BYTES_PER_THREAD)))

@@ -1,0 +1,152 @@
+"""How bytes become lines, and raw text documents."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tinylm.data import DataError, iter_conversations, iter_documents
+from tinylm.data.lines import _CHUNK_BYTES, iter_lines
+from tinylm.data.raw_text import iter_raw_documents
+
+READERS = [iter_lines, iter_conversations, iter_documents]
+
+
+def write(folder: Path, content: bytes, name: str = "a.txt") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"one", ["one"]),
+        (b"one\n", ["one"]),
+        (b"one\n\n", ["one", ""]),
+        (b"\none", ["", "one"]),
+        (b"one\r\ntwo\rthree\nfour", ["one", "two", "three", "four"]),
+        (b"one\r\r\ntwo\n\r", ["one", "", "two", ""]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo", ["one", "\ufefftwo"]),
+        ("a\u0085b\u2028c\u2029d\x0be\x0cf\x1cg\n\u0085".encode(), ["a\u0085b\u2028c\u2029d\x0be\x0cf\x1cg", "\u0085"]),
+        ("\U0001f916 \u00e9".encode(), ["\U0001f916 \u00e9"]),
+        (b"x" * 100_000 + b"\ny", ["x" * 100_000, "y"]),
+    ],
+)
+def test_lines(tmp_path, content, lines):
+    path = write(tmp_path, content)
+    assert list(iter_lines(path)) == list(enumerate(lines, 1))
+
+
+@pytest.mark.parametrize("offset", [-2, -1, 0, 1])
+@pytest.mark.parametrize("end", [b"\r\n", b"\r", b"\n", b"\r\r\n", b"\r" * 5])
+def test_line_ends_at_the_edge_of_a_chunk(tmp_path, end, offset):
+    first = b"x" * (_CHUNK_BYTES + offset - len(end) + 1)
+    path = write(tmp_path, first + end + "\u00e9".encode())
+    expected = (first + end).decode().replace("\r\n", "\n").replace("\r", "\n") + "\u00e9"
+    assert [line for _, line in iter_lines(path)] == expected.split("\n")
+
+
+def test_a_line_over_several_chunks(tmp_path):
+    line = "\u00e9" * (_CHUNK_BYTES + 1)
+    assert list(iter_lines(write(tmp_path, f"a\n{line}\nb".encode()))) == [(1, "a"), (2, line), (3, "b")]
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.json", "a"])
+@pytest.mark.parametrize(
+    ("content", "line", "problem"),
+    [
+        (b"<user> caf\xe9", 1, "not UTF-8 text (byte 0xe9 at column 11); save it as UTF-8"),
+        ("<user> \u00e9\n".encode() + b"a\r\xff", 3, "not UTF-8 text (byte 0xff at column 1); save it as UTF-8"),
+        (b"<user> \xed\xa0\x80", 1, "not UTF-8 text (byte 0xed at column 8); save it as UTF-8"),
+        (b"<user> \xe2\x82", 1, "not UTF-8 text (byte 0xe2 at column 8); save it as UTF-8"),
+        (
+            b"<user> a\nb\n\0",
+            3,
+            "looks binary, not text (it holds a NUL byte); unpack it or save it as UTF-8 text",
+        ),
+        (
+            b"\x89PNG\r\n\x1a\n\0\0",
+            3,
+            "looks binary, not text (it holds a NUL byte); unpack it or save it as UTF-8 text",
+        ),
+        ("<user>".encode("utf-16"), 1, "is UTF-16 text; save it as UTF-8"),
+        (b"\xfe\xff\0<", 1, "is UTF-16 text; save it as UTF-8"),
+    ],
+)
+def test_not_text(tmp_path, read, name, content, line, problem):
+    if name.startswith("a.json"):
+        content = content.replace(b"<user>", b'{"tex"')
+        if content.startswith(b'{"tex"') and line > 1:
+            content = content.replace(b"\n", b"  \n")
+    path = write(tmp_path, content, name)
+    with pytest.raises(DataError) as caught:
+        list(read(path))
+    assert str(caught.value) == f"{path}:{line}: {problem}"
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("name", ["missing.txt", "missing.json", "missing"])
+def test_missing_file(tmp_path, read, name):
+    with pytest.raises(DataError) as caught:
+        list(read(tmp_path / name))
+    assert str(caught.value) == f"{tmp_path / name}: no such file; check the path"
+    assert caught.value.line is None
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_not_a_file(tmp_path, read):
+    with pytest.raises(DataError, match="is a directory; give a file in it$"):
+        list(read(tmp_path))
+    inside = write(tmp_path, b"text") / "b.txt"
+    with pytest.raises(DataError, match=r"cannot be read \(Not a directory\); check the path$"):
+        list(read(inside))
+    with pytest.raises(DataError, match=r"cannot be a path \(embedded null byte\); check it$"):
+        list(read("a\0b.txt"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_refused(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="is not a regular file; save the data to one and give that$"):
+        list(iter_documents(path))
+
+
+def test_no_permission(tmp_path, monkeypatch):
+    path = write(tmp_path, b"text")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    # As root, every file can be read.
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(DataError) as caught:
+        list(iter_lines(path))
+    assert str(caught.value) == f"{path}: no permission to read it; change its permissions"
+
+
+@pytest.mark.parametrize(
+    ("text", "documents"),
+    [
+        ("one", ["one"]),
+        ("one\ntwo", ["one\ntwo"]),
+        ("one\n\ntwo\n \t\n\n\nthree\n", ["one", "two", "three"]),
+        ("\n\n  one  \n  two  \n\n", ["one  \n  two"]),
+        ("one\n\ntwo\n<|endoftext|>\nthree\n", ["one\n\ntwo", "three"]),
+        ("<|endoftext|>\n\n<|endoftext|>\n one\n\n  \t<|endoftext|>  ", ["one"]),
+        ("one <|endoftext|>\n\ntwo", ["one <|endoftext|>", "two"]),
+        ("one\n<|ENDOFTEXT|>\n\ntwo", ["one\n<|ENDOFTEXT|>", "two"]),
+        ("<bos> # one <eos>\n<user> two", ["<bos> # one <eos>\n<user> two"]),
+        ("one\r\n\r\ntwo\r\rthree", ["one", "two", "three"]),
+        ("a\u0085b\u2028\u2028c\x0c\x0bd", ["a\u0085b\u2028\u2028c\x0c\x0bd"]),
+        ("x" * 100_000 + "\n\n" + "y" * 100_000, ["x" * 100_000, "y" * 100_000]),
+        ("<|endoftext|>", []),
+        (" \n ", []),
+    ],
+)
+def test_raw_documents(tmp_path, text, documents):
+    assert list(iter_raw_documents(write(tmp_path, text.encode()))) == documents

@@ -1,0 +1,419 @@
+"""The training loop: one for both stages, resumable bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tinylm.checkpoint import RunFolder, StageName, TrainState, load_optimizer, save_checkpoint
+from tinylm.config import Config, TrainConfig
+from tinylm.errors import ConfigError, RunError
+from tinylm.evaluation import IGNORED, Score, Window, score
+from tinylm.files import user_errors, write_file
+from tinylm.model import LanguageModel
+from tinylm.optimizer import Optimizer, learning_rate_factor
+
+CHECKPOINT_SECONDS = 300.0
+_CALIBRATION_SHARE = 0.02
+_RESERVED_SHARE = 0.02
+
+
+class BatchSource(Protocol):
+    """An endless sequence of batches, any of which can be asked for at any time."""
+
+    def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Inputs and targets of batch `index`, int64 [size, context_length]; targets may be `IGNORED`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        name: pretrain or finetune.
+        batches: what is trained on.
+        validation: held-out windows; empty where there are none.
+        learning_rate: the peak.
+    """
+
+    name: StageName
+    batches: BatchSource
+    validation: Sequence[Window]
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What is known after an optimizer step."""
+
+    stage: StageName
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    tokens_per_second: float
+
+
+class Reporter(Protocol):
+    """Is told what training does; the command line draws it."""
+
+    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
+        """A stage begins, or goes on after `step` of `steps` steps."""
+
+    def stepped(self, report: StepReport) -> None:
+        """An optimizer step is done."""
+
+    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
+        """A validation is done."""
+
+
+class SilentReporter:
+    """Says nothing."""
+
+    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
+        """Nothing."""
+
+    def stepped(self, report: StepReport) -> None:
+        """Nothing."""
+
+    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
+        """Nothing."""
+
+
+class Trainer:
+    """Trains a model through its stages and keeps the run folder.
+
+    Args:
+        run: an existing run folder; see `RunFolder.create`.
+        config: the run's configuration, device and precision resolved (see `resolve_hardware`).
+        model: fresh or loaded weights.
+        stages: pre-training, fine-tuning or both, in this order.
+        byte_lengths: bytes of text of each token id, for bits per byte.
+        deadline: `time.monotonic()` at which everything should be done; used where the configuration has no steps.
+        state: where an earlier process stopped, to go on there; None to begin.
+        reporter: is told what happens.
+        should_stop: asked after each step; True saves and leaves.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        config: Config,
+        model: LanguageModel,
+        stages: Sequence[Stage],
+        byte_lengths: NDArray[np.int64],
+        *,
+        deadline: float | None = None,
+        state: TrainState | None = None,
+        reporter: Reporter | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.run, self.config, self.stages, self.byte_lengths = run, config, list(stages), byte_lengths
+        self.device = torch.device(config.train.device)
+        self.model = model.to(self.device)
+        self.deadline = deadline
+        self.reporter: Reporter = reporter or SilentReporter()
+        self.should_stop = should_stop
+        self._resumed = state is not None
+        self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
+        if config.train.threads:
+            torch.set_num_threads(config.train.threads)
+
+    def train(self) -> TrainState:
+        """Train to the end, or until asked to stop.
+
+        Returns:
+            the state, `finished` or not; the last checkpoint is saved in both cases.
+
+        Raises:
+            RunError: the loss is no longer finite.
+            TinyLMError: a checkpoint cannot be written.
+        """
+        names = [stage.name for stage in self.stages]
+        self._trim_metrics()
+        for position in range(names.index(self.state.stage), len(self.stages)):
+            stage = self.stages[position]
+            if self.state.stage != stage.name:
+                self._enter(stage)
+            if not self._train_stage(stage, last=position == len(self.stages) - 1):
+                return self.state
+        self.state.finished = True
+        self._save_last(None)
+        return self.state
+
+    def validate(self, stage: Stage) -> Score:
+        """Score the model on a stage's held-out windows."""
+        self.model.eval()
+        with torch.inference_mode(), self._autocast():
+            result = score(self._window_losses, stage.validation, self.byte_lengths)
+        self.model.train()
+        return result
+
+    def _enter(self, stage: Stage) -> None:
+        self.state.stage, self.state.step = stage.name, 0
+        self.state.best_loss = self.state.best_bits_per_byte = None
+        self._resumed = False
+
+    def _train_stage(self, stage: Stage, last: bool) -> bool:
+        """Take a stage's remaining steps. False when asked to stop before its end."""
+        state, settings = self.state, self.config.train
+        self.model.train()
+        if stage.name not in state.plan:
+            self._plan_steps(stage)
+        steps = state.plan[stage.name]
+        optimizer = Optimizer(self.model, settings)
+        if self._resumed and state.step:
+            load_optimizer(self.run.checkpoint("last"), optimizer)
+        self.reporter.stage_started(stage.name, state.step, steps)
+        saved = time.monotonic()
+        log_every = max(1, steps // 500)
+        speed = _Speed()
+        while state.step < steps:
+            started = time.monotonic()
+            factor = learning_rate_factor(state.step, steps, settings.warmup, settings.decay)
+            loss, tokens = self._step(stage, optimizer, stage.learning_rate * factor)
+            elapsed = time.monotonic() - started
+            state.step += 1
+            state.seconds += elapsed
+            state.tokens += tokens
+            report = StepReport(
+                stage.name, state.step, steps, loss, stage.learning_rate * factor, speed.add(tokens, elapsed)
+            )
+            self.reporter.stepped(report)
+            if state.step % log_every == 0 or state.step == steps:
+                self._log(
+                    stage=stage.name,
+                    step=state.step,
+                    loss=round(loss, 5),
+                    learning_rate=report.learning_rate,
+                    tokens_per_second=round(report.tokens_per_second),
+                    seconds=round(state.seconds, 2),
+                )
+            stopping = self.should_stop()
+            validate = _is_validation_step(state.step, steps, settings.validations)
+            if validate:
+                self._validate_and_keep_best(stage)
+            if validate or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save_last(optimizer)
+                saved = time.monotonic()
+            if stopping and not (last and state.step == steps):
+                return False
+        if not stage.validation:
+            save_checkpoint(self.run.checkpoint("best"), self.model, None, state)
+        return True
+
+    def _step(self, stage: Stage, optimizer: Optimizer, learning_rate: float) -> tuple[float, int]:
+        """One optimizer step: mean loss of its supervised tokens, and positions processed."""
+        settings = self.config.train
+        # Dropout has no state to save: each step's masks follow from the seed, the stage and the step
+        torch.manual_seed(_mix(settings.seed, stage.name, self.state.step))
+        first = self.state.step * settings.accumulate
+        batches = [stage.batches.batch(first + part, settings.batch_size) for part in range(settings.accumulate)]
+        counted = max(1, sum(int((targets != IGNORED).sum()) for _, targets in batches))
+        total = 0.0
+        for inputs, targets in batches:
+            with self._autocast():
+                loss = self._loss_sum(inputs, targets) / counted
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        if not np.isfinite(total):
+            raise RunError(
+                f"the loss is no longer finite at {stage.name} step {self.state.step + 1}; the last good checkpoint "
+                "is kept: try a lower train.learning_rate"
+            )
+        if settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        optimizer.step(learning_rate)
+        return total, sum(inputs.size for inputs, _ in batches)
+
+    def _loss_sum(self, inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
+        """Summed negative log-likelihood, in nats, of the counted targets; logits are made for those alone."""
+        hidden = self.model.hidden(torch.from_numpy(inputs).to(self.device)).flatten(0, 1)
+        flat = torch.from_numpy(targets).to(self.device).flatten()
+        if (targets == IGNORED).any():
+            kept = (flat != IGNORED).nonzero().squeeze(1)
+            hidden, flat = hidden[kept], flat[kept]
+        return F.cross_entropy(self.model.output(hidden).float(), flat, reduction="sum")
+
+    def _window_losses(self, windows: Sequence[Window]) -> float:
+        return window_losses(self._loss_sum, windows, self.config.train.batch_size)
+
+    def _validate_and_keep_best(self, stage: Stage) -> None:
+        if not stage.validation:
+            return
+        state = self.state
+        result = self.validate(stage)
+        is_best = state.best_loss is None or result.loss < state.best_loss
+        if is_best:
+            state.best_loss, state.best_bits_per_byte = result.loss, result.bits_per_byte
+            save_checkpoint(self.run.checkpoint("best"), self.model, None, state)
+        self._log(
+            stage=stage.name,
+            step=state.step,
+            validation_loss=round(result.loss, 5),
+            bits_per_byte=round(result.bits_per_byte, 5),
+            best=is_best,
+        )
+        self.reporter.validated(stage.name, state.step, result, is_best)
+
+    def _plan_steps(self, stage: Stage) -> None:
+        """Fix the stage's number of steps, from the configuration or from the time that is left."""
+        settings, plan = self.config.train, self.state.plan
+        share = settings.pretrain_share if len(self.stages) == 2 and stage is self.stages[0] else 1.0
+        if settings.steps:
+            taken = sum(plan.values())
+            left = settings.steps - taken
+            plan[stage.name] = max(1, round(left * share))
+            return
+        assert self.deadline is not None, "a run without steps needs a deadline"
+        left = (self.deadline - time.monotonic()) * (1 - _RESERVED_SHARE)
+        step_seconds, validation_seconds = self._calibrate(stage, left * share * _CALIBRATION_SHARE)
+        left = (self.deadline - time.monotonic()) * (1 - _RESERVED_SHARE)
+        training_seconds = left * share - settings.validations * validation_seconds
+        plan[stage.name] = max(1, int(training_seconds / step_seconds))
+
+    def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
+        """Seconds of a step and of a validation with its checkpoint, measured on a copy that is thrown away."""
+        original = self.model
+        self.model = copy.deepcopy(original)
+        optimizer = Optimizer(self.model, self.config.train)
+        self._step(stage, optimizer, 0.0)
+        started, taken = time.monotonic(), 0
+        while taken < 3 or (time.monotonic() - started < seconds and taken < 200):
+            self._step(stage, optimizer, 0.0)
+            taken += 1
+        step_seconds = (time.monotonic() - started) / taken
+        started = time.monotonic()
+        if stage.validation:
+            self.validate(stage)
+        probe = self.run.path / "checkpoints" / "probe"
+        save_checkpoint(probe, self.model, optimizer, self.state)
+        for file in probe.iterdir():
+            file.unlink()
+        probe.rmdir()
+        self.model = original
+        return step_seconds, (time.monotonic() - started) * 1.5
+
+    def _save_last(self, optimizer: Optimizer | None) -> None:
+        save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.config.train.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _log(self, **values: Any) -> None:
+        with user_errors(self.run.metrics), self.run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def _trim_metrics(self) -> None:
+        """Forget what an earlier process logged after its last checkpoint: it is about to happen again."""
+        if not self.run.metrics.exists():
+            return
+        names = [stage.name for stage in self.stages]
+        kept: list[str] = []
+        for line in self.run.metrics.read_text("utf-8").splitlines():
+            try:
+                values = json.loads(line)
+                where = (names.index(values["stage"]), values["step"])
+            except (ValueError, KeyError):
+                continue  # the half-written last line of a killed process
+            if where <= (names.index(self.state.stage), self.state.step):
+                kept.append(line + "\n")
+        write_file(self.run.metrics, "".join(kept))
+
+
+def window_losses(
+    loss_sum: Callable[[NDArray[np.int64], NDArray[np.int64]], Tensor], windows: Sequence[Window], batch_size: int
+) -> float:
+    """Summed negative log-likelihood, in nats, of windows; those of like length are batched together."""
+    total = 0.0
+    ordered = sorted(windows, key=lambda window: len(window.inputs))
+    for start in range(0, len(ordered), batch_size):
+        batch = ordered[start : start + batch_size]
+        length = max(len(window.inputs) for window in batch)
+        inputs = np.zeros((len(batch), length), np.int64)
+        targets = np.full((len(batch), length), IGNORED, np.int64)
+        for row, window in enumerate(batch):
+            inputs[row, : len(window.inputs)] = window.inputs
+            targets[row, : len(window.targets)] = window.targets
+        total += float(loss_sum(inputs, targets))
+    return total
+
+
+def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: int = 16) -> float:
+    """Summed negative log-likelihood, in nats, of windows under a model in fp32; for `tinylm.evaluation.score`."""
+
+    def loss_sum(inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
+        logits = model(torch.from_numpy(inputs)).flatten(0, 1)
+        return F.cross_entropy(logits, torch.from_numpy(targets).flatten(), reduction="sum", ignore_index=IGNORED)
+
+    with torch.inference_mode():
+        return window_losses(loss_sum, windows, batch_size)
+
+
+def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
+    """The device and the precision that `auto` stands for on this machine.
+
+    Raises:
+        ConfigError: the wanted device is not there.
+    """
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = device.partition(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(kind, False):
+        raise ConfigError(f"train.device: no {device} here; there is {', '.join(d for d in there if there[d])}")
+    precision = settings.precision
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and _bf16_is_faster_on_cpu()
+        precision = "bf16" if fast else "fp32"
+    return device, precision
+
+
+class _Speed:
+    """Tokens a second over the last steps."""
+
+    def __init__(self) -> None:
+        self._recent: list[tuple[int, float]] = []
+
+    def add(self, tokens: int, seconds: float) -> float:
+        self._recent = [*self._recent[-19:], (tokens, seconds)]
+        return sum(t for t, _ in self._recent) / max(sum(s for _, s in self._recent), 1e-9)
+
+
+def _is_validation_step(step: int, steps: int, validations: int) -> bool:
+    return step == steps or step * validations // steps != (step - 1) * validations // steps
+
+
+def _mix(seed: int, stage: str, step: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{stage}/{step}".encode(), digest_size=7).digest(), "big")
+
+
+def _bf16_is_faster_on_cpu() -> bool:
+    """Whether this processor computes in bf16, which shows in the time of a matrix product."""
+
+    def seconds(dtype: torch.dtype) -> float:
+        a = torch.ones(512, 512, dtype=dtype)
+        times = []
+        for _ in range(5):
+            started = time.perf_counter()
+            torch.mm(a, a)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    return seconds(torch.bfloat16) * 1.25 < seconds(torch.float32)
