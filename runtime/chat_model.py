@@ -9,7 +9,7 @@ from typing import Any
 
 from tinylm.chat_format import Conversation, Message, encode_prompt, encode_turn
 from tinylm.errors import BundleError, ContextFullError
-from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
+from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.generation import Generation, Result
 from tinylm.runtime.sampling import Sampler, SamplingOptions
 from tinylm.runtime.session import Decoder, Session
@@ -48,7 +48,7 @@ class ChatModel:
         self.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         if special_tokens(self.tokenizer) != self.manifest.special_tokens:
             raise BundleError(f"{fspath(folder)}: its tokenizer and its manifest disagree; export the bundle again")
-        self.session = Session(folder, self.manifest, threads)
+        self.session = Session(folder / MODEL_FILE, self.manifest.model, threads)
 
     def default_options(self, **changes: Any) -> SamplingOptions:  # noqa: ANN401 - the fields of SamplingOptions
         """The bundle's sampling defaults, with those changes that are not None."""
@@ -143,12 +143,14 @@ class Chat:
         prompt = [*self._opening, *history, *turn, assistant]
         self._reuse(prompt)
         generation = Generation(self._decoder, self._tokenizer, prompt, self._sampler, should_stop)
+        return self._stream(generation, message, turn, prompt, dropped)
+
+    def _stream(
+        self, generation: Generation, message: Message, turn: list[int], prompt: list[int], dropped: int
+    ) -> Iterator[str]:
         self.messages.append(message)
         self._turns.append(turn)
         self.dropped_messages = dropped
-        return self._stream(generation, prompt)
-
-    def _stream(self, generation: Generation, prompt: list[int]) -> Iterator[str]:
         try:
             yield from generation
         finally:
@@ -186,6 +188,7 @@ class Chat:
                 break
             common += 1
         self._decoder.truncate(common)
+        self._cached = self._cached[:common]
 
 
 def reply_to(decoder: Decoder, tokenizer: Tokenizer, conversation: Conversation, options: SamplingOptions) -> str:

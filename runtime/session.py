@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
@@ -12,8 +11,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
-from tinylm.manifest import MODEL_FILE, Manifest
 
 PREFILL_CHUNK = 64
 """Tokens that are prefilled in one call, at most: between two calls a reply can be cancelled."""
@@ -46,19 +45,17 @@ class Session:
     """A loaded model with the cache of one sequence.
 
     Args:
-        bundle: the folder.
-        manifest: of that bundle.
+        path: the ONNX file.
+        config: the model's shape.
         threads: CPU threads; 0 chooses by the size of the model (small ones are fastest on one).
 
     Raises:
         BundleError: onnxruntime refuses the model.
     """
 
-    def __init__(self, bundle: str | PathLike[str], manifest: Manifest, threads: int = 0) -> None:
-        config = manifest.model
+    def __init__(self, path: Path, config: ModelConfig, threads: int = 0) -> None:
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
-        path = Path(bundle) / MODEL_FILE
         self.threads = threads or default_threads(path.stat().st_size)
         self._session = load_onnx(path, self.threads)
         self._binding = self._session.io_binding()

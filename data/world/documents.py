@@ -1,5 +1,7 @@
-"""Short texts about the world for pre-training. Many say something and soon repeat a part of it: copying is learned
-from text in which the end cannot be guessed without reading the beginning.
+"""Short texts about the world for pre-training.
+
+Many say something and soon repeat a part of it: copying is learned from text whose end cannot be guessed without
+reading its beginning.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from tinylm.data.world.intents import Intent, all_intents, declarations, intents_by_family, upper_first
-from tinylm.data.world.phrasings import phrase
+from tinylm.data.world.phrasings import neat, phrase
 from tinylm.data.world.recall import KIND_BY_NAME, KINDS, recall_question
 from tinylm.data.world.values import COLOURS, FOODS, NAMES, NUMBERS, PETS, TOWNS
 
@@ -49,14 +51,20 @@ def training_documents(count: int, seed: int = 0) -> list[str]:
 
 
 def _document(rng: random.Random) -> str:
-    """One kind of text, told again with other values until it is long enough."""
-    kind = rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
+    """One kind of text, told again with other values or followed by another kind until it is long enough."""
+    kind = _any_kind(rng)
     wanted = rng.randint(SHORTEST_WORDS, 130)
     text = kind(rng)
     while len(text.split()) < wanted:
+        if rng.random() < 0.4:
+            kind = _any_kind(rng)
         text += "\n\n" + kind(rng)
     words = text.split(" ")
     return text if len(text.split()) <= LONGEST_WORDS else _cut(words)
+
+
+def _any_kind(rng: random.Random) -> Callable[[random.Random], str]:
+    return rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
 
 
 def _cut(words: list[str]) -> str:
@@ -92,10 +100,11 @@ def _visitor(rng: random.Random) -> str:
     kind = rng.choice(KINDS)
     value = rng.choice(kind.values)
     who = rng.choice(("the boy", "the girl", "the visitor", "the woman", "the man", "the child", "the neighbour"))
-    told = upper_first(rng.choice(kind.tells).replace("{v}", value)).replace(" i ", " I ")
+    told = neat(rng.choice(kind.tells).replace("{v}", value))[:-1]
     thanks = upper_first(rng.choice(kind.acknowledgements).replace("{v}", value))
-    question = upper_first(recall_question(rng, kind, value, "train", vocative=False).rstrip("?.! ")) + "?"
+    question = neat(recall_question(rng, kind, value, "train", vocative=False).split("?")[0] + "?")
     reply = upper_first(rng.choice(kind.replies).replace("{v}", value))
+    thanks, reply = _spoken(thanks), _spoken(reply)
     between = rng.choice(
         (
             "They talked about the garden for a while.",
@@ -112,6 +121,11 @@ def _visitor(rng: random.Random) -> str:
     )
 
 
+def _spoken(text: str) -> str:
+    """A sentence as it stands before "said Pip": its full stop becomes a comma."""
+    return text[:-1] + "," if text.endswith(".") else text
+
+
 def _fact(rng: random.Random, topic: str | None = None) -> str:
     by_topic = declarations()
     return rng.choice(by_topic[topic or rng.choice(tuple(by_topic))])
@@ -125,7 +139,7 @@ def _facts(rng: random.Random) -> str:
     opening = rng.choice(
         ("Here is what everybody in the small house knows.", "Pip wrote a list of true things.", "Let us learn.", "")
     )
-    return " ".join([opening, *rng.sample(sentences, rng.randint(5, 9))]).strip()
+    return " ".join([opening, *rng.sample(sentences, min(len(sentences), rng.randint(5, 9)))]).strip()
 
 
 def _intent(rng: random.Random) -> Intent:
@@ -140,10 +154,11 @@ def _questions(rng: random.Random) -> str:
     lines: list[str] = []
     for _ in range(rng.randint(3, 5)):
         intent = _intent(rng)
-        asked = phrase(rng, intent.cores, "train", vocative=False)
+        direct = [core for core in intent.cores if core.form == "?"]
+        asked = phrase(rng, direct, "train", vocative=False)
         assert asked is not None, intent.name
         reply = rng.choice(intent.replies).replace("{me}", "Pip")
-        lines.append(f"{mark}{upper_first(asked.rstrip('?.!'))}?\n{answer}{reply}")
+        lines.append(f"{mark}{neat(asked.split('?')[0] + '?')}\n{answer}{reply}")
     return "\n".join(lines)
 
 
@@ -208,8 +223,8 @@ def _diary(rng: random.Random) -> str:
     do = rng.choice(all_intents()[f"do.{weather}"].replies)
     parts = [
         f"{_WEATHER_OPENING[weather]} when {name} came to visit.",
-        f'"{wear}" said Pip.',
-        f'"What can we do?" asked {name}. "{do}" said Pip.',
+        f'"{_spoken(wear)}" said Pip.',
+        f'"What can we do?" asked {name}. "{_spoken(do)}" said Pip.',
         rng.choice(
             (
                 f"{name} brought {food} for everybody. Grandma likes {food}, and Miso tried the {food} too.",
@@ -243,8 +258,9 @@ def _rover_story(rng: random.Random) -> str:
     )
     return (
         f"{giver} gave {count} {thing} to the rover. The rover drove slowly through the garden with {count} {thing}. "
-        f"Then {problem}. Beep! After a while {help_}, and the rover drove on. At the kitchen door {taker} was waiting. "
-        f"{taker} counted the {thing}. There were {count}. \"Thank you for the {count} {thing}, {giver}!\" said {taker}."
+        f"Then {problem}. Beep! After a while {help_}, and the rover drove on. At the kitchen door {taker} was "
+        f"waiting. {taker} counted the {thing}. There were {count}. \"Thank you for the {count} {thing}, {giver}!\" "
+        f"said {taker}."
     )
 
 
@@ -263,7 +279,7 @@ def _names(rng: random.Random) -> str:
     """People who say their name and are greeted with it."""
     lines: list[str] = []
     for name in rng.sample(NAMES, rng.randint(2, 4)):
-        told = upper_first(rng.choice(KIND_BY_NAME["name"].tells).replace("{v}", name)).replace(" i ", " I ")
+        told = neat(rng.choice(KIND_BY_NAME["name"].tells).replace("{v}", name))[:-1]
         greeting = rng.choice(KIND_BY_NAME["name"].acknowledgements).replace("{v}", name)
         lines.append(rng.choice((f'"{told}." "{greeting}"', f'{name} said: "{told}." Pip said: "{greeting}"')))
     return " ".join(lines)

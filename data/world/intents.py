@@ -21,6 +21,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
+from tinylm.data.world import (
+    topic_animals,
+    topic_counting,
+    topic_garden,
+    topic_kitchen,
+    topic_pip,
+    topic_seasons,
+    topic_talk,
+    topic_weather,
+    topic_workshop,
+)
 from tinylm.data.world.phrasings import Core, expand, is_held_out_core
 
 Groups = tuple[tuple[str, ...], ...]
@@ -35,7 +46,7 @@ class Intent:
     Attributes:
         name: "family" or "family.slot".
         family: the question types that differ only in a slot.
-        topic: one of `TOPICS`.
+        topic: what it is about, one of the `topic_` files.
         cores: what users ask, as complete questions.
         follows: what users ask right after another question of the same family.
         replies: right answers. "{me}" in them is the assistant's name.
@@ -168,9 +179,10 @@ def _intents_of(block: _Block) -> Iterator[Intent]:
 
 @cache
 def _blocks() -> tuple[_Block, ...]:
-    from tinylm.data.world import topics_house, topics_outside, topics_pip
-
-    texts = (topics_pip.TEXT, topics_outside.TEXT, topics_house.TEXT, topics_house.counting())
+    texts = (
+        topic_pip.TEXT, topic_talk.TEXT, topic_weather.TEXT, topic_garden.TEXT, topic_animals.TEXT,
+        topic_seasons.TEXT, topic_kitchen.TEXT, topic_workshop.TEXT, topic_counting.TEXT, topic_counting.numbers(),
+    )  # fmt: skip
     return tuple(block for text in texts for block in _read_blocks(text))
 
 

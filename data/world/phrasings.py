@@ -126,14 +126,20 @@ _PAIRS: dict[tuple[str, bool], list[tuple[str, str]]] = {
 }
 
 
+def neat(text: str) -> str:
+    """A lower-case text with capitals and a last mark, as in a book."""
+    text = _PROPER.sub(lambda match: match[1].title(), text)
+    text = re.sub(r"([?.!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
+    return text[0].upper() + text[1:] + ("" if text[-1] in "?.!" else ".")
+
+
 def dress(rng: random.Random, text: str) -> str:
     """A lower-case text as somebody types it: with or without capitals, contractions and the last mark."""
     if rng.random() < 0.4:
         text = _CONTRACTION.sub(lambda match: _CONTRACTIONS[match[1]], text)
     if rng.random() < 0.6:
-        text = _PROPER.sub(lambda match: match[1].title(), text)
-        text = re.sub(r"([?.!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
-        text = text[0].upper() + text[1:]
+        marked = text[-1] in "?.!"
+        text = neat(text) if marked else neat(text)[:-1]
     if rng.random() < 0.25 and text[-1] in "?.!":
         text = text[:-1]
     return text

@@ -178,13 +178,13 @@ KINDS = (
         my lucky number is {v}
         {v} is my lucky number
         the number {v} brings me luck
-        my number of luck is {v}
+        my lucky number has always been {v}
         """,
         """
         ? what is my lucky number
         ? do you [remember|know] my lucky number
         ? which number brings me luck
-        ? what number [is|brings] luck for me
+        ? which number is my lucky one
         ~ what my lucky number is
         ~ which number brings me luck
         ~ my lucky number
@@ -240,14 +240,14 @@ KINDS = (
         """
         my [dog|cat|pet|rabbit] is called {v}
         i have a [dog|cat|rabbit|pet] called {v}
-        my [dog|cat|pet|rabbit] has the name {v}
+        the name of my [dog|cat|pet|rabbit] is {v}
         {v} is my [dog|cat|pet|rabbit]
         """,
         """
         ? what is my pet called
         ? what is the name of my pet
         ? do you [remember|know] [my pet|the name of my pet]
-        ? how do i call my pet
+        ? what do i call my pet
         ~ what my pet is called
         ~ the name of my pet
         """,
@@ -341,7 +341,7 @@ KINDS = (
         "friend", "the name of your friend", "friend", NAMES,
         """
         my [best|] friend is called {v}
-        my friend has the name {v}
+        the name of my friend is {v}
         {v} is my [best|] friend
         i have a friend called {v}
         """,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-NAMES = tuple(
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NAMES = _words(
     """
     Ada Adam Aisha Alba Alex Alma Amir Amy Anna Anton Aria Ben Bella Bruno Carla Carlos Cleo Clara Dana Daniel
     Dario David Diego Dina Eli Elena Ella Elsa Emil Emma Erik Esra Eva Farid Felix Fiona Freya Gina Grace Greta
@@ -10,38 +15,39 @@ NAMES = tuple(
     Klara Lara Lea Lena Leo Liam Lily Lina Lisa Lucas Lucia Luna Maja Malik Marco Maria Mark Marta Mia Mila Mona
     Nadia Nico Nils Nina Nora Noah Olga Oscar Owen Pablo Paul Petra Priya Rafa Ravi Rita Robin Rosa Ruth Sami Sara
     Selma Simon Sofia Sonja Stella Tara Theo Tilda Tim Tina Uma Vera Viktor Wanda Yara Yuki Zara Zoe
-    """.split()
+    """
 )
-COLOURS = tuple(
-    "red blue green yellow orange purple pink brown black white grey silver gold violet beige turquoise".split()
+COLOURS = _words(
+    "red blue green yellow orange purple pink brown black white grey silver gold violet beige turquoise"
 )
 NUMBERS = tuple(str(number) for number in range(2, 61))
-PETS = tuple(
+PETS = _words(
     """
     Biscuit Bubbles Button Caramel Cocoa Cookie Daisy Domino Fluffy Ginger Gizmo Hazel Honey Lucky Maple Marble
     Mocha Muffin Nacho Nugget Olive Peanut Pepper Pickle Pumpkin Rocket Rusty Shadow Snowy Waffles
-    """.split()
+    """
 )
-TOWNS = tuple(
+TOWNS = _words(
     """
     Athens Bergen Berlin Bern Bonn Boston Bremen Bristol Cairo Cork Dakar Delhi Denver Dover Dublin Florence Genoa
     Ghent Graz Hamburg Helsinki Kyoto Leeds Lima Lisbon London Lyon Madrid Milan Nairobi Naples Oslo Oxford Paris
     Porto Prague Quito Rome Turin Vienna
-    """.split()
+    """
 )
-FOODS = tuple(
+FOODS = _words(
     """
     pizza pasta rice noodles pancakes waffles cheese curry salad dumplings potatoes spinach lasagne popcorn yogurt
     porridge sushi tacos burgers cake chocolate cherries bananas grapes mangoes olives mushrooms peas plums toast
-    """.split()
+    """
 )
-ASSISTANTS = tuple(
+ASSISTANTS = _words(
     """
     Nova Bolt Pixel Echo Comet Sprout Zippy Widget Chip Turbo Orbit Sparky Cosmo Bleep Gadget Tinker Zeno Quill
     Ember Astro Bingo Clover Delta Fable Juno Kiwi Mango Neon Onyx Pogo Rumba Sonar Tango Umber Vega Wren Yoyo Zig
     Buddy Noodle
-    """.split()
+    """
 )
+ALL_VALUES = (*NAMES, *COLOURS, *NUMBERS, *PETS, *TOWNS, *FOODS, *ASSISTANTS)
 # What a reply ends with under a style message, and who talks like that (None: only "End every reply with ...").
 SOUNDS: dict[str, str | None] = {
     "Arrr": "a pirate",

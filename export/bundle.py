@@ -1,0 +1,177 @@
+"""From a run to a bundle: the graph, its gate, the manifest and the model card, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import sentencepiece
+import torch
+
+import tinylm
+from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
+from tinylm.checkpoint import CheckpointName, RunFolder, TrainState, load_run_model
+from tinylm.errors import TinyLMError
+from tinylm.evaluation import byte_lengths_of
+from tinylm.export.card import model_card
+from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
+from tinylm.export.graph import MICROSOFT, OPSET, FloatWeights, Int8Weights, build_graph
+from tinylm.files import new_folder, sha256_of
+from tinylm.manifest import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    README_FILE,
+    SCHEMA_VERSION,
+    TOKENIZER_FILE,
+    FileEntry,
+    Golden,
+    GraphInfo,
+    Manifest,
+    SamplingDefaults,
+    encode_manifest,
+)
+from tinylm.model import LanguageModel
+from tinylm.runtime.chat_model import special_tokens
+from tinylm.runtime.session import Session
+from tinylm.runtime.verification import golden_prompt, greedy_continuation
+from tinylm.tokenizer import Tokenizer
+
+LEAST_ONNXRUNTIME = "1.23"
+GOLDEN_CONVERSATION: Conversation = [{"role": "user", "content": "Hello! Who are you, and what can you do?"}]
+GOLDEN_TEXT = "In the morning the sun came up, and"
+GOLDEN_TOKENS = 64
+# Processors round differently: past a closer call than this, two of them may rightly disagree
+_LEAST_GOLDEN_GAP = 0.1
+
+
+def export_bundle(
+    run: RunFolder,
+    out: Path,
+    *,
+    quantize: bool = False,
+    checkpoint: CheckpointName = "best",
+    overwrite: bool = False,
+    limits: GateLimits | None = None,
+    notify: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> Manifest:
+    """Export a run's model and prove the graph before the bundle appears.
+
+    Args:
+        run: the run folder.
+        out: the bundle's folder, to be made.
+        quantize: int8 instead of fp32.
+        checkpoint: best or last.
+        overwrite: replace an existing bundle, once the new one has passed its gate.
+        limits: see `GateLimits`.
+        notify: told what the user should know.
+        progress: told how far the gate is, in windows.
+
+    Raises:
+        RunError: the run is not whole.
+        TinyLMError: `out` exists, cannot be written, or the graph did not pass its gate.
+    """
+    check_out(out, overwrite)
+    model, tokenizer, state = load_run_model(run, checkpoint)
+    fp32_graph = build_graph(model, FloatWeights())
+    graph = build_graph(model, Int8Weights()) if quantize else fp32_graph
+    with tempfile.TemporaryDirectory(prefix="tinylm-") as scratch, new_folder(out) as folder:
+        fp32_path = Path(scratch) / MODEL_FILE
+        fp32_path.write_bytes(fp32_graph.SerializeToString())
+        (folder / MODEL_FILE).write_bytes(graph.SerializeToString())
+        (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
+        fp32 = Session(fp32_path, model.config)
+        session = Session(folder / MODEL_FILE, model.config) if quantize else fp32
+        windows, sampled = gate_windows(run, state.stage, model, tokenizer, fp32)
+        if sampled:
+            notify(f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model")
+        figures = run_gate(model, fp32, session, windows, sampled, byte_lengths_of(tokenizer), progress)
+        check_limits(figures, limits or GateLimits())
+        manifest = _make_manifest(run, folder, graph, quantize, model, tokenizer, state, session, figures)
+        (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
+        (folder / README_FILE).write_text(model_card(manifest, fp32_path.stat().st_size), "utf-8")
+    return manifest
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Make sure that a bundle may be written here.
+
+    Raises:
+        TinyLMError: something is there that may not be replaced.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST_FILE).is_file():
+        raise TinyLMError(f"{out}: exists and is no bundle, so it is not replaced; give another --out")
+    if not overwrite:
+        raise TinyLMError(f"{out}: exists already; give another --out, or --overwrite to replace it")
+
+
+def _make_manifest(
+    run: RunFolder,
+    folder: Path,
+    graph: onnx.ModelProto,
+    quantize: bool,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    state: TrainState,
+    session: Session,
+    figures: GateFigures,
+) -> Manifest:
+    chat = state.stage == "finetune"
+    files = {
+        name: FileEntry(size=(folder / name).stat().st_size, sha256=sha256_of(folder / name))
+        for name in (MODEL_FILE, TOKENIZER_FILE)
+    }
+    contrib = sorted({node.op_type for node in graph.graph.node if node.domain == MICROSOFT})
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        tinylm_version=tinylm.__version__,
+        model=model.config,
+        chat=chat,
+        chat_format_version=CHAT_FORMAT_VERSION,
+        special_tokens=special_tokens(tokenizer),
+        graph=GraphInfo(
+            precision="int8" if quantize else "fp32",
+            opset=OPSET,
+            contrib_operators=contrib,
+            least_onnxruntime=LEAST_ONNXRUNTIME,
+        ),
+        sampling=SamplingDefaults(),
+        files=files,
+        golden=_make_golden(session, tokenizer, chat, figures),
+        gate=figures.values(),
+        provenance=_provenance(run, model, state),
+    )
+
+
+def _make_golden(session: Session, tokenizer: Tokenizer, chat: bool, figures: GateFigures) -> Golden:
+    golden = Golden(conversation=GOLDEN_CONVERSATION if chat else [], text=GOLDEN_TEXT, ids=[], continuation=[])
+    ids = golden_prompt(tokenizer, golden)[: session.context_length - 1]
+    gap = max(_LEAST_GOLDEN_GAP, 2 * figures.prefill_logit_difference)
+    continuation = greedy_continuation(session, tokenizer, ids, GOLDEN_TOKENS, gap)
+    return Golden(conversation=golden.conversation, text=golden.text, ids=ids, continuation=continuation)
+
+
+def _provenance(run: RunFolder, model: LanguageModel, state: TrainState) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    if run.provenance.is_file():
+        data = json.loads(run.provenance.read_text("utf-8"))
+    return {
+        "data": data,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": dict(state.plan),
+        "training_seconds": round(state.seconds, 1),
+        "training_tokens": state.tokens,
+        "packages": {
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "sentencepiece": sentencepiece.__version__,
+        },
+    }

@@ -1,0 +1,120 @@
+"""The model card: a bundle's README.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinylm.manifest import MODEL_FILE, Manifest
+
+_CARD = """# {title}
+
+A {kind} model of {parameters:,} parameters, made with TinyLM {version}. It runs on a CPU alone, with `pip install tinylm`:
+
+```
+tinylm {command}
+```
+
+## What it is
+
+| | |
+|---|---|
+| architecture | decoder-only Transformer, {arch}: {layers} layers, {d_model} wide, {heads} heads, feed-forward {feedforward} |
+| vocabulary | {vocabulary:,} SentencePiece BPE tokens |
+| context | {context:,} tokens |
+| weights | {precision}, `{model_file}` {megabytes:.2f} MB ({share:.0%} of fp32) |
+| needs | onnxruntime {onnxruntime} or newer, opset {opset}, onnxruntime's own operators: {contrib} |
+
+## Data
+
+{data}
+
+Trained for {steps} in {minutes:.1f} minutes, on {tokens:,} tokens. What the texts say is not quoted here.
+
+## Quality
+
+Measured before this bundle was written, on {positions:,} positions of {text}, decoded one by one.
+
+| | torch fp32 | this bundle |
+|---|---|---|
+| bits per byte | {torch_bits:.4f} | {bits:.4f} ({loss_percent:+.3f} %) |
+| loss, nats a token | {torch_loss:.4f} | {loss:.4f} |
+| same likeliest token as torch | | {agreement:.2%} |
+| largest difference of a logit | | {difference:.4f} |
+
+Prefill and decode choose the same likeliest token after {prefill:.2%} of the prefixes tried.
+
+## Limits
+
+It knows what its data says and little else; it can be wrong and sound sure. It is too small to be relied on for facts,
+advice or decisions about people. {chat_limit}
+
+`tinylm info --verify` checks every file and a golden continuation on the machine that runs it.
+"""
+
+
+def model_card(manifest: Manifest, fp32_bytes: int) -> str:
+    """The card of a bundle, in Markdown.
+
+    Args:
+        manifest: complete.
+        fp32_bytes: size of the same model's fp32 graph.
+    """
+    model, gate, provenance = manifest.model, manifest.gate, manifest.provenance
+    size = manifest.files[MODEL_FILE].size
+    sampled = gate["sampled_positions"]
+    return _CARD.format(
+        title="A small chat model" if manifest.chat else "A small language model",
+        kind="chat" if manifest.chat else "text",
+        parameters=provenance["parameters"],
+        version=manifest.tinylm_version,
+        command="chat BUNDLE" if manifest.chat else "complete BUNDLE --prompt 'Once upon a time'",
+        arch=model.arch,
+        layers=model.num_layers,
+        d_model=model.d_model,
+        heads=model.nhead,
+        feedforward=model.dim_feedforward,
+        vocabulary=model.vocab_size,
+        context=model.context_length,
+        precision=manifest.graph.precision,
+        model_file=MODEL_FILE,
+        megabytes=size / 1e6,
+        share=size / fp32_bytes,
+        onnxruntime=manifest.graph.least_onnxruntime,
+        opset=manifest.graph.opset,
+        contrib=", ".join(manifest.graph.contrib_operators) or "none",
+        data=_data_table(provenance["data"]),
+        steps=" and ".join(f"{count:,} steps of {_STAGES[stage]}" for stage, count in provenance["steps"].items()),
+        minutes=provenance["training_seconds"] / 60,
+        tokens=provenance["training_tokens"],
+        positions=gate["positions"],
+        text="held-out text" if not sampled else f"held-out text and {sampled:,} of text sampled from the model",
+        torch_bits=gate["torch_bits_per_byte"],
+        bits=gate["bits_per_byte"],
+        loss_percent=gate["quality_loss_percent"],
+        torch_loss=gate["torch_loss"],
+        loss=gate["loss"],
+        agreement=gate["greedy_agreement"],
+        difference=gate["logit_difference"],
+        prefill=gate["prefill_agreement"],
+        chat_limit=(
+            "It answers in the roles that it was trained on; it cannot speak for its user."
+            if manifest.chat
+            else "It was never fine-tuned on conversations: it continues text."
+        ),
+    )
+
+
+_STAGES = {"pretrain": "pre-training", "finetune": "fine-tuning"}
+
+
+def _data_table(data: dict[str, Any]) -> str:
+    if not data:
+        return "Not recorded."
+    rows = ["| stage | file | examples | held out | SHA-256 |", "|---|---|---|---|---|"]
+    for stage, entry in data.items():
+        for file in entry["files"]:
+            rows.append(
+                f"| {_STAGES.get(stage, stage)} | {file['name']} | {entry['examples']:,} | {entry['held_out']:,} "
+                f"| `{file['sha256'][:16]}…` |"
+            )
+    return "\n".join(rows)
