@@ -195,9 +195,7 @@ class _Chunk:
     supervised: list[bool]
 
 
-def _chunks_of(
-    conversation: Conversation, tokenizer: Tokenizer, capacity: int, notes: dict[str, int]
-) -> list[_Chunk]:
+def _chunks_of(conversation: Conversation, tokenizer: Tokenizer, capacity: int, notes: dict[str, int]) -> list[_Chunk]:
     ids, supervised = encode_conversation(tokenizer, conversation)
     if len(ids) <= capacity:
         return [_Chunk(ids, supervised)] if any(supervised) else []
@@ -269,9 +267,7 @@ def _best_fit(chunks: Sequence[_Chunk], capacity: int, open_rows: int = 64) -> l
     return closed + [members for _, members in rows]
 
 
-def _split_lone_document(
-    document: str, fraction: float, notify: Callable[[str], None]
-) -> tuple[list[str], list[str]]:
+def _split_lone_document(document: str, fraction: float, notify: Callable[[str], None]) -> tuple[list[str], list[str]]:
     wanted = max(MIN_TAIL_CHARACTERS, int(len(document) * fraction))
     if len(document) < 5 * MIN_TAIL_CHARACTERS:
         notify("one short document: too little to hold any out, training goes on without validation")

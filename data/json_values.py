@@ -127,7 +127,8 @@ class _TextReader:
             line = self._line
             problem = f"broken JSON (this {self._text[self._position]} is never closed); mend it"
         else:
-            problem = f"broken JSON ({error.msg} at column {error.colno}); mend it"
+            what = error.msg.removesuffix(" at")
+            problem = f"broken JSON ({what} at column {error.colno}); mend it"
         self._fail(line, problem)
 
     def _is_record_line(self, position: int) -> bool:

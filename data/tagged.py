@@ -145,8 +145,9 @@ class _Reader:
             return False
         if layout.one_per_line:
             return True
-        only_system_so_far = all(turn.role == "system" for turn in self._turns)
-        return (self._after_gap or self._after_eos) and not only_system_so_far
+        if not (self._after_gap or self._after_eos):
+            return False
+        return any(turn.role != "system" for turn in self._turns)
 
     def _last_role(self) -> Role | None:
         return self._turns[-1].role if self._turns else None

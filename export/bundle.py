@@ -169,7 +169,7 @@ def _provenance(run: RunFolder, model: LanguageModel, state: TrainState) -> dict
         "training_seconds": round(state.seconds, 1),
         "training_tokens": state.tokens,
         "packages": {
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,

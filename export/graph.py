@@ -61,7 +61,7 @@ class Weights(Protocol):
         ...
 
     def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
-        """x times the layer's matrix, plus its bias if it has one."""
+        """X times the layer's matrix, plus its bias if it has one."""
         ...
 
 
@@ -282,7 +282,9 @@ def _norm(graph: GraphBuilder, x: str, name: str, norm: torch.nn.Module) -> str:
 
 def _norm_heads(graph: GraphBuilder, x: str, name: str, norm: torch.nn.Module, heads: int) -> str:
     width = norm.get_parameter("weight").shape[0]
-    split = graph.op("Reshape", [x, graph.constant(f"shape/{heads}_heads", np.array([0, 0, heads, width]))], f"{name}/heads")
+    split = graph.op(
+        "Reshape", [x, graph.constant(f"shape/{heads}_heads", np.array([0, 0, heads, width]))], f"{name}/heads"
+    )
     normed = _norm(graph, split, f"{name}/normed", norm)
     return graph.op("Reshape", [normed, graph.constant("shape/packed", np.array([0, 0, -1]))], name)
 
@@ -305,7 +307,10 @@ def _last_row(graph: GraphBuilder, value: str) -> str:
 def _finish(graph: GraphBuilder, model: LanguageModel) -> onnx.ModelProto:
     config = model.config
     cache = ["batch", config.kv_heads, config.context_length, config.head_dim]
-    tensors = [("input_ids", TensorProto.INT64, ["batch", "length"]), ("attention_mask", TensorProto.INT64, ["batch", "total"])]
+    tensors = [
+        ("input_ids", TensorProto.INT64, ["batch", "length"]),
+        ("attention_mask", TensorProto.INT64, ["batch", "total"]),
+    ]
     results: list[tuple[str, int, list[Any]]] = [("logits", TensorProto.FLOAT, ["batch", 1, config.vocab_size])]
     inputs: list[tuple[str, int, list[Any]]] = [*tensors]
     for number in range(config.num_layers):

@@ -126,6 +126,18 @@ class Chat:
         """Tokens of the context that the conversation takes."""
         return self._decoder.length
 
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model sees at once."""
+        return self._decoder.context_length
+
+    def clear(self) -> None:
+        """Forget everything but the system message."""
+        self.messages = [message for message in self.messages[:1] if message["role"] == "system"]
+        self._turns = []
+        self.dropped_messages = 0
+        self.last_result = None
+
     def send(self, text: str, should_stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
         """Say something and get the reply as it is generated.
 

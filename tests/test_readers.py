@@ -65,7 +65,12 @@ def test_documents(tmp_path, name, text, documents):
 @pytest.mark.parametrize(
     ("name", "text", "line", "problem"),
     [
-        ("a.txt", "Once upon a time", None, "no <user>/<assistant> tags found; is this raw text? then give it to --pretrain"),
+        (
+            "a.txt",
+            "Once upon a time",
+            None,
+            "no <user>/<assistant> tags found; is this raw text? then give it to --pretrain",
+        ),
         ("a.txt", JSONL, None, "no <user>/<assistant> tags found; is this JSON? then let its name end in .json"),
         ("a", "[Chapter", None, "no <user>/<assistant> tags found; is this JSON? then let its name end in .json"),
         ("a.json", "\n" + TAGGED, 2, "is not JSON, which begins with { or [; name a text file .txt"),
@@ -113,9 +118,7 @@ def test_conversations_before_a_mistake_are_handed_out(tmp_path):
         next(conversations)
 
 
-@pytest.mark.parametrize(
-    "name", ["tagged.txt", "conversations.json", "messages.jsonl", "sharegpt.json", "alpaca.json"]
-)
+@pytest.mark.parametrize("name", ["tagged.txt", "conversations.json", "messages.jsonl", "sharegpt.json", "alpaca.json"])
 def test_sample_conversations(name):
     conversations = load_conversation_data(SAMPLES / name)
     assert len(conversations) >= 10

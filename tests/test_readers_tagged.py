@@ -26,9 +26,7 @@ BYE = chat("U:bye", "A:see you")
         pytest.param("  <user>\nhi\n\t<assistant>\nhello\n", [HI], id="text_on_next_line"),
         pytest.param("<user> hi <assistant> hello", [HI], id="inline"),
         pytest.param("<user>:: hi\n<assistant> a: b", [chat("U:: hi", "A:a: b")], id="only_one_colon"),
-        pytest.param(
-            "<user> a\n  b\n\n\nc  d \n<assistant> e", [chat("U:a\n  b\n\n\nc  d", "A:e")], id="continuation"
-        ),
+        pytest.param("<user> a\n  b\n\n\nc  d \n<assistant> e", [chat("U:a\n  b\n\n\nc  d", "A:e")], id="continuation"),
         pytest.param("<assistant> hi\n<user> hello", [chat("A:hi", "U:hello")], id="assistant_first_user_last"),
         pytest.param("<user> a <user> b\n<assistant> c", [chat("U:a\nb", "A:c")], id="same_role_merged"),
         pytest.param("<system> <user> hi <assistant> hello", [HI], id="empty_system_dropped"),
@@ -39,17 +37,27 @@ BYE = chat("U:bye", "A:see you")
             [chat("U:a\n# b\n  #c\n\\# d\n\\e", "A:f \\# g")],
             id="escaped_hash",
         ),
-        pytest.param("<user> a <b> </user> < user>\n<assistant> u\u017fer <u\u017fer>",
-                     [chat("U:a <b> </user> < user>", "A:u\u017fer <u\u017fer>")], id="not_tags"),
-        pytest.param("<user> a\u0085b\u2028c\x0bd\n<assistant> e\x0cf", [chat("U:a\u0085b\u2028c\x0bd", "A:e\x0cf")],
-                     id="not_line_ends"),
-        pytest.param("<user> hi\r\n<assistant> hello\r\n\r\n<user> bye\r\n<assistant> see you\r\n", [HI, BYE],
-                     id="crlf"),
+        pytest.param(
+            "<user> a <b> </user> < user>\n<assistant> u\u017fer <u\u017fer>",
+            [chat("U:a <b> </user> < user>", "A:u\u017fer <u\u017fer>")],
+            id="not_tags",
+        ),
+        pytest.param(
+            "<user> a\u0085b\u2028c\x0bd\n<assistant> e\x0cf",
+            [chat("U:a\u0085b\u2028c\x0bd", "A:e\x0cf")],
+            id="not_line_ends",
+        ),
+        pytest.param(
+            "<user> hi\r\n<assistant> hello\r\n\r\n<user> bye\r\n<assistant> see you\r\n", [HI, BYE], id="crlf"
+        ),
         pytest.param("<user> hi\r<assistant> hello\r\r<user> bye\r<assistant> see you", [HI, BYE], id="cr"),
-        pytest.param(f"<user> {'x' * 100_000}\n<assistant> {' ' * 100_000}y", [chat("U:" + "x" * 100_000, "A:y")],
-                     id="long_lines"),
+        pytest.param(
+            f"<user> {'x' * 100_000}\n<assistant> {' ' * 100_000}y",
+            [chat("U:" + "x" * 100_000, "A:y")],
+            id="long_lines",
+        ),
     ],
-)  # fmt: skip
+)
 def test_messages(tmp_path, text, conversations):
     path = tmp_path / "chat.txt"
     path.write_bytes(text.encode())
@@ -59,55 +67,107 @@ def test_messages(tmp_path, text, conversations):
 @pytest.mark.parametrize(
     ("text", "conversations"),
     [
-        pytest.param("<bos> <user> hi <assistant> hello <eos>\n<bos> <user> bye <assistant> see you <eos>", [HI, BYE],
-                     id="bos_lines"),
-        pytest.param("<bos><user>hi<assistant>hello<eos><bos><user>bye<assistant>see you<eos>", [HI, BYE],
-                     id="bos_inline"),
-        pytest.param("<BOS>\n<user> hi\n<assistant> hello\n\n<user> bye\n<assistant> see you\n<EOS>", [HI + BYE],
-                     id="bos_outranks_blank_lines"),
-        pytest.param("<bos> <user> hi <assistant> hello <eos>\n<user> bye <assistant> see you <eos>", [HI + BYE],
-                     id="bos_outranks_eos"),
-        pytest.param("<bos> <user> hi <assistant> hello <system> s <user> bye <assistant> see you",
-                     [HI + chat("S:s") + BYE], id="bos_outranks_system"),
-        pytest.param("<user> hi <assistant> hello\n<bos><bos>\n<bos> <user> bye <assistant> see you", [HI, BYE],
-                     id="before_the_first_bos"),
-        pytest.param("# <bos>\n<user> hi\n<assistant> hello\n\n<user> bye\n<assistant> see you", [HI, BYE],
-                     id="bos_in_a_comment"),
+        pytest.param(
+            "<bos> <user> hi <assistant> hello <eos>\n<bos> <user> bye <assistant> see you <eos>",
+            [HI, BYE],
+            id="bos_lines",
+        ),
+        pytest.param(
+            "<bos><user>hi<assistant>hello<eos><bos><user>bye<assistant>see you<eos>", [HI, BYE], id="bos_inline"
+        ),
+        pytest.param(
+            "<BOS>\n<user> hi\n<assistant> hello\n\n<user> bye\n<assistant> see you\n<EOS>",
+            [HI + BYE],
+            id="bos_outranks_blank_lines",
+        ),
+        pytest.param(
+            "<bos> <user> hi <assistant> hello <eos>\n<user> bye <assistant> see you <eos>",
+            [HI + BYE],
+            id="bos_outranks_eos",
+        ),
+        pytest.param(
+            "<bos> <user> hi <assistant> hello <system> s <user> bye <assistant> see you",
+            [HI + chat("S:s") + BYE],
+            id="bos_outranks_system",
+        ),
+        pytest.param(
+            "<user> hi <assistant> hello\n<bos><bos>\n<bos> <user> bye <assistant> see you",
+            [HI, BYE],
+            id="before_the_first_bos",
+        ),
+        pytest.param(
+            "# <bos>\n<user> hi\n<assistant> hello\n\n<user> bye\n<assistant> see you", [HI, BYE], id="bos_in_a_comment"
+        ),
         pytest.param("<user> hi\n<assistant> hello\n<user> bye\n<assistant> see you", [HI + BYE], id="one"),
-        pytest.param("<user> hi\n<assistant> hello\n \n\n<user> bye\n<assistant> see you\n", [HI, BYE],
-                     id="blank_line"),
-        pytest.param("<user> hi\n<assistant> hello\n\n# c\n<user> bye\n<assistant> see you\n", [HI, BYE],
-                     id="blank_line_and_comment"),
-        pytest.param("<user> hi\n<assistant> hello\n# c\n\n# c\n<user> bye\n<assistant> see you\n", [HI, BYE],
-                     id="comment_around_blank_line"),
-        pytest.param("<user> hi\n\n<assistant> hello\n\nthere", [chat("U:hi", "A:hello\n\nthere")],
-                     id="blank_line_within"),
-        pytest.param("<system> s\n\n<user> hi\n<assistant> hello\n\n<user> bye\n<assistant> see you",
-                     [chat("S:s") + HI, BYE], id="blank_line_after_system"),
-        pytest.param("<user> hi\n<assistant> hello <eos>\n<user> bye\n<assistant> see you <eos>", [HI, BYE],
-                     id="eos_and_new_line"),
-        pytest.param("<user> hi\n<assistant> hello\n<eos>\n<system> s <user> bye <bot> see you", [
-            HI, chat("S:s") + BYE], id="eos_on_its_own_line"),
-        pytest.param("<user> hi <assistant> hello <eos> <user> bye <assistant> see you <eos>", [HI + BYE],
-                     id="eos_inline"),
+        pytest.param(
+            "<user> hi\n<assistant> hello\n \n\n<user> bye\n<assistant> see you\n", [HI, BYE], id="blank_line"
+        ),
+        pytest.param(
+            "<user> hi\n<assistant> hello\n\n# c\n<user> bye\n<assistant> see you\n",
+            [HI, BYE],
+            id="blank_line_and_comment",
+        ),
+        pytest.param(
+            "<user> hi\n<assistant> hello\n# c\n\n# c\n<user> bye\n<assistant> see you\n",
+            [HI, BYE],
+            id="comment_around_blank_line",
+        ),
+        pytest.param(
+            "<user> hi\n\n<assistant> hello\n\nthere", [chat("U:hi", "A:hello\n\nthere")], id="blank_line_within"
+        ),
+        pytest.param(
+            "<system> s\n\n<user> hi\n<assistant> hello\n\n<user> bye\n<assistant> see you",
+            [chat("S:s") + HI, BYE],
+            id="blank_line_after_system",
+        ),
+        pytest.param(
+            "<user> hi\n<assistant> hello <eos>\n<user> bye\n<assistant> see you <eos>",
+            [HI, BYE],
+            id="eos_and_new_line",
+        ),
+        pytest.param(
+            "<user> hi\n<assistant> hello\n<eos>\n<system> s <user> bye <bot> see you",
+            [HI, chat("S:s") + BYE],
+            id="eos_on_its_own_line",
+        ),
+        pytest.param(
+            "<user> hi <assistant> hello <eos> <user> bye <assistant> see you <eos>", [HI + BYE], id="eos_inline"
+        ),
         pytest.param("<assistant> a <eos>\n<assistant> b", [chat("A:a\nb")], id="eos_before_assistant"),
         pytest.param("<user> a <eos> b <assistant> c<eos>\nd", [chat("U:a b", "A:c\nd")], id="eos_in_text"),
-        pytest.param("<system> a\n<user> hi\n<assistant> hello\n<system> b\n<user> bye\n<assistant> see you",
-                     [chat("S:a") + HI, chat("S:b") + BYE], id="system_after_assistant"),
-        pytest.param("<system> a <user> hi <bot> hello <system> b <user> bye <bot> see you",
-                     [chat("S:a") + HI, chat("S:b") + BYE], id="system_after_assistant_inline"),
-        pytest.param("<user> hi\n<system> s\n<assistant> hello", [chat("U:hi", "S:s", "A:hello")],
-                     id="system_after_user"),
-        pytest.param("\n<user> hi <assistant> hello\n# c\n<user> bye <assistant> see\nyou\n\n",
-                     [HI, chat("U:bye", "A:see\nyou")], id="one_per_line"),
-        pytest.param("<system> s <user> hi <assistant> hello\n<user> bye <assistant> see you",
-                     [chat("S:s") + HI, BYE], id="one_per_line_system"),
-        pytest.param("<user> hi <assistant> hello\n<user> bye\n<assistant> see you", [HI + BYE],
-                     id="not_all_lines_whole"),
-        pytest.param("<user> hi <assistant> hello\n<user> bye <assistant> see you\n\n<user> hi <assistant> hello",
-                     [HI + BYE, HI], id="whole_lines_in_groups"),
+        pytest.param(
+            "<system> a\n<user> hi\n<assistant> hello\n<system> b\n<user> bye\n<assistant> see you",
+            [chat("S:a") + HI, chat("S:b") + BYE],
+            id="system_after_assistant",
+        ),
+        pytest.param(
+            "<system> a <user> hi <bot> hello <system> b <user> bye <bot> see you",
+            [chat("S:a") + HI, chat("S:b") + BYE],
+            id="system_after_assistant_inline",
+        ),
+        pytest.param(
+            "<user> hi\n<system> s\n<assistant> hello", [chat("U:hi", "S:s", "A:hello")], id="system_after_user"
+        ),
+        pytest.param(
+            "\n<user> hi <assistant> hello\n# c\n<user> bye <assistant> see\nyou\n\n",
+            [HI, chat("U:bye", "A:see\nyou")],
+            id="one_per_line",
+        ),
+        pytest.param(
+            "<system> s <user> hi <assistant> hello\n<user> bye <assistant> see you",
+            [chat("S:s") + HI, BYE],
+            id="one_per_line_system",
+        ),
+        pytest.param(
+            "<user> hi <assistant> hello\n<user> bye\n<assistant> see you", [HI + BYE], id="not_all_lines_whole"
+        ),
+        pytest.param(
+            "<user> hi <assistant> hello\n<user> bye <assistant> see you\n\n<user> hi <assistant> hello",
+            [HI + BYE, HI],
+            id="whole_lines_in_groups",
+        ),
     ],
-)  # fmt: skip
+)
 def test_where_conversations_begin(tmp_path, text, conversations):
     path = tmp_path / "chat.txt"
     path.write_bytes(text.encode())

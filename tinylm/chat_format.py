@@ -56,9 +56,7 @@ def encode_turn(tokenizer: ChatTokenizer, message: Message) -> tuple[list[int], 
     return [tokenizer.role_ids[message["role"]], *text_ids], [False] * (len(text_ids) + 1)
 
 
-def encode_conversation(
-    tokenizer: ChatTokenizer, conversation: Sequence[Message]
-) -> tuple[list[int], list[bool]]:
+def encode_conversation(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> tuple[list[int], list[bool]]:
     """A whole conversation as token ids with its loss mask, for training and evaluation.
 
     Returns:

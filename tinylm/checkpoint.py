@@ -130,9 +130,7 @@ def check_free(path: Path) -> None:
         raise RunError(f"{path}: exists already; give another --out, or go on with --resume {path}")
 
 
-def save_checkpoint(
-    folder: Path, model: LanguageModel, optimizer: Optimizer | None, state: TrainState
-) -> None:
+def save_checkpoint(folder: Path, model: LanguageModel, optimizer: Optimizer | None, state: TrainState) -> None:
     """Write a checkpoint folder; an earlier one stays whole until the new one is.
 
     Args:
@@ -269,5 +267,3 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, ValueError) as error:
         raise RunError(f"{path}: not a whole safetensors file ({error})") from None
     return tensors
-
-

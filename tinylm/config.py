@@ -39,12 +39,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     num_layers: Annotated[int, Meta(ge=1, le=256, description="Transformer blocks.")] = 6
     dim_feedforward: Annotated[int, Meta(ge=16, le=65_536, description="Width inside the feed-forward.")] = 1024
     dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Dropout probability in training.")] = 0.0
-    context_length: Annotated[
-        int, Meta(ge=16, le=65_536, description="Tokens that the model sees at once.")
-    ] = 256
-    tie_embeddings: Annotated[
-        bool, Meta(description="Output layer and token embedding share one matrix.")
-    ] = True
+    context_length: Annotated[int, Meta(ge=16, le=65_536, description="Tokens that the model sees at once.")] = 256
+    tie_embeddings: Annotated[bool, Meta(description="Output layer and token embedding share one matrix.")] = True
 
     def __post_init__(self) -> None:
         if self.d_model % self.nhead:
@@ -89,9 +85,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         float,
         Meta(ge=0, description="Wall clock of the whole command; used where no steps are given. 0: not set."),
     ] = 10.0
-    steps: Annotated[
-        int, Meta(ge=0, description="Optimizer steps of both stages together. 0: from minutes.")
-    ] = 0
+    steps: Annotated[int, Meta(ge=0, description="Optimizer steps of both stages together. 0: from minutes.")] = 0
     pretrain_share: Annotated[
         float, Meta(gt=0, lt=1, description="Part of the budget for pre-training where both stages run.")
     ] = 0.5
@@ -104,9 +98,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of pre-training.")] = 4e-3
     finetune_learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of fine-tuning.")] = 2e-3
     warmup: Annotated[float, Meta(ge=0, le=1, description="Part of a stage's steps that warms up.")] = 0.05
-    decay: Annotated[
-        float, Meta(ge=0, le=1, description="Part of a stage's steps that decays, linearly to zero.")
-    ] = 0.5
+    decay: Annotated[float, Meta(ge=0, le=1, description="Part of a stage's steps that decays, linearly to zero.")] = (
+        0.5
+    )
     weight_decay: Annotated[float, Meta(ge=0, description="Decoupled weight decay of the matrices.")] = 0.05
     clip_norm: Annotated[float, Meta(ge=0, description="Largest norm of the gradient. 0: not clipped.")] = 1.0
     validations: Annotated[int, Meta(ge=1, description="Validations in a stage, the last one at its end.")] = 8
@@ -146,10 +140,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: DataConfig = DataConfig()
 
 
-def load_config(file: str | os.PathLike[str] | None = None, overrides: Iterable[str] = ()) -> Config:
-    """Read a configuration: defaults, then the TOML file, then `section.key=value` overrides.
+def load_config(
+    file: str | os.PathLike[str] | None = None,
+    overrides: Iterable[str] = (),
+    base: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Config:
+    """Read a configuration: defaults, then the base, then the TOML file, then `section.key=value` overrides.
 
-    Values of overrides are TOML (`0.1`, `true`, `[1, 2]`); what is not TOML is taken as a string.
+    Args:
+        file: a TOML file with any of the sections and keys.
+        overrides: values are TOML (`0.1`, `true`, `[1, 2]`); what is not TOML is taken as a string.
+        base: plain values that take the place of the defaults.
 
     Raises:
         ConfigError: the file cannot be read, a section or key is unknown, or a value is impossible.
@@ -162,6 +163,9 @@ def load_config(file: str | os.PathLike[str] | None = None, overrides: Iterable[
             raise ConfigError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{os.fspath(file)}: not a TOML file: {error}") from None
+    for section, table in (base or {}).items():
+        given = values.get(section, {})
+        values[section] = {**table, **given} if isinstance(given, dict) else given
     for override in overrides:
         name, equals, text = override.partition("=")
         section, dot, key = name.strip().partition(".")

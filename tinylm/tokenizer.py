@@ -111,7 +111,11 @@ class Tokenizer:
                     shape.append(None)
                     parts.append(part)
             shapes.append(shape)
-        encoded = iter(self._processor.encode(parts, num_threads=threads) if parts else [])
+        if len(parts) > 1:
+            encoded = iter(self._processor.encode(parts, num_threads=threads))
+        else:
+            # SentencePiece starts threads for every list, which would cost more than a short text itself
+            encoded = iter([self._processor.encode(part) for part in parts])
         results: list[list[int]] = []
         for shape in shapes:
             ids: list[int] = []
@@ -208,9 +212,7 @@ def train_tokenizer(
     return Tokenizer(model.getvalue())
 
 
-def _run_trainer(
-    sentences: list[str], model: io.BytesIO, size: int, config: TokenizerConfig, threads: int
-) -> None:
+def _run_trainer(sentences: list[str], model: io.BytesIO, size: int, config: TokenizerConfig, threads: int) -> None:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),
         model_writer=model,

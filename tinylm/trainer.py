@@ -144,6 +144,10 @@ class Trainer:
         """
         names = [stage.name for stage in self.stages]
         self._trim_metrics()
+        if not self.state.plan:
+            for stage in self.stages:
+                self._plan_steps(stage)
+            self._save_last(Optimizer(self.model, self.config.train))
         for position in range(names.index(self.state.stage), len(self.stages)):
             stage = self.stages[position]
             if self.state.stage != stage.name:
@@ -171,8 +175,6 @@ class Trainer:
         """Take a stage's remaining steps. False when asked to stop before its end."""
         state, settings = self.state, self.config.train
         self.model.train()
-        if stage.name not in state.plan:
-            self._plan_steps(stage)
         steps = state.plan[stage.name]
         optimizer = Optimizer(self.model, settings)
         if self._resumed and state.step:
@@ -272,18 +274,18 @@ class Trainer:
     def _plan_steps(self, stage: Stage) -> None:
         """Fix the stage's number of steps, from the configuration or from the time that is left."""
         settings, plan = self.config.train, self.state.plan
-        share = settings.pretrain_share if len(self.stages) == 2 and stage is self.stages[0] else 1.0
+        share = 1.0
+        if len(self.stages) == 2:
+            share = settings.pretrain_share if stage.name == "pretrain" else 1 - settings.pretrain_share
         if settings.steps:
-            taken = sum(plan.values())
-            left = settings.steps - taken
-            plan[stage.name] = max(1, round(left * share))
+            plan[stage.name] = max(1, round(settings.steps * share))
             return
         assert self.deadline is not None, "a run without steps needs a deadline"
-        left = (self.deadline - time.monotonic()) * (1 - _RESERVED_SHARE)
-        step_seconds, validation_seconds = self._calibrate(stage, left * share * _CALIBRATION_SHARE)
-        left = (self.deadline - time.monotonic()) * (1 - _RESERVED_SHARE)
-        training_seconds = left * share - settings.validations * validation_seconds
-        plan[stage.name] = max(1, int(training_seconds / step_seconds))
+        started = time.monotonic()
+        seconds = (self.deadline - started) * (1 - _RESERVED_SHARE) * share
+        step_seconds, validation_seconds = self._calibrate(stage, seconds * _CALIBRATION_SHARE)
+        seconds -= time.monotonic() - started + settings.validations * validation_seconds
+        plan[stage.name] = max(1, int(seconds / step_seconds))
 
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
         """Seconds of a step and of a validation with its checkpoint, measured on a copy that is thrown away."""

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from tinylm.data.world.intents import Intent, all_intents, declarations, intents_by_family, upper_first
-from tinylm.data.world.phrasings import neat, phrase
-from tinylm.data.world.recall import KIND_BY_NAME, KINDS, recall_question
+from tinylm.data.world.phrasings import neat, split_of, surround
+from tinylm.data.world.recall import KIND_BY_NAME, is_held_out_question
+from tinylm.data.world.recall_kinds import KINDS
 from tinylm.data.world.values import COLOURS, FOODS, NAMES, NUMBERS, PETS, TOWNS
 
 SHORTEST_WORDS = 60
+WANTED_WORDS = 130
 LONGEST_WORDS = 200
 
 _THINGS = (
@@ -53,14 +55,15 @@ def training_documents(count: int, seed: int = 0) -> list[str]:
 def _document(rng: random.Random) -> str:
     """One kind of text, told again with other values or followed by another kind until it is long enough."""
     kind = _any_kind(rng)
-    wanted = rng.randint(SHORTEST_WORDS, 130)
+    wanted = rng.randint(SHORTEST_WORDS, WANTED_WORDS)
     text = kind(rng)
     while len(text.split()) < wanted:
         if rng.random() < 0.4:
             kind = _any_kind(rng)
-        text += "\n\n" + kind(rng)
-    words = text.split(" ")
-    return text if len(text.split()) <= LONGEST_WORDS else _cut(words)
+        longer = f"{text}\n\n{kind(rng)}"
+        if len(longer.split()) <= LONGEST_WORDS:
+            text = longer
+    return text
 
 
 def _any_kind(rng: random.Random) -> Callable[[random.Random], str]:
@@ -79,9 +82,7 @@ def _people(rng: random.Random) -> str:
     pairs = dict(zip(names, rng.sample(values, len(names)), strict=True))
     say: Callable[[str], str] = lambda name: statement.replace("{n}", name).replace("{v}", pairs[name])  # noqa: E731
     asked = rng.sample(names, rng.randint(1, len(names)))
-    return " ".join(
-        [say(name) for name in names] + [f"{question.replace('{n}', name)} {say(name)}" for name in asked]
-    )
+    return " ".join([say(name) for name in names] + [f"{question.replace('{n}', name)} {say(name)}" for name in asked])
 
 
 def _person(rng: random.Random) -> str:
@@ -102,7 +103,8 @@ def _visitor(rng: random.Random) -> str:
     who = rng.choice(("the boy", "the girl", "the visitor", "the woman", "the man", "the child", "the neighbour"))
     told = neat(rng.choice(kind.tells).replace("{v}", value))[:-1]
     thanks = upper_first(rng.choice(kind.acknowledgements).replace("{v}", value))
-    question = neat(recall_question(rng, kind, value, "train", vocative=False).split("?")[0] + "?")
+    direct = [core.text for core in kind.asks if core.form == "?"]
+    question = neat(rng.choice([text for text in direct if not is_held_out_question(kind.name, value, text)]) + "?")
     reply = upper_first(rng.choice(kind.replies).replace("{v}", value))
     thanks, reply = _spoken(thanks), _spoken(reply)
     between = rng.choice(
@@ -116,8 +118,8 @@ def _visitor(rng: random.Random) -> str:
     )
     came = upper_first(who)
     return (
-        f"{came} came to the shelf. \"{told},\" said {who}. \"{thanks}\" said Pip. {between} "
-        f"\"{question}\" asked {who}. \"{reply}\" said Pip. {came} {rng.choice(('laughed', 'smiled', 'was happy'))}."
+        f'{came} came to the shelf. "{told}," said {who}. "{thanks}" said Pip. {between} '
+        f'"{question}" asked {who}. "{reply}" said Pip. {came} {rng.choice(("laughed", "smiled", "was happy"))}.'
     )
 
 
@@ -148,17 +150,23 @@ def _intent(rng: random.Random) -> Intent:
     return rng.choice(families[rng.choices(topics, [len(families[family]) ** 0.5 for family in topics])[0]])
 
 
+def _question(rng: random.Random, intent: Intent) -> str:
+    direct = [core for core in intent.cores if core.form == "?" and not core.held_out]
+    while True:
+        _, text = surround(rng, direct, vocative=False)
+        question = text.split("?")[0] + "?"
+        if split_of(question) == "train":
+            return neat(question)
+
+
 def _questions(rng: random.Random) -> str:
     """Questions about the world and their answers."""
     mark, answer = rng.choice((("Question: ", "Answer: "), ("Q: ", "A: "), ("", "")))
     lines: list[str] = []
     for _ in range(rng.randint(3, 5)):
         intent = _intent(rng)
-        direct = [core for core in intent.cores if core.form == "?"]
-        asked = phrase(rng, direct, "train", vocative=False)
-        assert asked is not None, intent.name
         reply = rng.choice(intent.replies).replace("{me}", "Pip")
-        lines.append(f"{mark}{neat(asked.split('?')[0] + '?')}\n{answer}{reply}")
+        lines.append(f"{mark}{_question(rng, intent)}\n{answer}{reply}")
     return "\n".join(lines)
 
 
@@ -228,7 +236,7 @@ def _diary(rng: random.Random) -> str:
         rng.choice(
             (
                 f"{name} brought {food} for everybody. Grandma likes {food}, and Miso tried the {food} too.",
-                f"{name} brought a {colour} box. In the {colour} box was a letter from {other}.",
+                f"{name} brought a box. The box was {colour}. In the {colour} box was a letter from {other}.",
                 f"{other} came too. {name} and {other} drank tea with honey.",
             )
         ),
@@ -259,7 +267,7 @@ def _rover_story(rng: random.Random) -> str:
     return (
         f"{giver} gave {count} {thing} to the rover. The rover drove slowly through the garden with {count} {thing}. "
         f"Then {problem}. Beep! After a while {help_}, and the rover drove on. At the kitchen door {taker} was "
-        f"waiting. {taker} counted the {thing}. There were {count}. \"Thank you for the {count} {thing}, {giver}!\" "
+        f'waiting. {taker} counted the {thing}. There were {count}. "Thank you for the {count} {thing}, {giver}!" '
         f"said {taker}."
     )
 

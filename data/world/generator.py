@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from tinylm.data.world.intents import all_intents
-from tinylm.data.world.recall import KIND_BY_NAME, KINDS, FactKind
-from tinylm.data.world.talk import Talk
-
 from tinylm.chat_format import Conversation
+from tinylm.data.world.intents import all_intents
+from tinylm.data.world.recall import KIND_BY_NAME
+from tinylm.data.world.recall_kinds import KINDS, FactKind
+from tinylm.data.world.talk import Talk
 
 MAX_EXCHANGES = 8
 RECALL_CONVERSATIONS = 0.45

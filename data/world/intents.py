@@ -17,7 +17,7 @@ A block without "-" lines is one intent. "nopip" after the topic: users never sa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -32,7 +32,7 @@ from tinylm.data.world import (
     topic_weather,
     topic_workshop,
 )
-from tinylm.data.world.phrasings import Core, expand, is_held_out_core
+from tinylm.data.world.phrasings import Core, expand, hold_out
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -82,7 +82,7 @@ class _Block:
     rows: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-WHY_CORES = tuple(
+WHY_CORES = hold_out(
     Core(">", text)
     for template in (
         "why", "why is that", "but why", "how come", "why so", "and why is that", "and why", "can you say why",
@@ -148,7 +148,7 @@ def _intents_of(block: _Block) -> Iterator[Intent]:
     keys = {slot: parse_keys(_fill(block.keys, row)) for slot, row in rows.items()}
     for slot, row in rows.items():
         name = f"{block.family}.{slot}" if slot else block.family
-        cores = [Core(core.form, _fill(core.text, row).lower()) for core in block.cores]
+        cores = hold_out(Core(core.form, _fill(core.text, row).lower()) for core in block.cores)
         replies = tuple(upper_first(_fill(reply, row)) for reply in block.replies)
         others = {word for other in keys for group in keys[other] for word in group}
         own = " ".join(replies) + " " + " ".join(word for group in keys[slot] for word in group)
@@ -214,8 +214,3 @@ def declarations() -> dict[str, tuple[str, ...]]:
             sentences = [upper_first(_fill(sentence, row)) for sentence in block.declarations]
             by_topic.setdefault(block.topic, []).extend(sentences)
     return {topic: tuple(sentences) for topic, sentences in by_topic.items() if sentences}
-
-
-def held_out_cores(intents: Iterable[Intent]) -> dict[str, list[Core]]:
-    """The core phrasings of each intent that only the test split has."""
-    return {intent.name: [core for core in intent.cores if is_held_out_core(core)] for intent in intents}

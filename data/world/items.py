@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from tinylm.data.world.generator import MAX_EXCHANGES, chat, tell_facts
 from tinylm.data.world.intents import Intent, all_intents, intents_by_family
 from tinylm.data.world.judge import WorldItem
-from tinylm.data.world.recall import KIND_BY_NAME, KINDS, other_values
+from tinylm.data.world.recall import KIND_BY_NAME, other_values
+from tinylm.data.world.recall_kinds import KINDS
 from tinylm.data.world.talk import Talk
 from tinylm.data.world.values import ASSISTANTS
 
@@ -59,9 +60,9 @@ def _fact_item(rng: random.Random, family: str) -> WorldItem:
 
 
 def _finish_fact(talk: Talk, intent: Intent) -> WorldItem:
-    required = tuple(
-        tuple(word.replace("{me}", talk.me) for word in group) for group in intent.required
-    ) + _ending(talk)
+    required = tuple(tuple(word.replace("{me}", talk.me) for word in group) for group in intent.required) + _ending(
+        talk
+    )
     if any("{user}" in reply for reply in intent.replies) and "name" in talk.known:
         required += ((talk.known["name"],),)
     expected = talk.messages[-1]["content"]

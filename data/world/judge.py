@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from tinylm.chat_format import Conversation
 from tinylm.data.world.intents import Groups, all_intents
 from tinylm.data.world.phrasings import normal
-
-from tinylm.chat_format import Conversation
 
 LONGEST_REPLY_WORDS = 40
 CONSTANT_REPLIES = 300

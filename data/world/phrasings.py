@@ -10,12 +10,13 @@ import random
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 Split = Literal["train", "test"]
 
 HELD_OUT_TEXTS = 0.10
-HELD_OUT_CORES = 0.08
+HELD_OUT_CORES = 0.15
 
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 _NOT_WORD = re.compile(r"[^a-z0-9 ]+")
@@ -67,10 +68,14 @@ _FRAMES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
 
 
 class Core(NamedTuple):
-    """A core phrasing without its surroundings: its form ("?", "~", "." or ">") and its text."""
+    """A core phrasing without its surroundings: its form ("?", "~", "." or ">") and its text.
+
+    A core that is held out belongs to the test split with whatever stands around it.
+    """
 
     form: str
     text: str
+    held_out: bool = False
 
 
 def expand(template: str) -> list[str]:
@@ -82,6 +87,7 @@ def expand(template: str) -> list[str]:
     return [text for choice in found[1].split("|") for text in expand(before + choice + after)]
 
 
+@lru_cache(maxsize=4096)  # a judge asks for the same few words again and again
 def normal(text: str) -> str:
     """A text reduced to its words: lower case, contractions written out, no punctuation, single spaces."""
     lowered = _EXPANSION.sub(lambda match: _EXPANSIONS[match[1]], text.lower())
@@ -93,9 +99,14 @@ def fraction(key: str) -> float:
     return zlib.crc32(key.encode()) / 2**32
 
 
-def is_held_out_core(core: Core) -> bool:
-    """Whether a core belongs to the test split with whatever stands around it."""
-    return core.form != "." and fraction("core:" + normal(core.text)) < HELD_OUT_CORES
+def hold_out(cores: Iterable[Core]) -> tuple[Core, ...]:
+    """The cores of one intent, some of them marked for the test split.
+
+    A core can be held out only if the cores that stay in training have all its words: a fair question.
+    """
+    drawn = [(core, core.form != "." and fraction("core:" + normal(core.text)) < HELD_OUT_CORES) for core in cores]
+    known = {word for core, candidate in drawn if not candidate for word in core.text.split()}
+    return tuple(core._replace(held_out=candidate and known.issuperset(core.text.split())) for core, candidate in drawn)
 
 
 def split_of(text: str) -> Split:
@@ -156,7 +167,7 @@ def phrase(rng: random.Random, cores: Sequence[Core], split: Split, vocative: bo
     """One user's text from the cores that belongs to the split, or None where 200 draws found none."""
     for _ in range(200):
         core, text = surround(rng, cores, vocative)
-        if (is_held_out_core(core) or split_of(text) == "test") == (split == "test"):
+        if (core.held_out or split_of(text) == "test") == (split == "test"):
             return dress(rng, text)
     return None
 
@@ -166,5 +177,5 @@ def all_texts(cores: Iterable[Core], split: Split) -> Iterator[str]:
     for core in cores:
         for opener, closer in surroundings(core.form):
             text = opener + core.text + closer
-            if (is_held_out_core(core) or split_of(text) == "test") == (split == "test"):
+            if (core.held_out or split_of(text) == "test") == (split == "test"):
                 yield normal(text)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from tinylm.chat_format import Conversation
 from tinylm.data.world.intents import Intent, all_intents, intents_by_family, upper_first
 from tinylm.data.world.phrasings import Split, dress, phrase
-from tinylm.data.world.recall import KIND_BY_NAME, KINDS, FactKind, recall_question
+from tinylm.data.world.recall import KIND_BY_NAME, recall_question
+from tinylm.data.world.recall_kinds import KINDS, FactKind
 from tinylm.data.world.values import ASSISTANTS, SOUNDS
-
-from tinylm.chat_format import Conversation
 
 LINKS: dict[str, tuple[str, ...]] = {
     "pip": ("talk", "workshop", "animals", "kitchen"),

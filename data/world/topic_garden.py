@@ -105,7 +105,7 @@ d Slugs are the favourite dinner of the hedgehog.
 ? what do [the|] bees [make|do]
 ? what are [the|] bees good for
 ? why do you like [the|] bees
-? why are bees [good|important]
+? why are [the|] bees good
 ? what do bees do in the garden
 ~ what [the|] bees [make|do]
 = The bees visit the flowers and make honey.

@@ -9,7 +9,7 @@ TEXT = """
 ? {when}, what [do|should] i wear
 ~ what [to|i should] wear when {when}
 > and when {when}
-> [what about|what] when {when}
+> [what|how] about when {when}
 > and what do i wear when {when}
 = When {when}, wear {thing}.
 = Wear {thing} when {when}.
@@ -18,11 +18,11 @@ d When {when}, people in the house wear {thing}.
 why Because {because}.
 whykey {bkey}
 - rain: when=it rains; thing=a raincoat and boots; key=raincoat; because=wet socks make nobody happy; bkey=socks
-- snow: when=it snows; thing=a scarf and mittens; key=mittens; because=cold fingers cannot hold a cup of tea; bkey=fingers
+- snow: when=it snows; thing=a scarf and mittens; key=mittens; because=cold fingers drop the tea cup; bkey=fingers
 - sun: when=the sun shines; thing=a straw hat; key=hat; because=a red nose is good for tomatoes only; bkey=nose
 - wind: when=the wind blows; thing=a thick jacket; key=jacket; because=the wind creeps into every sleeve; bkey=sleeve
 - fog: when=it is foggy; thing=a bright vest; key=vest; because=people must see you in the fog; bkey=see
-- ice: when=there is ice; thing=shoes with spikes; key=spikes; because=ice is a slide that you did not order; bkey=slide
+- ice: when=there is ice; thing=shoes with spikes; key=spikes; because=ice is a slide nobody ordered; bkey=slide
 
 # do weather
 ? what [do|can|should] we do when {when}

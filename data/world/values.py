@@ -17,9 +17,7 @@ NAMES = _words(
     Selma Simon Sofia Sonja Stella Tara Theo Tilda Tim Tina Uma Vera Viktor Wanda Yara Yuki Zara Zoe
     """
 )
-COLOURS = _words(
-    "red blue green yellow orange purple pink brown black white grey silver gold violet beige turquoise"
-)
+COLOURS = _words("red blue green yellow orange purple pink brown black white grey silver gold violet beige turquoise")
 NUMBERS = tuple(str(number) for number in range(2, 61))
 PETS = _words(
     """

@@ -1,0 +1,85 @@
+"""`tinylm export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from tinylm.cli.console import notice, say
+from tinylm.cli.options import FOLDER
+
+if TYPE_CHECKING:
+    from tinylm.manifest import Manifest
+
+
+@click.command("export")
+@click.argument("run", type=FOLDER)
+@click.option("--out", type=FOLDER, required=True, help="The bundle's folder, to be made.")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option("--quantize", is_flag=True, help="int8 weights instead of fp32: a quarter of the size, and faster.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing bundle, once the new one has passed its gate.")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A limit of the gate, as quality_loss_percent=0.5."
+)
+def command(
+    run: Path, out: Path, checkpoint: Literal["best", "last"], quantize: bool, overwrite: bool, limits: tuple[str, ...]
+) -> None:
+    """Make a bundle of a RUN: ONNX with a KV cache, proven against torch before it appears."""
+    import warnings
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tinylm.checkpoint import RunFolder
+    from tinylm.export.bundle import check_out, export_bundle
+    from tinylm.export.gate import GateLimits
+
+    gate_limits = GateLimits.parse(limits)
+    check_out(out, overwrite)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Comparing with torch", total=None)
+        manifest = export_bundle(
+            RunFolder(run),
+            out,
+            quantize=quantize,
+            checkpoint=checkpoint,
+            overwrite=overwrite,
+            limits=gate_limits,
+            notify=notice,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    show_gate(manifest)
+    verb = "chat" if manifest.chat else "complete"
+    more = "" if manifest.chat else " --prompt 'Once upon a time'"
+    say(f"Bundle: {out} ({_megabytes(out):.1f} MB). Copy the folder to the device, then:\n  tinylm {verb} {out}{more}")
+
+
+def show_gate(manifest: Manifest) -> None:
+    """The gate's figures as a table, on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+
+    gate = manifest.gate
+    table = Table(title=f"The gate: {gate['positions']:,} positions, decoded one by one", title_justify="left")
+    for column in ("", "torch fp32", "ONNX fp32", f"this bundle ({manifest.graph.precision})"):
+        table.add_column(column, justify="right" if column else "left")
+    table.add_row(
+        "bits per byte",
+        f"{gate['torch_bits_per_byte']:.4f}",
+        f"{gate['fp32_bits_per_byte']:.4f}",
+        f"{gate['bits_per_byte']:.4f} ({gate['quality_loss_percent']:+.3f} %)",
+    )
+    table.add_row(
+        "largest logit difference", "", f"{gate['fp32_logit_difference']:.1e}", f"{gate['logit_difference']:.4f}"
+    )
+    table.add_row("same likeliest token", "", "", f"{gate['greedy_agreement']:.2%}")
+    table.add_row("prefill agrees with decode", "", "", f"{gate['prefill_agreement']:.2%}")
+    Console(stderr=True).print(table)
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.iterdir()) / 1e6

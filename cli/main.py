@@ -1,0 +1,80 @@
+"""The `tinylm` command: verbs in pipeline order, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from tinylm import __version__
+from tinylm.errors import TinyLMError
+
+# In the order of the pipeline; each is a module of this folder with a command of the same name.
+COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete")
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is wanted, and shows what users cause without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names in pipeline order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of this name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"tinylm.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except TinyLMError as error:
+            raise UserError(error) from None
+        except ModuleNotFoundError as error:
+            if error.name not in {"torch", "onnx", "safetensors", "tomlkit"}:
+                raise
+            raise UserError(
+                TinyLMError(
+                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with pip install 'tinylm[train]'"
+                )
+            ) from None
+
+
+class UserError(click.ClickException):
+    """An error of the user's, shown as one line."""
+
+    def __init__(self, error: TinyLMError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "TINYLM", "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="tinylm")
+def cli() -> None:
+    """Your own text and chats in, a chat model on a Raspberry Pi out.
+
+    \b
+    tinylm train --pretrain texts.txt --finetune chats.jsonl --out runs/mine --minutes 20
+    tinylm export runs/mine --quantize --out my-bundle
+    tinylm chat my-bundle
+
+    Without any of that, `tinylm chat` talks to the demo model in the box.
+    """  # noqa: D301 - \b is click's mark for a paragraph kept as it is
+
+
+def main() -> None:
+    """Entry point of the `tinylm` command."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a stand-in, not a traceback
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    cli()

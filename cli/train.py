@@ -1,0 +1,320 @@
+"""`tinylm train`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinylm.cli.console import notice, say
+from tinylm.cli.options import FILE, FOLDER
+from tinylm.errors import DataError, RunError
+
+if TYPE_CHECKING:
+    from tinylm.checkpoint import RunFolder, StageName, TrainState
+    from tinylm.config import Config
+    from tinylm.data.stages import StageData, StageTexts
+    from tinylm.model import LanguageModel
+    from tinylm.tokenizer import Tokenizer
+    from tinylm.trainer import Stage
+
+
+@click.command("train")
+@click.option("--pretrain", multiple=True, type=FILE, help="A file of raw text for stage 1. Repeatable.")
+@click.option("--finetune", multiple=True, type=FILE, help="A file of conversations for stage 2. Repeatable.")
+@click.option("--out", type=FOLDER, help="The run's folder.  [default: runs/<date>-<time>]")
+@click.option("--config", "config_file", type=FILE, help="A TOML file of hyperparameters.")
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="One hyperparameter. Repeatable.")
+@click.option("--steps", type=click.IntRange(min=1), help="Budget: optimizer steps, both stages together.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Budget: wall clock of this whole command, tokenizer and validation included.",
+)
+@click.option("--init", "init", type=FOLDER, help="Start from another run's weights and tokenizer.")
+@click.option(
+    "--new-tokenizer",
+    is_flag=True,
+    help="With --init: train a new tokenizer on the data, and match the weights' rows by piece.",
+)
+@click.option("--resume", type=FOLDER, help="Go on with a run that was stopped.")
+@click.option("--show-config", is_flag=True, help="Print the configuration with every default, and leave.")
+def command(
+    pretrain: tuple[Path, ...],
+    finetune: tuple[Path, ...],
+    out: Path | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    steps: int | None,
+    minutes: float | None,
+    init: Path | None,
+    new_tokenizer: bool,
+    resume: Path | None,
+    show_config: bool,
+) -> None:
+    """Train a model: pre-training on raw text, then fine-tuning on conversations; either alone works too."""
+    started = time.monotonic()
+    if steps is not None and minutes is not None:
+        raise click.UsageError("--steps and --minutes are two ways to say the budget: give one")
+    if resume is not None:
+        if pretrain or finetune or out or config_file or overrides or steps or minutes or init:
+            raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
+        _resume(resume, started)
+        return
+    if new_tokenizer and init is None:
+        raise click.UsageError("--new-tokenizer goes with --init; without it the tokenizer is always new")
+
+    from tinylm.config import config_to_toml, config_values, load_config
+
+    base = _base_values(init)
+    config = load_config(config_file, overrides, base)
+    values = config_values(config)
+    if steps is not None:
+        values["train"]["steps"] = steps
+    if minutes is not None:
+        values["train"]["minutes"], values["train"]["steps"] = minutes, 0
+    if pretrain:
+        values["data"]["pretrain"] = [str(path.absolute()) for path in pretrain]
+    if finetune:
+        values["data"]["finetune"] = [str(path.absolute()) for path in finetune]
+    config = _remake(values)
+    if show_config:
+        click.echo(config_to_toml(config), nl=False)
+        return
+    if not config.data.pretrain and not config.data.finetune:
+        raise click.UsageError(
+            "nothing to train on: give --pretrain TEXT and/or --finetune CHATS "
+            "(`tinylm data world world/` writes a small world to try with)"
+        )
+    _begin(config, out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S"), init, new_tokenizer, started)
+
+
+def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, started: float) -> None:
+    """Train a new run."""
+    from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
+    from tinylm.config import config_values
+    from tinylm.files import write_file
+    from tinylm.model import LanguageModel
+    from tinylm.trainer import resolve_hardware
+
+    check_free(out)
+    device, precision = resolve_hardware(config.train)
+    threads = config.train.threads or _cores()
+    texts = _read(config)
+    run = RunFolder(out)
+    if init is not None and not new_tokenizer:
+        tokenizer = RunFolder(init).load_tokenizer()
+    else:
+        tokenizer = _train_tokenizer(config, list(texts.values()), threads)
+    values = config_values(config)
+    values["model"]["vocab_size"] = tokenizer.vocab_size
+    values["train"].update(device=device, precision=precision, threads=threads)
+    config = _remake(values)
+    data = _prepare(config, texts, tokenizer, threads)
+
+    import torch
+
+    torch.manual_seed(config.train.seed)
+    model = LanguageModel(config.model)
+    if init is not None:
+        source = RunFolder(init)
+        _, init_tokenizer, _ = load_run_model(source)
+        folder = source.checkpoint("best") if source.checkpoint("best").is_dir() else source.checkpoint("last")
+        load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), notice)
+    run.create(config, tokenizer)
+    import json
+
+    write_file(run.provenance, json.dumps({name: text.facts for name, text in texts.items()}, indent=1))
+    for name, prepared in data.items():
+        if len(prepared.held_out):
+            prepared.held_out.save(run.held_out(name))
+    _train(run, config, tokenizer, model, data, None, started + 60 * config.train.minutes)
+
+
+def _resume(folder: Path, started: float) -> None:
+    """Go on with a run."""
+    from tinylm.checkpoint import RunFolder, load_state, load_weights
+    from tinylm.model import LanguageModel
+
+    run = RunFolder(folder)
+    run.check()
+    config, tokenizer = run.load_config(), run.load_tokenizer()
+    state = load_state(run.checkpoint("last"))
+    if state.finished:
+        raise RunError(f"{folder}: this run has finished; start another from it with --init {folder}")
+    texts = _read(config)
+    _check_unchanged(run, texts)
+    data = _prepare(config, texts, tokenizer, config.train.threads)
+    model = LanguageModel(config.model)
+    pieces = tokenizer.pieces()
+    load_weights(run.checkpoint("last"), model, pieces, pieces)
+    _train(run, config, tokenizer, model, data, state, started)
+
+
+def _train(
+    run: RunFolder,
+    config: Config,
+    tokenizer: Tokenizer,
+    model: LanguageModel,
+    data: Mapping[StageName, StageData],
+    state: TrainState | None,
+    deadline: float,
+) -> None:
+    from tinylm.cli.progress import TrainingDisplay
+    from tinylm.evaluation import byte_lengths_of
+    from tinylm.trainer import Trainer
+
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    say(
+        f"Model: {config.model.arch}, {parameters:,} parameters; {config.train.device} in {config.train.precision}, "
+        f"{config.train.threads} threads. Run folder: {run.path}"
+    )
+    with _stop_request() as stop_requested, TrainingDisplay() as display:
+        trainer = Trainer(
+            run,
+            config,
+            model,
+            _stages(config, tokenizer, data),
+            byte_lengths_of(tokenizer),
+            deadline=deadline,
+            state=state,
+            reporter=display,
+            should_stop=lambda: bool(stop_requested),
+        )
+        state = trainer.train()
+    if not state.finished:
+        say(
+            f"Stopped and saved after {state.stage} step {state.step:,}. Go on with:\n  tinylm train --resume {run.path}"
+        )
+        raise SystemExit(1)
+    say(
+        f"Done in {state.seconds / 60:.1f} minutes of training. Next:\n  tinylm export {run.path} --quantize --out BUNDLE"
+    )
+
+
+def _stages(config: Config, tokenizer: Tokenizer, data: Mapping[StageName, StageData]) -> list[Stage]:
+    from tinylm.evaluation import make_windows
+    from tinylm.trainer import Stage
+
+    rates: dict[StageName, float] = {
+        "pretrain": config.train.learning_rate,
+        "finetune": config.train.finetune_learning_rate,
+    }
+    return [
+        Stage(
+            name,
+            prepared.rows,
+            make_windows(
+                prepared.held_out, config.model.context_length, tokenizer.bos_id, config.data.validation_tokens
+            ),
+            rates[name],
+        )
+        for name, prepared in data.items()
+    ]
+
+
+def _read(config: Config) -> dict[StageName, StageTexts]:
+    from tinylm.data.stages import read_finetuning, read_pretraining
+
+    texts: dict[StageName, StageTexts] = {}
+    if config.data.pretrain:
+        texts["pretrain"] = read_pretraining(
+            [Path(path) for path in config.data.pretrain], config.data.validation_fraction, notice
+        )
+    if config.data.finetune:
+        texts["finetune"] = read_finetuning(
+            [Path(path) for path in config.data.finetune], config.data.validation_fraction, notice
+        )
+    for name, text in texts.items():
+        kind = "documents" if name == "pretrain" else "conversations"
+        say(f"{name}: {text.facts['examples']:,} {kind}, {text.facts['held_out']:,} more held out")
+    return texts
+
+
+def _train_tokenizer(config: Config, texts: Sequence[StageTexts], threads: int) -> Tokenizer:
+    from tinylm.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(
+        (text for stage in texts for text in stage.texts()),
+        config.model.vocab_size,
+        config.tokenizer,
+        threads=threads,
+        notify=notice,
+    )
+    say(f"Tokenizer: {tokenizer.vocab_size:,} pieces")
+    return tokenizer
+
+
+def _prepare(
+    config: Config, texts: Mapping[StageName, StageTexts], tokenizer: Tokenizer, threads: int
+) -> dict[StageName, StageData]:
+    from tinylm.data.stages import prepare_finetuning, prepare_pretraining
+
+    data: dict[StageName, StageData] = {}
+    if "pretrain" in texts:
+        data["pretrain"] = prepare_pretraining(texts["pretrain"], tokenizer, config, threads)
+    if "finetune" in texts:
+        data["finetune"] = prepare_finetuning(texts["finetune"], tokenizer, config, notice)
+    return data
+
+
+def _check_unchanged(run: RunFolder, texts: Mapping[StageName, StageTexts]) -> None:
+    import json
+
+    recorded = json.loads(run.provenance.read_text("utf-8"))
+    for name, text in texts.items():
+        for then, now in zip(recorded[name]["files"], text.facts["files"], strict=True):
+            if then["sha256"] != now["sha256"]:
+                raise DataError(
+                    now["name"], None, f"changed since the run began; put it back, or start anew with --init {run.path}"
+                )
+
+
+def _base_values(init: Path | None) -> dict[str, dict[str, Any]]:
+    """The [model] of the run to start from."""
+    if init is None:
+        return {}
+    from tinylm.checkpoint import RunFolder
+    from tinylm.config import config_values
+
+    run = RunFolder(init)
+    run.check()
+    return {"model": config_values(run.load_config())["model"]}
+
+
+def _remake(values: Mapping[str, Any]) -> Config:
+    from tinylm.config import make_config
+
+    return make_config(values)
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _stop_request() -> Iterator[list[int]]:
+    """A list that SIGINT or SIGTERM puts something into; a second signal ends the process at once."""
+    requests: list[int] = []
+
+    def request(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if requests:
+            raise KeyboardInterrupt
+        requests.append(number)
+        say("\nStopping after this step and saving; once more to leave at once.")
+
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requests
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
