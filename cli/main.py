@@ -30,7 +30,7 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+    def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
@@ -51,7 +51,8 @@ class UserError(click.ClickException):
 
     def __init__(self, error: TinyLMError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_code
+        # click declares it for the class; the codes of ours differ by kind
+        vars(self)["exit_code"] = error.exit_code
 
 
 @click.group(

@@ -190,13 +190,11 @@ def _train(
         )
         state = trainer.train()
     if not state.finished:
-        say(
-            f"Stopped and saved after {state.stage} step {state.step:,}. Go on with:\n  tinylm train --resume {run.path}"
-        )
+        say(f"Stopped and saved after {state.stage} step {state.step:,}. Go on with:")
+        say(f"  tinylm train --resume {run.path}")
         raise SystemExit(1)
-    say(
-        f"Done in {state.seconds / 60:.1f} minutes of training. Next:\n  tinylm export {run.path} --quantize --out BUNDLE"
-    )
+    say(f"Done in {state.seconds / 60:.1f} minutes of training. Next:")
+    say(f"  tinylm export {run.path} --quantize --out BUNDLE")
 
 
 def _stages(config: Config, tokenizer: Tokenizer, data: Mapping[StageName, StageData]) -> list[Stage]:

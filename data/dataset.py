@@ -80,8 +80,8 @@ def tokenize_documents(documents: Iterable[str], tokenizer: Tokenizer, *, thread
     """Each document as its ids and an `<eos>`."""
     sequences: list[NDArray[np.int32]] = []
     for batch in _batches(documents):
-        for ids in tokenizer.encode_batch(batch, threads):
-            sequences.append(np.array([*ids, tokenizer.eos_id], np.int32))
+        encoded = tokenizer.encode_batch(batch, threads)
+        sequences += [np.array([*ids, tokenizer.eos_id], np.int32) for ids in encoded]
     flat = np.concatenate(sequences) if sequences else np.zeros(0, np.int32)
     ends = np.cumsum([len(ids) for ids in sequences], dtype=np.int64)
     return TokenSequences(flat, np.ones(len(flat), np.bool_), ends)
@@ -104,7 +104,7 @@ class PackedRows:
         notes: what became of the data that did not fit, by kind.
     """
 
-    ids: NDArray[np.uint16] | NDArray[np.uint32]
+    ids: NDArray[np.unsignedinteger[Any]]
     supervised: NDArray[np.bool_]
     seed: int
     notes: dict[str, int] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class PackedRows:
     @property
     def tokens(self) -> int:
         """Positions of one epoch."""
-        return self.ids.shape[0] * (self.ids.shape[1] - 1)
+        return self.ids[:, 1:].size
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if self._epoch is None or self._epoch[0] != epoch:
@@ -302,5 +302,5 @@ def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
         yield batch
 
 
-def _id_type(tokenizer: Tokenizer) -> type[np.uint16] | type[np.uint32]:
-    return np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+def _id_type(tokenizer: Tokenizer) -> np.dtype[np.unsignedinteger[Any]]:
+    return np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)

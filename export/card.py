@@ -8,7 +8,8 @@ from tinylm.manifest import MODEL_FILE, Manifest
 
 _CARD = """# {title}
 
-A {kind} model of {parameters:,} parameters, made with TinyLM {version}. It runs on a CPU alone, with `pip install tinylm`:
+A {kind} model of {parameters:,} parameters, made with TinyLM {version}.
+It runs on a CPU alone, with `pip install tinylm`:
 
 ```
 tinylm {command}
@@ -18,7 +19,8 @@ tinylm {command}
 
 | | |
 |---|---|
-| architecture | decoder-only Transformer, {arch}: {layers} layers, {d_model} wide, {heads} heads, feed-forward {feedforward} |
+| architecture | decoder-only Transformer, {arch} |
+| shape | {layers} layers, {d_model} wide, {heads} heads, feed-forward {feedforward} |
 | vocabulary | {vocabulary:,} SentencePiece BPE tokens |
 | context | {context:,} tokens |
 | weights | {precision}, `{model_file}` {megabytes:.2f} MB ({share:.0%} of fp32) |
@@ -112,9 +114,9 @@ def _data_table(data: dict[str, Any]) -> str:
         return "Not recorded."
     rows = ["| stage | file | examples | held out | SHA-256 |", "|---|---|---|---|---|"]
     for stage, entry in data.items():
-        for file in entry["files"]:
-            rows.append(
-                f"| {_STAGES.get(stage, stage)} | {file['name']} | {entry['examples']:,} | {entry['held_out']:,} "
-                f"| `{file['sha256'][:16]}…` |"
-            )
+        rows += [
+            f"| {_STAGES.get(stage, stage)} | {file['name']} | {entry['examples']:,} | {entry['held_out']:,} "
+            f"| `{file['sha256'][:16]}…` |"
+            for file in entry["files"]
+        ]
     return "\n".join(rows)

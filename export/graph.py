@@ -48,7 +48,7 @@ class GraphBuilder:
 
     def constant(self, name: str, value: NDArray[Any] | np.generic | float) -> str:
         """Add a constant once; a Python float becomes fp32."""
-        array = np.asarray(value, np.float32) if isinstance(value, float) else np.asarray(value)
+        array = np.asarray(value, np.float32 if type(value) is float else None)
         self.constants.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
@@ -79,9 +79,10 @@ class FloatWeights:
     def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
         """See `Weights`."""
         product = graph.op("MatMul", [x, graph.constant(f"{name}.weight", as_array(layer.weight).T)], f"{name}/product")
-        if layer.bias is None:
+        bias = bias_of(layer)
+        if bias is None:
             return product
-        return graph.op("Add", [product, graph.constant(f"{name}.bias", as_array(layer.bias))], f"{name}/sum")
+        return graph.op("Add", [product, graph.constant(f"{name}.bias", bias)], f"{name}/sum")
 
 
 class Int8Weights:
@@ -105,8 +106,9 @@ class Int8Weights:
         """See `Weights`."""
         table, scale = self._store(graph, f"{name}.weight", as_array(layer.weight).T)
         inputs = [x, table, scale, self._zero_point(graph)]
-        if layer.bias is not None:
-            inputs.append(graph.constant(f"{name}.bias", as_array(layer.bias)))
+        bias = bias_of(layer)
+        if bias is not None:
+            inputs.append(graph.constant(f"{name}.bias", bias))
         return graph.op("DynamicQuantizeMatMul", inputs, f"{name}/product", MICROSOFT)
 
     def _store(self, graph: GraphBuilder, name: str, matrix: NDArray[np.float32]) -> tuple[str, str]:
@@ -151,9 +153,9 @@ def build_graph(model: LanguageModel, weights: Weights) -> onnx.ModelProto:
         x = graph.op("Add", [x, _sinusoids(graph, model, total, length)], "embedding/positions")
     else:
         rotation = _rotations(graph, model)
-    normed = _norm(graph, x, "blocks.0.attention_norm", model.blocks[0].attention_norm)
-    for number, block in enumerate(model.blocks):
-        assert isinstance(block, Block)
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    normed = _norm(graph, x, "blocks.0.attention_norm", blocks[0].attention_norm)
+    for number, block in enumerate(blocks):
         name = f"blocks.{number}"
         mixed = _attention(graph, weights, normed, number, block, model, lengths, rotation)
         if number == config.num_layers - 1:
@@ -164,7 +166,7 @@ def build_graph(model: LanguageModel, weights: Weights) -> onnx.ModelProto:
         fed = _feedforward(graph, weights, normed, name, block)
         next_name, next_norm = "norm", model.norm
         if number + 1 < config.num_layers:
-            next_name, next_norm = f"blocks.{number + 1}.attention_norm", model.blocks[number + 1].attention_norm
+            next_name, next_norm = f"blocks.{number + 1}.attention_norm", blocks[number + 1].attention_norm
         x, normed = _add_and_norm(graph, x, fed, next_name, next_norm)
     logits = weights.linear(graph, normed, "output", model.output)
     graph.op("Identity", [logits], "logits")
@@ -180,6 +182,12 @@ def as_array(tensor: torch.Tensor) -> NDArray[np.float32]:
     """A parameter as fp32."""
     array: NDArray[np.float32] = tensor.detach().cpu().float().numpy()
     return array
+
+
+def bias_of(layer: torch.nn.Linear) -> NDArray[np.float32] | None:
+    """The layer's bias as fp32, if it has one."""
+    bias: torch.Tensor | None = layer.bias  # torch's own annotation forgets that there may be none
+    return None if bias is None else as_array(bias)
 
 
 def _last_dimension(graph: GraphBuilder, value: str, name: str) -> str:
@@ -282,9 +290,8 @@ def _norm(graph: GraphBuilder, x: str, name: str, norm: torch.nn.Module) -> str:
 
 def _norm_heads(graph: GraphBuilder, x: str, name: str, norm: torch.nn.Module, heads: int) -> str:
     width = norm.get_parameter("weight").shape[0]
-    split = graph.op(
-        "Reshape", [x, graph.constant(f"shape/{heads}_heads", np.array([0, 0, heads, width]))], f"{name}/heads"
-    )
+    shape = graph.constant(f"shape/{heads}_heads", np.array([0, 0, heads, width]))
+    split = graph.op("Reshape", [x, shape], f"{name}/heads")
     normed = _norm(graph, split, f"{name}/normed", norm)
     return graph.op("Reshape", [normed, graph.constant("shape/packed", np.array([0, 0, -1]))], name)
 

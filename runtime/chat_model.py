@@ -50,7 +50,7 @@ class ChatModel:
             raise BundleError(f"{fspath(folder)}: its tokenizer and its manifest disagree; export the bundle again")
         self.session = Session(folder / MODEL_FILE, self.manifest.model, threads)
 
-    def default_options(self, **changes: Any) -> SamplingOptions:  # noqa: ANN401 - the fields of SamplingOptions
+    def default_options(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling defaults, with those changes that are not None."""
         defaults = self.manifest.sampling
         values: dict[str, Any] = {

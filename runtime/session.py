@@ -110,7 +110,8 @@ class Session:
             if start and should_stop is not None and should_stop():
                 return None
             self._run(ids[start : start + PREFILL_CHUNK])
-        return self._logits[0, 0]
+        logits: NDArray[np.float32] = self._logits[0, 0]
+        return logits
 
     def _run(self, ids: Sequence[int]) -> None:
         if len(ids) == 1:

@@ -154,7 +154,8 @@ def read_manifest(bundle: str | PathLike[str]) -> Manifest:
         raise BundleError(f"{path}: not a manifest of schema {SCHEMA_VERSION}: {error}") from None
     if manifest.chat_format_version != CHAT_FORMAT_VERSION:
         raise BundleError(
-            f"{path}: chat format {manifest.chat_format_version}, this TinyLM knows {CHAT_FORMAT_VERSION}: update TinyLM"
+            f"{path}: chat format {manifest.chat_format_version}, this TinyLM knows {CHAT_FORMAT_VERSION}: "
+            "update TinyLM"
         )
     for name, entry in manifest.files.items():
         try:

@@ -122,8 +122,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
         """[batch, length, d_model] in and out."""
         x = x + self.dropout(self.attention(self.attention_norm(x), rotation))
-        x = x + self.dropout(self.feedforward(self.feedforward_norm(x)))
-        return x
+        update: Tensor = self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return x + update
 
 
 class LanguageModel(nn.Module):
@@ -184,9 +184,9 @@ class LanguageModel(nn.Module):
             # Each block's two outputs start small, so that the residual stream keeps its scale at any depth
             for linear in (block.attention.output, block.feedforward.down):
                 nn.init.normal_(linear.weight, std=linear.in_features**-0.5 / math.sqrt(2 * self.config.num_layers))
-            for linear in (block.attention.qkv, block.attention.output, *block.feedforward.children()):
-                if isinstance(linear, nn.Linear) and linear.bias is not None:
-                    nn.init.zeros_(linear.bias)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("qkv.bias", "output.bias", "up.bias", "down.bias")):
+                nn.init.zeros_(parameter)
         if not self.config.tie_embeddings:
             nn.init.normal_(self.output.weight, std=self.config.d_model**-0.5)
 

@@ -24,7 +24,7 @@ class Optimizer:
         matrices = [p for _, p in named if id(p) in blocks]
         embeddings = [p for _, p in named if p.ndim == 2 and id(p) not in blocks]
         vectors = [p for _, p in named if p.ndim < 2]
-        self._names = {p: name for name, p in named}
+        self._names: dict[Tensor, str] = {p: name for name, p in named}
         self._optimizers: list[torch.optim.Optimizer] = []
         decay = config.weight_decay
         adamw_groups = [
@@ -75,7 +75,8 @@ def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> 
     Args:
         step: 0-based index of the step about to be taken.
         steps: steps of the stage.
-        warmup, decay: parts of the stage.
+        warmup: part of the stage that warms up.
+        decay: part of the stage that decays.
     """
     done = (step + 0.5) / steps
     rising = done / warmup if warmup else 1.0

@@ -251,8 +251,7 @@ def _sample_sentences(texts: Iterable[str], max_bytes: int) -> list[str]:
             if index % every:
                 continue
             # A line without an end would be one BPE problem of its own size
-            for start in range(0, len(sentence), 4096):
-                kept.append(sentence[start : start + 4096])
+            kept += [sentence[start : start + 4096] for start in range(0, len(sentence), 4096)]
             kept_bytes += len(sentence)
         if kept_bytes > 2 * max_bytes:
             kept, every = kept[::2], every * 2

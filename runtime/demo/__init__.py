@@ -1,0 +1,1 @@
+"""The demo model in the box: a bundle."""
