@@ -1,17 +1,60 @@
-# `make demo` and `make test` do their own set-up; nothing else is needed but Python 3.11 to 3.13.
+# `make demo` and `make test` do their own set-up: nothing is needed beforehand but Python 3.11 to 3.13.
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
-PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-SOURCES := $(shell find tinylm cli data export runtime -type f -not -path '*/__pycache__/*') pyproject.toml constraints.txt README.md
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+SOURCES := $(shell find tinylm cli data export runtime -type f -not -path '*/__pycache__/*') \
+	pyproject.toml constraints.txt
 
-.PHONY: demo demo-model test lint docs clean
+.PHONY: demo test lint docs demo-model clean
 
-# What the person who trains has: the package with its extra [train].
+# What the person who trains installs.
 $(VENV)/.train: $(SOURCES)
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing TinyLM and what training needs into $(VENV) …"
-	@rm -rf build
-	@$(PIP) '.[train]'
-	@$(PIP) --no-deps --force-reinstall --no-index --no-build-isolation . 2>/dev/null || $(PIP) --no-deps --force-reinstall .
-	@touch $@
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	rm -rf build
+	$(PIP) '.[train]'
+	touch $@
+
+# The tools for tests and docs on top of it.
+$(VENV)/.dev: $(VENV)/.train
+	$(PIP) '.[train,dev]'
+	touch $@
+
+# Train both stages on the bundled world, export, quantize, measure and chat: some ten minutes on two cores.
+demo: $(VENV)/.train
+	rm -rf $(DEMO)
+	$(BIN)/tinylm data world $(DEMO)/world
+	$(BIN)/tinylm train --config data/world/demo.toml --pretrain $(DEMO)/world/world.txt \
+		--finetune $(DEMO)/world/chats.jsonl --out $(DEMO)/run
+	$(BIN)/tinylm export $(DEMO)/run --quantize --out $(DEMO)/bundle
+	$(BIN)/tinylm eval $(DEMO)/bundle --world
+	$(BIN)/python docs/examples/scripted_chat.py $(DEMO)/bundle
+	@echo
+	@echo "Go on chatting:  $(BIN)/tinylm chat $(DEMO)/bundle"
+
+test: $(VENV)/.dev lint
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	# From inside the environment, where the installed package is found before the source folders
+	cd $(VENV) && bin/mypy --config-file ../pyproject.toml -p tinylm
+
+# Write the CLI reference anew; a test compares it with --help.
+docs: $(VENV)/.dev
+	$(BIN)/python docs/make_cli_reference.py
+
+# Train the demo model in the box anew. Commit the result only when it must change.
+demo-model: $(VENV)/.train
+	rm -rf runs/demo-model
+	$(BIN)/tinylm data world runs/demo-model/world
+	$(BIN)/tinylm train --config data/world/demo_model.toml --pretrain runs/demo-model/world/world.txt \
+		--finetune runs/demo-model/world/chats.jsonl --out runs/demo-model/run
+	$(BIN)/tinylm export runs/demo-model/run --quantize --out runs/demo-model/bundle
+	$(BIN)/tinylm eval runs/demo-model/bundle --world
+	cp runs/demo-model/bundle/* runtime/demo/
+
+clean:
+	rm -rf $(VENV) build runs/demo runs/demo-model .mypy_cache .ruff_cache .pytest_cache .hypothesis

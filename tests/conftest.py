@@ -1,0 +1,177 @@
+import warnings
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+with warnings.catch_warnings():
+    # torch warns about itself while it is imported, and that is not ours to mend
+    warnings.simplefilter("ignore")
+    import torch
+
+from tinylm.cli.main import cli
+from tinylm.config import ModelConfig
+from tinylm.model import LanguageModel
+
+REPOSITORY = Path(__file__).parent.parent
+SAMPLES = REPOSITORY / "data" / "samples"
+# A model that trains in a second or two
+SMALL = {
+    "model.vocab_size": 320,
+    "model.d_model": 32,
+    "model.nhead": 4,
+    "model.num_layers": 2,
+    "model.dim_feedforward": 64,
+    "model.context_length": 96,
+    "train.batch_size": 8,
+    "train.threads": 1,
+    "train.precision": "fp32",
+    "train.validations": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def user_folders(tmp_path_factory, monkeypatch):
+    """Keep what tests remember, and variables that change defaults, out of the user's own folders and shell."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def _settings(**changes):
+    """`--set` options of the small model; an underscore in a name is the dot: train_steps."""
+    values = {**SMALL, **{name.replace("_", ".", 1): value for name, value in changes.items()}}
+    return [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+
+
+def _run_cli(*arguments, **options):
+    """What `tinylm ARGUMENTS` gives, in this process."""
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], **options)
+
+
+def _must(*arguments, **options):
+    """The same, and it must go well."""
+    result = _run_cli(*arguments, **options)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def _make_run(folder, *, pretrain=True, finetune=True, steps=24, **changes):
+    arguments = ["train", "--out", folder, "--steps", steps, *_settings(**changes)]
+    if pretrain:
+        arguments += ["--pretrain", SAMPLES / "raw.txt"]
+    if finetune:
+        arguments += ["--finetune", SAMPLES / "tagged.txt", "--finetune", SAMPLES / "messages.jsonl"]
+    _must(*arguments)
+    return folder
+
+
+ARCHITECTURES = {
+    "classic": {},
+    "modern": {"model_arch": "modern", "model_num_kv_heads": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A trained run of each architecture."""
+    folder = tmp_path_factory.mktemp("runs")
+    return {arch: _make_run(folder / arch, **changes) for arch, changes in ARCHITECTURES.items()}
+
+
+@pytest.fixture(scope="session")
+def bundles(runs, tmp_path_factory):
+    """Bundles of these runs by architecture and precision."""
+    folder = tmp_path_factory.mktemp("bundles")
+    made = {}
+    for arch, run in runs.items():
+        for precision in ("fp32", "int8"):
+            out = made[arch, precision] = folder / f"{arch}-{precision}"
+            _must("export", run, "--out", out, *(["--quantize"] if precision == "int8" else []))
+    return made
+
+
+@pytest.fixture(scope="session")
+def bundle(bundles):
+    """A bundle that may be read, not changed."""
+    return bundles["classic", "int8"]
+
+
+@pytest.fixture(scope="session")
+def text_run(tmp_path_factory):
+    """A run that was only pre-trained."""
+    return make_run(tmp_path_factory.mktemp("text") / "run", finetune=False, steps=8)
+
+
+@pytest.fixture(scope="session")
+def text_bundle(text_run, tmp_path_factory):
+    """A bundle that was never fine-tuned."""
+    out = tmp_path_factory.mktemp("text-bundle") / "bundle"
+    _must("export", text_run, "--out", out)
+    return out
+
+
+def _random_model(scale=4.0, seed=0, **changes):
+    """A model of random weights; `scale` widens them, so that its logits differ much from token to token."""
+    torch.manual_seed(seed)
+    shape = {
+        "vocab_size": 300,
+        "d_model": 64,
+        "nhead": 4,
+        "num_layers": 2,
+        "dim_feedforward": 128,
+        "context_length": 256,
+        **changes,
+    }
+    model = LanguageModel(ModelConfig(**shape)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 1:
+                # Norms and biases are ones and zeros at the start, which would hide a mistake
+                parameter.add_(0.2 * torch.randn_like(parameter))
+            elif "blocks" in name:
+                parameter.mul_(1.5)
+            else:
+                parameter.mul_(scale if name == "output.weight" or model.config.tie_embeddings else 1)
+    return model
+
+
+@pytest.fixture(scope="session")
+def samples():
+    """The folder of small files of every form."""
+    return SAMPLES
+
+
+@pytest.fixture(scope="session")
+def repository():
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def run_cli():
+    return _run_cli
+
+
+@pytest.fixture(scope="session")
+def must():
+    return _must
+
+
+@pytest.fixture(scope="session")
+def settings():
+    return _settings
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    return _make_run
+
+
+@pytest.fixture(scope="session")
+def random_model():
+    return _random_model

@@ -1,0 +1,273 @@
+"""The ONNX graphs: equal to torch, int8 where they should be, with a cache that is appended in place."""
+
+import collections
+import itertools
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinylm.export.graph import FloatWeights, Int8Weights, build_graph, quantize_columns
+from tinylm.runtime.session import PREFILL_CHUNK, Session
+
+SHAPES = {
+    "classic tied": {},
+    "classic untied": {"tie_embeddings": False},
+    "classic wide": {"nhead": 2, "num_layers": 1, "dim_feedforward": 48},
+    "modern tied": {"arch": "modern"},
+    "modern untied": {"arch": "modern", "tie_embeddings": False},
+    "modern grouped": {"arch": "modern", "num_kv_heads": 2},
+    "modern one kv head": {"arch": "modern", "num_kv_heads": 1, "tie_embeddings": False, "num_layers": 3},
+}
+
+
+def session_of(model, weights, folder):
+    path = folder / "model.onnx"
+    path.write_bytes(build_graph(model, weights).SerializeToString())
+    return Session(path, model.config, 1)
+
+
+def torch_logits(model, ids):
+    with torch.inference_mode():
+        return model(torch.tensor([ids]))[0].numpy()
+
+
+def random_ids(model, length, seed=0):
+    return np.random.default_rng(seed).integers(0, model.config.vocab_size, length).tolist()
+
+
+def decode(session, ids):
+    session.truncate(0)
+    return np.stack([session.append([id_]).copy() for id_ in ids])
+
+
+def likeliest_new(logits, ids):
+    """The likeliest token that is not there yet: random weights like to repeat themselves, which would prove little."""
+    logits = logits.copy()
+    logits[ids] = -np.inf
+    return int(logits.argmax())
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_fp32_graph_equals_torch_at_every_position_of_a_full_context(shape, random_model, tmp_path):
+    model = random_model(**shape)
+    session = session_of(model, FloatWeights(), tmp_path)
+    ids = random_ids(model, model.config.context_length)
+    expected = torch_logits(model, ids)
+    # Else the comparison would say little
+    assert expected.std() > 1
+    decoded = decode(session, ids)
+    assert np.abs(decoded - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_prefill_in_chunks_equals_decoding_one_by_one(shape, random_model, tmp_path):
+    model = random_model(**shape)
+    session = session_of(model, FloatWeights(), tmp_path)
+    ids = random_ids(model, model.config.context_length)
+    expected = torch_logits(model, ids)
+    for length in (1, 2, PREFILL_CHUNK - 1, PREFILL_CHUNK, PREFILL_CHUNK + 1, 2 * PREFILL_CHUNK + 3, len(ids)):
+        session.truncate(0)
+        assert np.abs(session.append(ids[:length]) - expected[length - 1]).max() < 1e-4
+    # A chunk on top of a cache that was cut back
+    for kept, added in ((100, 1), (100, 7), (37, 90), (1, 200)):
+        session.truncate(0)
+        session.append(ids)
+        session.truncate(kept)
+        assert np.abs(session.append(ids[kept : kept + added]) - expected[kept + added - 1]).max() < 1e-4
+        assert session.length == kept + added
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_200_greedy_tokens_are_equal_with_and_without_the_cache(shape, random_model, tmp_path):
+    model = random_model(**shape)
+    session = session_of(model, FloatWeights(), tmp_path)
+    prompt = random_ids(model, 20, seed=1)
+    ids = list(prompt)
+    pending = ids
+    for _ in range(200):
+        pending = [likeliest_new(session.append(pending), ids)]
+        ids = ids + pending
+    without_cache, by_torch = list(prompt), list(prompt)
+    for _ in range(200):
+        session.truncate(0)
+        without_cache.append(likeliest_new(session.append(without_cache), without_cache))
+        by_torch.append(likeliest_new(torch_logits(model, by_torch)[-1], by_torch))
+    assert ids == without_cache
+    assert ids == by_torch
+
+
+@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_int8_graph_stays_close_to_torch(arch, tied, random_model, tmp_path):
+    model = random_model(arch=arch, tie_embeddings=tied, scale=2.0)
+    session = session_of(model, Int8Weights(), tmp_path)
+    ids = random_ids(model, model.config.context_length)
+    expected = torch_logits(model, ids)
+    decoded = decode(session, ids)
+    assert np.sqrt(((decoded - expected) ** 2).mean()) < 0.1 * expected.std()
+    assert (decoded.argmax(-1) == expected.argmax(-1)).mean() > 0.8
+
+
+@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_int8_file_is_at_most_30_percent_of_fp32(arch, tied, random_model):
+    model = random_model(
+        arch=arch,
+        tie_embeddings=tied,
+        d_model=288,
+        nhead=6,
+        num_layers=6,
+        dim_feedforward=1152,
+        vocab_size=4096,
+        context_length=1024,
+    )
+    fp32, int8 = (len(build_graph(model, weights).SerializeToString()) for weights in (FloatWeights(), Int8Weights()))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert 4 * parameters < fp32 < 4.1 * parameters
+    assert int8 <= 0.30 * fp32
+
+
+@given(st.data())
+def test_quantize_columns_is_off_by_half_a_level_at_most(data):
+    rows, columns = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 8))
+    values = st.floats(-1e6, 1e6, width=32)
+    matrix = np.array(data.draw(st.lists(values, min_size=rows * columns, max_size=rows * columns)), np.float32)
+    matrix = matrix.reshape(rows, columns)
+    # Below this, fp32 itself has no room for 127 levels
+    matrix[np.abs(matrix) < 1e-30] = 0
+    levels, scales = quantize_columns(matrix)
+    assert levels.dtype == np.uint8
+    assert scales.dtype == np.float32
+    assert (scales > 0).all()
+    assert 1 <= levels.min()
+    restored = (levels.astype(np.float64) - 128) * scales
+    assert (np.abs(restored - matrix) <= scales * (0.5 + 1e-4)).all()
+    zero = ~matrix.any(axis=0)
+    assert (levels[:, zero] == 128).all()
+    assert (restored[matrix == 0] == 0).all()
+
+
+def test_quantize_columns_by_hand():
+    matrix = np.array([[127, 0, -1], [-63.4, 0, 0.5], [1, 0, 0]], np.float32)
+    levels, scales = quantize_columns(matrix)
+    assert levels.tolist() == [[255, 128, 1], [65, 128, 192], [129, 128, 128]]
+    assert scales.tolist() == [1.0, 1.0, pytest.approx(1 / 127)]
+
+
+@pytest.mark.parametrize("weights", [FloatWeights(), Int8Weights()], ids=["fp32", "int8"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_names_shapes_and_types_are_as_documented(shape, weights, random_model):
+    model = random_model(**shape)
+    config = model.config
+    graph = build_graph(model, weights)
+    onnx.checker.check_model(graph, full_check=False)
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    layers = [f"{number}.{part}" for number, part in itertools.product(range(config.num_layers), ("key", "value"))]
+    assert [value.name for value in session.get_inputs()] == [
+        "input_ids",
+        "attention_mask",
+        *(f"past_key_values.{layer}" for layer in layers),
+    ]
+    assert [value.name for value in session.get_outputs()] == ["logits", *(f"present.{layer}" for layer in layers)]
+    types = {value.name: value.type for value in (*session.get_inputs(), *session.get_outputs())}
+    assert types.pop("input_ids") == types.pop("attention_mask") == "tensor(int64)"
+    assert set(types.values()) == {"tensor(float)"}
+    cache = ["batch", config.kv_heads, config.context_length, config.head_dim]
+    shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
+    assert shapes["logits"] == ["batch", 1, config.vocab_size]
+    assert shapes["past_key_values.0.key"] == cache
+    assert shapes["present.0.value"] == cache
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_optimized_int8_graph_runs_int8_kernels_and_holds_no_fp32_matrix(shape, random_model, tmp_path):
+    model = random_model(**shape)
+    config = model.config
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(
+        build_graph(model, Int8Weights()).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    graph = onnx.load(tmp_path / "optimized.onnx").graph
+    kinds = collections.Counter(node.op_type for node in graph.node)
+    # Four matrices a block and the output layer
+    assert kinds["DynamicQuantizeMatMul"] == 4 * config.num_layers + 1
+    assert kinds["GroupQueryAttention"] == config.num_layers
+    assert not {"MatMul", "Gemm", "FusedMatMul", "QLinearMatMul"} & set(kinds)
+    smallest_matrix = min(parameter.numel() for parameter in model.parameters() if parameter.ndim == 2)
+    rotations = config.context_length * config.head_dim // 2
+    floats = {
+        initializer.name: int(np.prod(initializer.dims))
+        for initializer in graph.initializer
+        if initializer.data_type == onnx.TensorProto.FLOAT and int(np.prod(initializer.dims)) != rotations
+    }
+    assert max(floats.values()) < smallest_matrix
+    table = [i for i in graph.initializer if sorted(i.dims) == sorted((config.vocab_size, config.d_model))]
+    assert len(table) == (1 if config.tie_embeddings else 2)
+
+
+@pytest.mark.parametrize("weights", [FloatWeights(), Int8Weights()], ids=["fp32", "int8"])
+@pytest.mark.parametrize("arch", ["classic", "modern"])
+def test_the_cache_is_appended_in_place(arch, weights, random_model):
+    model = random_model(arch=arch)
+    config = model.config
+    session = onnxruntime.InferenceSession(
+        build_graph(model, weights).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    # A mark in every cell: only the new positions may lose it
+    arrays = {
+        f"{layer}.{part}": np.full((1, config.kv_heads, config.context_length, config.head_dim), 7.5, np.float32)
+        for layer, part in itertools.product(range(config.num_layers), ("key", "value"))
+    }
+    binding = session.io_binding()
+    for name, array in arrays.items():
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        binding.bind_ortvalue_input(f"past_key_values.{name}", value)
+        binding.bind_ortvalue_output(f"present.{name}", value)
+    binding.bind_output("logits")
+    written = 0
+    for count in (5, 1, 1, 30, 1):
+        before = {name: array.copy() for name, array in arrays.items()}
+        binding.bind_cpu_input("input_ids", np.full((1, count), 9, np.int64))
+        binding.bind_cpu_input("attention_mask", np.ones((1, written + count), np.int64))
+        session.run_with_iobinding(binding)
+        for name, array in arrays.items():
+            assert (array[:, :, :written] == before[name][:, :, :written]).all()
+            assert (array[:, :, written : written + count] != 7.5).all()
+            assert (array[:, :, written + count :] == 7.5).all()
+        written += count
+
+
+def test_the_runtimes_session_binds_one_memory_as_past_and_present(random_model, tmp_path):
+    session = session_of(random_model(), FloatWeights(), tmp_path)
+    outputs = dict(
+        zip(["logits", *range(len(session._cache))], session._binding.get_outputs_as_ortvaluevector(), strict=True)
+    )
+    for number, value in enumerate(session._cache):
+        assert outputs[number].data_ptr() == value.data_ptr()
+    logits = session.append([1, 2, 3])
+    assert logits.base is session._logits or logits.base.base is session._logits
+
+
+def test_tied_embedding_is_stored_once(random_model):
+    tied, untied = random_model(), random_model(tie_embeddings=False)
+    table = tied.config.vocab_size * tied.config.d_model
+    for weights, size in ((FloatWeights(), 4), (Int8Weights(), 1)):
+        more = len(build_graph(untied, weights).SerializeToString()) - len(
+            build_graph(tied, weights).SerializeToString()
+        )
+        assert table * size <= more < table * size + 4 * tied.config.vocab_size + 500
+
+
+def test_building_a_graph_leaves_the_model_as_it_was(random_model):
+    model = random_model()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    assert build_graph(model, Int8Weights()).SerializeToString() == build_graph(model, Int8Weights()).SerializeToString()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
