@@ -47,19 +47,8 @@ def with_lengths_as_inputs(graph: onnx.ModelProto) -> onnx.ModelProto:
     return changed
 
 
-def decoder_with_mask(session: Session) -> Callable[[], None]:
-    """Decodes `DECODED` tokens."""
-
-    def decode() -> None:
-        session.truncate(0)
-        for token in range(DECODED):
-            session.append([token])
-
-    return decode
-
-
-def decoder_with_lengths(path: Path, config: ModelConfig) -> Callable[[], None]:
-    """The same with bare lengths as inputs."""
+def bare_decoder(path: Path, config: ModelConfig, lengths_as_inputs: bool = False) -> Callable[[], None]:
+    """A bare loop over `DECODED` tokens, with the mask or with lengths as inputs."""
     session = load_onnx(path, 1)
     binding = session.io_binding()
     kept = []
@@ -76,12 +65,20 @@ def decoder_with_lengths(path: Path, config: ModelConfig) -> Callable[[], None]:
             binding.bind_ortvalue_output(f"present.{number}.{part}", cache)
     binding.bind_ortvalue_output("logits", value_of(np.zeros((1, 1, config.vocab_size), np.float32)))
     token_id, last, total = np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32)
-    for name, array in (("input_ids", token_id), ("seqlens_k", last), ("total_sequence_length", total)):
-        binding.bind_ortvalue_input(name, value_of(array))
+    ones = np.ones((1, config.context_length), np.int64)
+    binding.bind_ortvalue_input("input_ids", value_of(token_id))
+    if lengths_as_inputs:
+        binding.bind_ortvalue_input("seqlens_k", value_of(last))
+        binding.bind_ortvalue_input("total_sequence_length", value_of(total))
 
     def decode() -> None:
         for token in range(DECODED):
-            token_id[0, 0], last[0], total[0] = token, token, token + 1
+            token_id[0, 0] = token
+            if lengths_as_inputs:
+                last[0], total[0] = token, token + 1
+            else:
+                mask = onnxruntime.OrtValue.ortvalue_from_numpy(ones[:, : token + 1])
+                binding.bind_ortvalue_input("attention_mask", mask)
             session.run_with_iobinding(binding)
 
     return decode
@@ -125,11 +122,7 @@ def main() -> None:
         sizes = {name: path.stat().st_size for name, path in paths.items()}
         sessions = {name: Session(paths[name], SHAPE_S, threads=1) for name in ("fp32", "int8")}
         decode = seconds_of(
-            {
-                **{name: decoder_with_mask(session) for name, session in sessions.items()},
-                "int8, lengths as inputs": decoder_with_lengths(paths["int8, lengths as inputs"], SHAPE_S),
-            },
-            repeats,
+            {name: bare_decoder(path, SHAPE_S, "lengths" in name) for name, path in paths.items()}, repeats
         )
         prefill = seconds_of({name: prefiller(session) for name, session in sessions.items()}, repeats)
     print(f"{'graph':<26}{'decode tokens/s':>17}{'prefill tokens/s':>18}{'file MB':>10}")

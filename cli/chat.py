@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def command(
 
     With --prompt, or with a prompt on a stdin that is no terminal, answers once.
     """
-    if prompt is None and not sys.stdin.isatty():
+    if prompt is None and not (sys.stdin and sys.stdin.isatty()):
         prompt = read_stdin()
     if prompt is None and as_json:
         raise click.UsageError("--json needs a prompt: give --prompt TEXT, or pipe one in")
@@ -66,7 +67,7 @@ def read_stdin() -> str:
         TinyLMError: it is not.
     """
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
+        return sys.stdin.buffer.read().decode("utf-8") if sys.stdin else ""
     except UnicodeDecodeError as error:
         raise TinyLMError(f"stdin: not UTF-8 text (byte 0x{error.object[error.start]:02x} at {error.start})") from None
 
@@ -97,13 +98,19 @@ def _answer_once(chat: Chat, prompt: str, as_json: bool) -> None:
 def _converse(chat: Chat, name: str) -> None:
     import contextlib
 
+    ask = click.style("you  ", fg="cyan", bold=True)
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its line editing and history
+
+        # Marked as invisible, or readline counts the colours' characters and wraps long lines too early
+        ask = re.sub("(\033[^m]*m)", "\001\\1\002", ask)
+    if not sys.stdout.isatty():
+        ask = ""
 
     say(f"Chatting with {name}. /help for help, Ctrl-D to leave.")
     while True:
         try:
-            text = input(click.style("you  ", fg="cyan", bold=True)).strip()
+            text = input(ask).strip()
         except EOFError:
             click.echo()
             return

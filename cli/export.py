@@ -27,8 +27,6 @@ def command(
     run: Path, out: Path, checkpoint: Literal["best", "last"], quantize: bool, overwrite: bool, limits: tuple[str, ...]
 ) -> None:
     """Make a bundle of a RUN: ONNX with a KV cache, proven against torch before it appears."""
-    import warnings
-
     from rich.console import Console
     from rich.progress import Progress
 
@@ -38,7 +36,6 @@ def command(
 
     gate_limits = GateLimits.parse(limits)
     check_out(out, overwrite)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Comparing with torch", total=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FILE, FOLDER
-from tinylm.errors import DataError, RunError
+from tinylm.errors import DataError, RunError, TinyLMError
 
 if TYPE_CHECKING:
     from tinylm.checkpoint import RunFolder, StageName, TrainState
@@ -100,7 +101,7 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
     """Train a new run."""
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
-    from tinylm.files import write_file
+    from tinylm.files import new_folder, write_file
     from tinylm.model import LanguageModel
     from tinylm.trainer import resolve_hardware
 
@@ -108,7 +109,6 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
     device, precision = resolve_hardware(config.train)
     threads = config.train.threads or _cores()
     texts = _read(config)
-    run = RunFolder(out)
     if init is not None and not new_tokenizer:
         tokenizer = RunFolder(init).load_tokenizer()
     else:
@@ -128,14 +128,22 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
         _, init_tokenizer, _ = load_run_model(source)
         folder = source.checkpoint("best") if source.checkpoint("best").is_dir() else source.checkpoint("last")
         load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), notice)
-    run.create(config, tokenizer)
     import json
 
-    write_file(run.provenance, json.dumps({name: text.facts for name, text in texts.items()}, indent=1))
-    for name, prepared in data.items():
-        if len(prepared.held_out):
-            prepared.held_out.save(run.held_out(name))
-    _train(run, config, tokenizer, model, data, None, started + 60 * config.train.minutes)
+    with new_folder(out) as folder:
+        begun = RunFolder(folder)
+        begun.create(config, tokenizer)
+        write_file(begun.provenance, json.dumps({name: text.facts for name, text in texts.items()}, indent=1))
+        for name, prepared in data.items():
+            if len(prepared.held_out):
+                prepared.held_out.save(begun.held_out(name))
+    try:
+        _train(RunFolder(out), config, tokenizer, model, data, None, started + 60 * config.train.minutes)
+    except TinyLMError:
+        # Without a single checkpoint there is nothing to go on from
+        if not any((out / "checkpoints").iterdir()):
+            shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _resume(folder: Path, started: float) -> None:
@@ -266,7 +274,10 @@ def _prepare(
 def _check_unchanged(run: RunFolder, texts: Mapping[StageName, StageTexts]) -> None:
     import json
 
-    recorded = json.loads(run.provenance.read_text("utf-8"))
+    try:
+        recorded = json.loads(run.provenance.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{run.provenance}: cannot be read ({error}); start anew with --init {run.path}") from None
     for name, text in texts.items():
         for then, now in zip(recorded[name]["files"], text.facts["files"], strict=True):
             if then["sha256"] != now["sha256"]:

@@ -47,7 +47,7 @@ def split_held_out(
         notify("validation_fraction is 0: training goes on without validation")
         return list(examples), []
     if len(examples) == 1 and isinstance(examples[0], str):
-        return _split_lone_document(examples[0], fraction, notify)
+        return _split_lone_document(examples[0], fraction, max_characters, notify)
     if len(examples) < (2 if examples and isinstance(examples[0], str) else MIN_CONVERSATIONS_TO_SPLIT):
         notify(f"only {len(examples)} example(s): too few to hold any out, training goes on without validation")
         return list(examples), []
@@ -267,8 +267,10 @@ def _best_fit(chunks: Sequence[_Chunk], capacity: int, open_rows: int = 64) -> l
     return closed + [members for _, members in rows]
 
 
-def _split_lone_document(document: str, fraction: float, notify: Callable[[str], None]) -> tuple[list[str], list[str]]:
-    wanted = max(MIN_TAIL_CHARACTERS, int(len(document) * fraction))
+def _split_lone_document(
+    document: str, fraction: float, max_characters: int, notify: Callable[[str], None]
+) -> tuple[list[str], list[str]]:
+    wanted = min(max(MIN_TAIL_CHARACTERS, int(len(document) * fraction)), max_characters)
     if len(document) < 5 * MIN_TAIL_CHARACTERS:
         notify("one short document: too little to hold any out, training goes on without validation")
         return [document], []

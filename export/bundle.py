@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ import torch
 import tinylm
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
 from tinylm.checkpoint import CheckpointName, RunFolder, TrainState, load_run_model
-from tinylm.errors import TinyLMError
+from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.card import model_card
 from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.graph import MICROSOFT, OPSET, FloatWeights, Int8Weights, build_graph
-from tinylm.files import new_folder, sha256_of
+from tinylm.files import new_folder, sha256_of, user_errors
 from tinylm.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -80,21 +79,20 @@ def export_bundle(
     model, tokenizer, state = load_run_model(run, checkpoint)
     fp32_graph = build_graph(model, FloatWeights())
     graph = build_graph(model, Int8Weights()) if quantize else fp32_graph
-    with tempfile.TemporaryDirectory(prefix="tinylm-") as scratch, new_folder(out) as folder:
-        fp32_path = Path(scratch) / MODEL_FILE
-        fp32_path.write_bytes(fp32_graph.SerializeToString())
-        (folder / MODEL_FILE).write_bytes(graph.SerializeToString())
-        (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
-        fp32 = Session(fp32_path, model.config)
-        session = Session(folder / MODEL_FILE, model.config) if quantize else fp32
+    with new_folder(out) as folder:
+        fp32 = _load_graph(fp32_graph, folder / MODEL_FILE, model, out)
+        session = _load_graph(graph, folder / MODEL_FILE, model, out) if quantize else fp32
+        with user_errors(out):
+            (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         windows, sampled = gate_windows(run, state.stage, model, tokenizer, fp32)
         if sampled:
             notify(f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model")
         figures = run_gate(model, fp32, session, windows, sampled, byte_lengths_of(tokenizer), progress)
         check_limits(figures, limits or GateLimits())
         manifest = _make_manifest(run, folder, graph, quantize, model, tokenizer, state, session, figures)
-        (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
-        (folder / README_FILE).write_text(model_card(manifest, fp32_path.stat().st_size), "utf-8")
+        with user_errors(out):
+            (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
+            (folder / README_FILE).write_text(model_card(manifest, fp32_graph.ByteSize()), "utf-8")
     return manifest
 
 
@@ -110,6 +108,12 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise TinyLMError(f"{out}: exists and is no bundle, so it is not replaced; give another --out")
     if not overwrite:
         raise TinyLMError(f"{out}: exists already; give another --out, or --overwrite to replace it")
+
+
+def _load_graph(graph: onnx.ModelProto, path: Path, model: LanguageModel, out: Path) -> Session:
+    with user_errors(out):
+        path.write_bytes(graph.SerializeToString())
+    return Session(path, model.config)
 
 
 def _make_manifest(
@@ -161,7 +165,10 @@ def _make_golden(session: Session, tokenizer: Tokenizer, chat: bool, figures: Ga
 def _provenance(run: RunFolder, model: LanguageModel, state: TrainState) -> dict[str, Any]:
     data: dict[str, Any] = {}
     if run.provenance.is_file():
-        data = json.loads(run.provenance.read_text("utf-8"))
+        try:
+            data = json.loads(run.provenance.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{run.provenance}: cannot be read ({error})") from None
     return {
         "data": data,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

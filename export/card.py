@@ -89,7 +89,9 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
         minutes=provenance["training_seconds"] / 60,
         tokens=provenance["training_tokens"],
         positions=gate["positions"],
-        text="held-out text" if not sampled else f"held-out text and {sampled:,} of text sampled from the model",
+        text="held-out text"
+        if not sampled
+        else f"text ({sampled:,} of them sampled from the model, for want of held-out text)",
         torch_bits=gate["torch_bits_per_byte"],
         bits=gate["bits_per_byte"],
         loss_percent=gate["quality_loss_percent"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 
@@ -62,7 +63,9 @@ class GateLimits:
             try:
                 values[name] = float(text)
             except ValueError:
-                raise ConfigError(f"--limit {setting}: not a number") from None
+                values[name] = math.nan
+            if math.isnan(values[name]):
+                raise ConfigError(f"--limit {setting}: not a number")
         return cls(**values)
 
 

@@ -12,7 +12,7 @@ from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.generation import Generation, Result
 from tinylm.runtime.sampling import Sampler, SamplingOptions
-from tinylm.runtime.session import Decoder, Session
+from tinylm.runtime.session import CachingDecoder, Decoder, Session
 from tinylm.tokenizer import Tokenizer
 
 DEMO_BUNDLE = Path(__file__).parent / "demo"
@@ -63,7 +63,10 @@ class ChatModel:
         return SamplingOptions(**values)
 
     def start_chat(self, system: str | None = None, options: SamplingOptions | None = None) -> Chat:
-        """A new conversation on this model; it takes over the model's cache."""
+        """A new conversation on this model.
+
+        Conversations and completions on one model may take turns, but not run at the same time: they share its cache.
+        """
         return Chat(self.session, self.tokenizer, system, options or self.default_options())
 
     def complete(
@@ -89,7 +92,7 @@ class Chat:
     A full context drops the oldest whole exchanges and keeps the system message; `dropped_messages` counts them.
 
     Args:
-        decoder: the model; its cache belongs to this chat from now on.
+        decoder: the model; others may use its cache between two replies.
         tokenizer: of that model.
         system: the system message, if any.
         options: how replies are sampled; random numbers go on from turn to turn.
@@ -100,11 +103,11 @@ class Chat:
         last_result: figures of the last reply.
     """
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, system: str | None, options: SamplingOptions) -> None:
+    def __init__(
+        self, decoder: CachingDecoder, tokenizer: Tokenizer, system: str | None, options: SamplingOptions
+    ) -> None:
         self._decoder, self._tokenizer = decoder, tokenizer
         self._sampler = Sampler(options, tokenizer.never_sampled)
-        self._cached: list[int] = []
-        decoder.truncate(0)
         self.messages: Conversation = []
         self.dropped_messages = 0
         self.last_result: Result | None = None
@@ -124,7 +127,8 @@ class Chat:
     @property
     def context_used(self) -> int:
         """Tokens of the context that the conversation takes."""
-        return self._decoder.length
+        used = len(self._opening) + sum(len(ids) for ids in self._turns[self.dropped_messages :])
+        return min(used, self.context_length)
 
     @property
     def context_length(self) -> int:
@@ -141,25 +145,24 @@ class Chat:
     def send(self, text: str, should_stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
         """Say something and get the reply as it is generated.
 
-        A reply that is cancelled, by `should_stop` or by closing the iterator, stays in the conversation as far as it
-        came.
+        Nothing happens before the first piece is asked for. A reply that is cancelled, by `should_stop` or by closing
+        the iterator, stays in the conversation as far as it came.
 
         Raises:
             ContextFullError: the text alone does not fit; the conversation is as before.
         """
         message: Message = {"role": "user", "content": text}
         turn = encode_turn(self._tokenizer, message)[0]
+        self._make_room(len(turn) + 1)
+        return self._stream(message, turn, should_stop)
+
+    def _stream(self, message: Message, turn: list[int], should_stop: Callable[[], bool]) -> Iterator[str]:
         assistant = self._tokenizer.role_ids["assistant"]
         dropped = self._make_room(len(turn) + 1)
         history = [id_ for ids in self._turns[dropped:] for id_ in ids]
         prompt = [*self._opening, *history, *turn, assistant]
         self._reuse(prompt)
         generation = Generation(self._decoder, self._tokenizer, prompt, self._sampler, should_stop)
-        return self._stream(generation, message, turn, prompt, dropped)
-
-    def _stream(
-        self, generation: Generation, message: Message, turn: list[int], prompt: list[int], dropped: int
-    ) -> Iterator[str]:
         self.messages.append(message)
         self._turns.append(turn)
         self.dropped_messages = dropped
@@ -167,10 +170,9 @@ class Chat:
             yield from generation
         finally:
             result = generation.result
-            self._cached = [*prompt, *result.ids][: self._decoder.length]
             self.last_result = result
             self.messages.append({"role": "assistant", "content": result.reply})
-            self._turns.append([prompt[-1], *result.ids, self._tokenizer.eos_id])
+            self._turns.append([assistant, *result.ids, self._tokenizer.eos_id])
 
     def _make_room(self, wanted: int) -> int:
         """How many of the oldest messages must go so that `wanted` tokens and a reply fit."""
@@ -195,12 +197,11 @@ class Chat:
     def _reuse(self, prompt: Sequence[int]) -> None:
         """Keep what the cache and the prompt have in common; at least one token is left to prefill."""
         common = 0
-        for cached, wanted in zip(self._cached[: self._decoder.length], prompt[:-1], strict=False):
+        for cached, wanted in zip(self._decoder.ids, prompt[:-1], strict=False):
             if cached != wanted:
                 break
             common += 1
         self._decoder.truncate(common)
-        self._cached = self._cached[:common]
 
 
 def reply_to(decoder: Decoder, tokenizer: Tokenizer, conversation: Conversation, options: SamplingOptions) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.errors import ConfigError
+from tinylm.errors import ConfigError, TinyLMError
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,28 @@ class Sampler:
 
         Args:
             logits: fp32 [vocab_size]; those of ids that are never chosen are overwritten.
+
+        Raises:
+            TinyLMError: the logits are not numbers.
         """
         options = self.options
         logits[self._never] = -np.inf
+        highest = float(logits.max())
+        if not np.isfinite(highest):
+            if np.isnan(highest):
+                raise TinyLMError("the model's logits are not numbers (NaN): its weights are broken; export it again")
+            np.nan_to_num(logits, copy=False)
+            logits[self._never] = -np.inf
+            highest = float(logits.max())
         if options.temperature == 0 or options.top_k == 1:
             return int(logits.argmax())
         candidates: NDArray[np.int64] | None = None
         if 0 < options.top_k < len(logits):
             candidates = np.argpartition(logits, -options.top_k)[-options.top_k :]
             logits = logits[candidates]
-        # fp64, and relative to the highest, so that no temperature overflows
-        scaled = (logits.astype(np.float64) - float(logits.max())) / options.temperature
+        # fp64, and relative to the highest: what overflows is minus infinity, a probability of 0
+        with np.errstate(over="ignore"):
+            scaled = (logits.astype(np.float64) - highest) / options.temperature
         probabilities = np.exp(scaled)
         probabilities /= probabilities.sum()
         if options.top_p < 1:

@@ -41,6 +41,15 @@ class Decoder(Protocol):
         ...
 
 
+class CachingDecoder(Decoder, Protocol):
+    """A decoder that knows what is in its cache, whoever put it there."""
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The tokens in the cache."""
+        ...
+
+
 class Session:
     """A loaded model with the cache of one sequence.
 
@@ -59,7 +68,7 @@ class Session:
         self.threads = threads or default_threads(path.stat().st_size)
         self._session = load_onnx(path, self.threads)
         self._binding = self._session.io_binding()
-        self._length = 0
+        self._ids: list[int] = []
         self._ones = np.ones((1, self.context_length), np.int64)
         self._token = np.zeros((1, 1), np.int64)
         self._token_value = onnxruntime.OrtValue.ortvalue_from_numpy(self._token)
@@ -79,13 +88,18 @@ class Session:
     @property
     def length(self) -> int:
         """Tokens in the cache."""
-        return self._length
+        return len(self._ids)
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The tokens in the cache."""
+        return self._ids
 
     def truncate(self, length: int) -> None:
         """Keep only the first `length` tokens."""
-        if not 0 <= length <= self._length:
-            raise ValueError(f"cannot keep {length} of {self._length} tokens")
-        self._length = length
+        if not 0 <= length <= self.length:
+            raise ValueError(f"cannot keep {length} of {self.length} tokens")
+        del self._ids[length:]
 
     def append(self, ids: Sequence[int], should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
         """Add tokens to the sequence.
@@ -102,9 +116,9 @@ class Session:
         """
         if not ids:
             raise ValueError("no tokens to append")
-        if self._length + len(ids) > self.context_length:
+        if self.length + len(ids) > self.context_length:
             raise ContextFullError(
-                f"{self._length + len(ids):,} tokens do not fit into the context of {self.context_length:,}"
+                f"{self.length + len(ids):,} tokens do not fit into the context of {self.context_length:,}"
             )
         for start in range(0, len(ids), PREFILL_CHUNK):
             if start and should_stop is not None and should_stop():
@@ -120,10 +134,10 @@ class Session:
         else:
             tokens = np.array([ids], np.int64)
             self._binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(tokens))
-        mask = self._ones[:, : self._length + len(ids)]
+        mask = self._ones[:, : self.length + len(ids)]
         self._binding.bind_ortvalue_input("attention_mask", onnxruntime.OrtValue.ortvalue_from_numpy(mask))
         self._session.run_with_iobinding(self._binding)
-        self._length += len(ids)
+        self._ids += ids
 
 
 def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -135,6 +149,7 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
     options.log_severity_level = 4
     # An idle chat must not burn a core
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

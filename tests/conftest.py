@@ -19,7 +19,7 @@ SAMPLES = REPOSITORY / "data" / "samples"
 SMALL = {
     "model.vocab_size": 320,
     "model.d_model": 32,
-    "model.nhead": 4,
+    "model.nhead": 2,
     "model.num_layers": 2,
     "model.dim_feedforward": 64,
     "model.context_length": 96,
@@ -73,7 +73,7 @@ def _make_run(folder, *, pretrain=True, finetune=True, steps=24, **changes):
 
 ARCHITECTURES = {
     "classic": {},
-    "modern": {"model_arch": "modern", "model_num_kv_heads": 2},
+    "modern": {"model_arch": "modern", "model_num_kv_heads": 1},
 }
 
 
@@ -105,7 +105,7 @@ def bundle(bundles):
 @pytest.fixture(scope="session")
 def text_run(tmp_path_factory):
     """A run that was only pre-trained."""
-    return make_run(tmp_path_factory.mktemp("text") / "run", finetune=False, steps=8)
+    return _make_run(tmp_path_factory.mktemp("text") / "run", finetune=False, steps=8)
 
 
 @pytest.fixture(scope="session")

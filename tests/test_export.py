@@ -11,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinylm.config import make_config
+from tinylm.errors import ConfigError
 from tinylm.export.graph import FloatWeights, Int8Weights, build_graph, quantize_columns
 from tinylm.runtime.session import PREFILL_CHUNK, Session
 
@@ -62,6 +64,20 @@ def test_fp32_graph_equals_torch_at_every_position_of_a_full_context(shape, rand
     assert expected.std() > 1
     decoded = decode(session, ids)
     assert np.abs(decoded - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("head_dim", [8, 16, 24, 32, 40])
+def test_every_width_of_a_head_that_can_be_trained_can_be_exported(arch, head_dim, random_model, tmp_path):
+    shape = {"arch": arch, "d_model": 2 * head_dim, "nhead": 2, "vocab_size": 280, "num_layers": 1}
+    try:
+        make_config({"model": shape})
+    except ConfigError:
+        assert head_dim % 16, "refused, and before any training"
+        return
+    model = random_model(**shape)
+    ids = random_ids(model, 80)
+    assert np.abs(session_of(model, FloatWeights(), tmp_path).append(ids) - torch_logits(model, ids)[-1]).max() < 1e-4
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -144,7 +160,7 @@ def test_quantize_columns_is_off_by_half_a_level_at_most(data):
     assert levels.dtype == np.uint8
     assert scales.dtype == np.float32
     assert (scales > 0).all()
-    assert 1 <= levels.min()
+    assert levels.min() >= 1
     restored = (levels.astype(np.float64) - 128) * scales
     assert (np.abs(restored - matrix) <= scales * (0.5 + 1e-4)).all()
     zero = ~matrix.any(axis=0)
@@ -268,6 +284,8 @@ def test_tied_embedding_is_stored_once(random_model):
 def test_building_a_graph_leaves_the_model_as_it_was(random_model):
     model = random_model()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    assert build_graph(model, Int8Weights()).SerializeToString() == build_graph(model, Int8Weights()).SerializeToString()
+    assert (
+        build_graph(model, Int8Weights()).SerializeToString() == build_graph(model, Int8Weights()).SerializeToString()
+    )
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, before[name])

@@ -162,7 +162,7 @@ def load_state(folder: Path) -> TrainState:
         state = msgspec.json.decode(path.read_bytes(), type=TrainState)
     except FileNotFoundError:
         raise RunError(f"{folder}: no checkpoint here") from None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise RunError(f"{path}: cannot be read as a checkpoint's state ({error})") from None
     if state.schema_version != STATE_SCHEMA_VERSION:
         raise RunError(
@@ -175,9 +175,13 @@ def load_optimizer(folder: Path, optimizer: Optimizer) -> None:
     """Take back the optimizer's state.
 
     Raises:
-        RunError: it is missing or broken.
+        RunError: it is missing, broken, or of another optimizer.
     """
-    optimizer.load_state(_read_tensors(folder / "optimizer.safetensors"))
+    path = folder / "optimizer.safetensors"
+    try:
+        optimizer.load_state(_read_tensors(path))
+    except ValueError as error:
+        raise RunError(f"{path}: {error}; was config.toml changed after the run began?") from None
 
 
 def load_weights(

@@ -8,12 +8,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from tinylm.errors import ConfigError
+
+_WIDTHS = (16, 16_384)  # the least and the greatest d_model
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,7 +32,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         int,
         Meta(ge=270, le=262_144, description="Tokens in the vocabulary; lowered where the data cannot fill it."),
     ] = 4096
-    d_model: Annotated[int, Meta(ge=16, le=16_384, description="Width of the residual stream.")] = 256
+    d_model: Annotated[int, Meta(ge=_WIDTHS[0], le=_WIDTHS[1], description="Width of the residual stream.")] = 256
     nhead: Annotated[int, Meta(ge=1, le=256, description="Attention heads.")] = 4
     num_kv_heads: Annotated[
         int,
@@ -46,17 +48,21 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.d_model % self.nhead:
             raise ValueError(
                 f"d_model ({self.d_model}) must be divisible by nhead ({self.nhead}); "
-                f"try nhead = {_nearest_divisor(self.d_model, self.nhead)}"
+                f"try {_possible_heads(self.d_model, self.nhead)}"
             )
         if self.head_dim % 8:
             raise ValueError(
                 f"d_model / nhead is {self.head_dim}, but must be a multiple of 8 for the attention kernel; "
-                f"try d_model = {self.nhead * 8 * max(1, round(self.head_dim / 8))}"
+                f"try d_model = {_nearest_width(self.d_model, self.nhead)}"
             )
         if self.arch == "classic" and self.num_kv_heads not in (0, self.nhead):
             raise ValueError('num_kv_heads other than nhead needs arch = "modern"')
         if self.nhead % self.kv_heads:
-            raise ValueError(f"nhead ({self.nhead}) must be divisible by num_kv_heads ({self.num_kv_heads})")
+            fitting = [d for d in range(1, self.nhead + 1) if self.nhead % d == 0]
+            raise ValueError(
+                f"nhead ({self.nhead}) must be divisible by num_kv_heads ({self.num_kv_heads}); "
+                f"try num_kv_heads = {min(fitting, key=lambda d: abs(d - self.num_kv_heads))}"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -74,7 +80,8 @@ class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     split_digits: Annotated[bool, Meta(description="Each digit is a token of its own.")] = True
     max_sample_megabytes: Annotated[
-        float, Meta(gt=0, description="Text that the tokenizer is trained on, at most; spread over the data.")
+        float,
+        Meta(ge=0.01, le=1000, description="Text that the tokenizer is trained on, at most; spread over the data."),
     ] = 16.0
 
 
@@ -83,7 +90,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     minutes: Annotated[
         float,
-        Meta(ge=0, description="Wall clock of the whole command; used where no steps are given. 0: not set."),
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Wall clock of the whole command; used where no steps are given. 0: not set.",
+        ),
     ] = 10.0
     steps: Annotated[int, Meta(ge=0, description="Optimizer steps of both stages together. 0: from minutes.")] = 0
     pretrain_share: Annotated[
@@ -95,14 +106,18 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Literal["muon", "adamw"],
         Meta(description="muon: Muon on the matrices of the blocks, AdamW on the rest."),
     ] = "muon"
-    learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of pre-training.")] = 4e-3
-    finetune_learning_rate: Annotated[float, Meta(gt=0, description="Peak learning rate of fine-tuning.")] = 2e-3
+    learning_rate: Annotated[float, Meta(gt=0, le=1000, description="Peak learning rate of pre-training.")] = 6e-3
+    finetune_learning_rate: Annotated[float, Meta(gt=0, le=1000, description="Peak learning rate of fine-tuning.")] = (
+        4e-3
+    )
     warmup: Annotated[float, Meta(ge=0, le=1, description="Part of a stage's steps that warms up.")] = 0.05
     decay: Annotated[float, Meta(ge=0, le=1, description="Part of a stage's steps that decays, linearly to zero.")] = (
         0.5
     )
-    weight_decay: Annotated[float, Meta(ge=0, description="Decoupled weight decay of the matrices.")] = 0.05
-    clip_norm: Annotated[float, Meta(ge=0, description="Largest norm of the gradient. 0: not clipped.")] = 1.0
+    weight_decay: Annotated[float, Meta(ge=0, le=1000, description="Decoupled weight decay of the matrices.")] = 0.05
+    clip_norm: Annotated[
+        float, Meta(ge=0, le=1_000_000, description="Largest norm of the gradient. 0: not clipped.")
+    ] = 1.0
     validations: Annotated[int, Meta(ge=1, description="Validations in a stage, the last one at its end.")] = 8
     precision: Annotated[
         Literal["auto", "bf16", "fp32"], Meta(description="auto: bf16 where the processor computes in it.")
@@ -249,13 +264,31 @@ def _readable(message: str) -> str:
     match = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message, re.DOTALL)
     if not match or not match[2]:
         return message
-    return f"{match[2]}: {match[1][0].lower()}{match[1][1:]}"
+    return f"{match[2]}: {match[1][0].lower()}{match[1][1:]}{_choices(match[1], match[2])}"
+
+
+def _choices(problem: str, where: str) -> str:
+    """The values there are, where a key takes one of a few."""
+    if not problem.startswith("Invalid enum value"):
+        return ""
+    section, key = where.split(".")
+    table = next(field.type for field in msgspec.structs.fields(Config) if field.name == section)
+    annotated = next(field.type for field in msgspec.structs.fields(table) if field.name == key)
+    return f"; there is {', '.join(get_args(get_args(annotated)[0]))}"
 
 
 def _prefix(source: str | None) -> str:
     return f"{source}: " if source else ""
 
 
-def _nearest_divisor(number: int, near: int) -> int:
-    divisors = [d for d in range(1, min(number, 256) + 1) if number % d == 0 and number // d % 8 == 0]
-    return min(divisors or [1], key=lambda d: abs(d - near))
+def _possible_heads(width: int, near: int) -> str:
+    heads = [d for d in range(1, min(width, 256) + 1) if width % (8 * d) == 0]
+    if not heads:
+        return f"d_model = {_nearest_width(width, near)}"
+    return f"nhead = {min(heads, key=lambda d: abs(d - near))}"
+
+
+def _nearest_width(width: int, heads: int) -> int:
+    multiple = 8 * heads
+    least, most = -(-_WIDTHS[0] // multiple), _WIDTHS[1] // multiple
+    return multiple * min(max(round(width / multiple), least), most)

@@ -69,6 +69,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        recover_folder(target)
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -197,15 +198,15 @@ def verify_files_once(bundle: str | PathLike[str], manifest: Manifest) -> None:
         status = (folder / name).stat()
         facts += [name, entry.sha256, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    mark = _cache_folder() / "verified" / key
-    if mark.exists():
-        return
+    # A home that is missing, read-only or another user's is no reason to refuse a chat
+    with suppress(OSError, RuntimeError):
+        if (_cache_folder() / "verified" / key).exists():
+            return
     verify_files(folder, manifest)
-    try:
+    with suppress(OSError, RuntimeError):
+        mark = _cache_folder() / "verified" / key
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
-    except OSError:
-        pass  # a read-only home is no reason to refuse a chat
 
 
 def _own_hash(values: dict[str, Any]) -> str:

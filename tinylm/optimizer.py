@@ -14,6 +14,8 @@ from torch import Tensor
 from tinylm.config import TrainConfig
 from tinylm.model import LanguageModel
 
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter, beside the step
+
 
 class Optimizer:
     """Muon and AdamW behind one face, with a state of plain tensors that safetensors can hold."""
@@ -57,16 +59,24 @@ class Optimizer:
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `state` gave."""
+        """Take back what `state` gave after a step.
+
+        Raises:
+            ValueError: it is the state of another optimizer or model.
+        """
         for optimizer in self._optimizers:
+            expected = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else {"step", *_MOMENTS}
             for group in optimizer.param_groups:
                 for parameter in _tensors(group["params"]):
                     prefix = f"{self._names[parameter]}/"
-                    optimizer.state[parameter] = {
+                    state = {
                         key.removeprefix(prefix): value.to(parameter.device) if value.ndim else value.clone()
                         for key, value in tensors.items()
                         if key.startswith(prefix)
                     }
+                    if set(state) != expected or any(v.shape != parameter.shape for v in state.values() if v.ndim):
+                        raise ValueError(f"no state of this optimizer for {self._names[parameter]}")
+                    optimizer.state[parameter] = state
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:

@@ -48,6 +48,8 @@ class Tokenizer:
         Raises:
             TinyLMError: the bytes are no SentencePiece model, or one without our control symbols.
         """
+        if not model:
+            raise TinyLMError("not a SentencePiece model")  # SentencePiece itself would load nothing and go on
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError:
@@ -195,6 +197,10 @@ def train_tokenizer(
         notify(f"{len(rare):,} rare characters get no token of their own: they are spelled as bytes")
         to_space = dict.fromkeys(map(ord, rare), " ")
         sentences = [sentence.translate(to_space) for sentence in sentences]
+    if not any(" " in sentence for sentence in sentences):
+        # Without a piece of its own, a space would be spelled as the bytes of SentencePiece's mark for it
+        common = counts.most_common(1)[0][0]
+        sentences.append(f"{common} {common}")
     model = io.BytesIO()
     size = vocab_size
     while True:

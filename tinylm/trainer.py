@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -231,13 +232,9 @@ class Trainer:
                 loss = self._loss_sum(inputs, targets) / counted
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
-        if not np.isfinite(total):
-            raise RunError(
-                f"the loss is no longer finite at {stage.name} step {self.state.step + 1}; the last good checkpoint "
-                "is kept: try a lower train.learning_rate"
-            )
-        if settings.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf)
+        # Before the update: weights that a gradient without a number went into must never be saved
+        _require_finite(total + float(norm), stage, self.state.step + 1)
         optimizer.step(learning_rate)
         return total, sum(inputs.size for inputs, _ in batches)
 
@@ -258,6 +255,7 @@ class Trainer:
             return
         state = self.state
         result = self.validate(stage)
+        _require_finite(result.loss, stage, state.step)
         is_best = state.best_loss is None or result.loss < state.best_loss
         if is_best:
             state.best_loss, state.best_bits_per_byte = result.loss, result.bits_per_byte
@@ -278,7 +276,10 @@ class Trainer:
         if len(self.stages) == 2:
             share = settings.pretrain_share if stage.name == "pretrain" else 1 - settings.pretrain_share
         if settings.steps:
-            plan[stage.name] = max(1, round(settings.steps * share))
+            # What pre-training leaves is fine-tuning's, so that the two make up all steps
+            left = settings.steps - sum(plan.values())
+            wanted = left if stage is self.stages[-1] else min(round(settings.steps * share), settings.steps - 1)
+            plan[stage.name] = max(1, wanted)
             return
         assert self.deadline is not None, "a run without steps needs a deadline"
         started = time.monotonic()
@@ -396,6 +397,15 @@ class _Speed:
     def add(self, tokens: int, seconds: float) -> float:
         self._recent = [*self._recent[-19:], (tokens, seconds)]
         return sum(t for t, _ in self._recent) / max(sum(s for _, s in self._recent), 1e-9)
+
+
+def _require_finite(value: float, stage: Stage, step: int) -> None:
+    if not math.isfinite(value):
+        key = "train.learning_rate" if stage.name == "pretrain" else "train.finetune_learning_rate"
+        raise RunError(
+            f"the loss is no longer finite at {stage.name} step {step}; the last good checkpoint is kept: "
+            f"try a lower {key}"
+        )
 
 
 def _is_validation_step(step: int, steps: int, validations: int) -> bool:

@@ -1,0 +1,404 @@
+"""From text to rows: what is held out, what a row holds, and that nothing of the data is lost on the way."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinylm.chat_format import encode_conversation
+from tinylm.config import make_config
+from tinylm.data.dataset import (
+    PackedRows,
+    pack_conversations,
+    pack_documents,
+    split_held_out,
+    tokenize_conversations,
+    tokenize_documents,
+)
+from tinylm.data.stages import prepare_finetuning, prepare_pretraining, read_finetuning, read_pretraining
+from tinylm.errors import DataError
+from tinylm.evaluation import IGNORED, TokenSequences
+
+BOS, EOS, SYSTEM, USER, ASSISTANT = 1, 2, 3, 4, 5
+
+
+class Letters:
+    """A tokenizer of one id a character, so that rows can be read."""
+
+    bos_id, eos_id = BOS, EOS
+    role_ids = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}  # noqa: RUF012
+
+    def __init__(self, vocab_size=1 << 16):
+        self.vocab_size = vocab_size
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+    def encode_batch(self, texts, threads=1):  # noqa: ARG002
+        return [self.encode(text) for text in texts]
+
+
+def chat(*contents, system=None):
+    turns = [] if system is None else [{"role": "system", "content": system}]
+    return turns + [
+        {"role": "assistant" if index % 2 else "user", "content": content} for index, content in enumerate(contents)
+    ]
+
+
+def key(example):
+    return json.dumps(example)
+
+
+def contains(row, part):
+    return any(row[start : start + len(part)] == part for start in range(len(row) - len(part) + 1))
+
+
+TEXTS = st.lists(st.text("abc", min_size=1, max_size=3), min_size=2, max_size=60)
+
+
+@settings(deadline=None, max_examples=100)
+@given(documents=TEXTS, fraction=st.floats(0.01, 0.5))
+def test_nothing_is_on_both_sides_and_nothing_is_lost(documents, fraction):
+    training, held_out = split_held_out(documents, fraction)
+    assert not set(training) & set(held_out)
+    assert set(training) | set(held_out) == set(documents)
+    assert len(held_out) == len(set(held_out))
+    assert training == [document for document in documents if document in set(training)]
+    assert training
+    assert bool(held_out) == (len(set(documents)) > 1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(documents=TEXTS, data=st.data())
+def test_the_split_follows_the_content_and_not_the_order(documents, data):
+    shuffled = data.draw(st.permutations(documents))
+    assert set(split_held_out(documents, 0.2)[1]) == set(split_held_out(shuffled, 0.2)[1])
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.02, 20), (0.1, 100), (0.5, 500), (0.0001, 1)])
+def test_the_wanted_part_is_held_out(fraction, expected):
+    training, held_out = split_held_out([f"document {number}" for number in range(1000)], fraction)
+    assert (len(training), len(held_out)) == (1000 - expected, expected)
+
+
+def test_the_split_is_the_same_everywhere():
+    _, held_out = split_held_out([f"document {number}" for number in range(100)], 0.03)
+    assert held_out == ["document 61", "document 88", "document 98"]
+
+
+def test_held_out_text_has_a_limit():
+    documents = [f"{number:04}" * 25 for number in range(1000)]
+    _, held_out = split_held_out(documents, 0.5, max_characters=1000)
+    assert sum(map(len, held_out)) == 1000
+
+
+def test_conversations_are_split_whole():
+    conversations = [chat(f"question {number % 50}", "answer") for number in range(100)]
+    training, held_out = split_held_out(conversations, 0.1)
+    assert not set(map(key, training)) & set(map(key, held_out))
+    assert len(held_out) == 5
+    assert len(training) == 90
+
+
+@pytest.mark.parametrize(
+    ("examples", "fraction", "word"),
+    [
+        (["a"] * 5, 0.1, "all examples are the same"),
+        (["short"], 0.1, "one short document"),
+        ([], 0.1, "only 0 example(s)"),
+        ([chat("a", "b")], 0.1, "only 1 example(s)"),
+        ([chat(str(n), "b") for n in range(4)], 0.1, "only 4 example(s)"),
+        (["a", "b", "c"], 0, "validation_fraction is 0"),
+        ([chat(str(n), "b") for n in range(9)], 0.0, "validation_fraction is 0"),
+    ],
+)
+def test_where_nothing_can_be_held_out_it_is_said(examples, fraction, word):
+    words = []
+    assert split_held_out(examples, fraction, notify=words.append) == (examples, [])
+    assert len(words) == 1
+    assert word in words[0]
+    assert "without validation" in words[0]
+
+
+@pytest.mark.parametrize(
+    ("document", "fraction", "least", "most", "mark"),
+    [
+        ("one line of text\n" * 1000, 0.02, 340, 540, "\n"),
+        ("word " * 400, 0.02, 200, 400, " "),
+        ("x" * 2000, 0.02, 200, 200, "x"),
+        ("x" * 2000, 0.5, 1000, 1000, "x"),
+    ],
+)
+def test_a_lone_document_gives_its_end(document, fraction, least, most, mark):
+    words = []
+    (training,), (held_out,) = split_held_out([document], fraction, notify=words.append)
+    assert training + held_out == document
+    assert least <= len(held_out) <= most
+    assert training.endswith(mark)
+    assert words == [f"one document: its last {len(held_out):,} characters are held out for validation"]
+
+
+def test_the_end_of_a_lone_document_has_the_limit_too():
+    _, (held_out,) = split_held_out(["x" * 100_000], 0.5, max_characters=3000)
+    assert len(held_out) == 3000
+
+
+def test_documents_become_their_ids_and_an_end():
+    data = tokenize_documents(["ab", "", "c"], Letters())
+    assert data.ids.tolist() == [97, 98, EOS, EOS, 99, EOS]
+    assert data.ends.tolist() == [3, 4, 6]
+    assert data.supervised.all()
+    assert len(tokenize_documents([], Letters())) == 0
+
+
+def test_many_documents_keep_their_order():
+    texts = [chr(97 + number % 26) for number in range(9000)]
+    data = tokenize_documents(iter(texts), Letters())
+    assert data.ids[::2].tolist() == [ord(text) for text in texts]
+    assert len(data) == 9000
+
+
+def test_conversations_become_turns_without_the_opening():
+    data = tokenize_conversations([chat("a", "b", system="S"), chat("c", "d")], Letters())
+    assert data.ids.tolist() == [SYSTEM, 83, USER, 97, ASSISTANT, 98, EOS, USER, 99, ASSISTANT, 100, EOS]
+    assert np.flatnonzero(data.supervised).tolist() == [5, 6, 10, 11]
+    assert data.ends.tolist() == [7, 12]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20), context=st.integers(2, 25), seed=st.integers(0, 9)
+)
+def test_rows_of_documents_hold_the_whole_data(lengths, context, seed):
+    numbers = iter(range(10, 10_000))
+    documents = [[*(next(numbers) for _ in range(length)), EOS] for length in lengths]
+    rows = pack_documents(TokenSequences.join(documents, None), Letters(), context, seed)
+    assert rows.ids.shape[1] == context + 1
+    assert (rows.ids[:, 0] == BOS).all()
+    assert rows.supervised.all()
+    stream = rows.ids[:, 1:].ravel().tolist()
+    total = sum(lengths) + 2 * len(lengths)
+    assert len(stream) == max(1, total // context) * context
+    # Documents are there one after the other, each followed by <eos> <bos>; only the remainder of a row is cut off
+    by_first = {document[0]: document for document in documents}
+    read, order = 0, []
+    while read < min(len(stream), total):
+        document = by_first[stream[read]]
+        order.append(document[0])
+        part = [*document, BOS]
+        assert stream[read : read + len(part)] == part[: len(stream) - read]
+        read += len(part)
+    assert len(order) == len(set(order))
+    if total < context:
+        assert stream == [stream[index % total] for index in range(context)]
+
+
+def test_documents_are_shuffled_by_the_seed():
+    data = TokenSequences.join([[number, EOS] for number in range(10, 60)], None)
+    first, same, other = (pack_documents(data, Letters(), 5, seed).ids.tolist() for seed in (1, 1, 2))
+    assert first == same != other
+
+
+@pytest.mark.parametrize(("vocab_size", "kind"), [(300, np.uint16), (1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
+def test_ids_are_stored_in_as_few_bytes_as_they_need(vocab_size, kind):
+    highest = vocab_size - 1
+    documents = pack_documents(TokenSequences.join([[highest] * 9], None), Letters(vocab_size), 3, 0)
+    assert documents.ids.dtype == kind
+    assert documents.ids.max() == highest
+    chats = pack_conversations([chat("a", "b")], Letters(vocab_size), 8, 0)
+    assert chats.ids.dtype == kind
+
+
+CONVERSATIONS = st.lists(
+    st.builds(
+        lambda turns, system: chat(*turns, system=system),
+        st.lists(st.text("abcdefgh", max_size=6), min_size=2, max_size=6).filter(lambda turns: len(turns) % 2 == 0),
+        st.none() | st.text("ST", max_size=4),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def expected_flags(row):
+    """What the model is to say in a row, by its symbols alone: all after <assistant> up to and with <eos>."""
+    flags, saying = [], False
+    for id_ in row:
+        flags.append(saying and id_ not in (BOS, SYSTEM, USER, ASSISTANT))
+        saying = (saying or id_ == ASSISTANT) and id_ not in (BOS, SYSTEM, USER, EOS)
+    return flags
+
+
+@settings(deadline=None, max_examples=100)
+@given(conversations=CONVERSATIONS, seed=st.integers(0, 9))
+def test_rows_of_conversations(conversations, seed):
+    rows = pack_conversations(conversations, Letters(), 47, seed)
+    assert rows.ids.shape == rows.supervised.shape == (len(rows.ids), 48)
+    wanted = Counter()
+    for conversation in conversations:
+        ids, _ = encode_conversation(Letters(), conversation)
+        if len(ids) <= 48:
+            wanted[tuple(ids)] += 1
+    some_are_cut = sum(wanted.values()) < len(conversations)
+    assert (rows.notes["cut_between_turns"] > 0) == some_are_cut
+    found = Counter()
+    for row, flags in zip(rows.ids.tolist(), rows.supervised.tolist(), strict=True):
+        assert row[0] == BOS
+        assert flags == expected_flags(row)
+        assert any(flags)
+        starts = [index for index, id_ in enumerate(row) if id_ == BOS]
+        parts = [tuple(row[start:end]) for start, end in zip(starts, [*starts[1:], 48], strict=True)]
+        found.update(parts)
+        for part in parts[:-1]:
+            assert part in wanted or some_are_cut
+    for ids, count in wanted.items():
+        assert found[ids] >= count
+
+
+def test_conversations_that_fill_rows_exactly_are_there_once_each():
+    # <bos> <user> x <assistant> y <eos>: 6 tokens, so that 4 make a row of 23 + 1
+    conversations = [chat(chr(97 + number), chr(65 + number)) for number in range(20)]
+    rows = pack_conversations(conversations, Letters(), 23, 0)
+    assert rows.ids.shape == (5, 24)
+    parts = Counter(tuple(part) for row in rows.ids.tolist() for part in np.array(row).reshape(4, 6).tolist())
+    assert parts == Counter(tuple(encode_conversation(Letters(), conversation)[0]) for conversation in conversations)
+    assert rows.notes == {"conversations": 20, "cut_between_turns": 0, "turns_truncated": 0, "parts_without_reply": 0}
+
+
+def test_the_end_of_a_row_is_filled_with_the_head_of_a_conversation():
+    rows = pack_conversations([chat("abc", "de")], Letters(), 13, 0)
+    whole = encode_conversation(Letters(), chat("abc", "de"))[0]
+    assert rows.ids.tolist() == [[*whole, *whole][:14]]
+    assert rows.supervised.tolist() == [expected_flags(rows.ids[0].tolist())]
+
+
+def test_a_long_conversation_is_cut_between_turns_with_its_system_message():
+    turns = [text for number in range(6) for text in (f"q{number}", f"reply{number}")]
+    rows = pack_conversations([chat(*turns, system="SYS")], Letters(), 31, 0)
+    assert rows.notes == {"conversations": 1, "cut_between_turns": 1, "turns_truncated": 0, "parts_without_reply": 0}
+    opening = [BOS, SYSTEM, *map(ord, "SYS")]
+    for row in rows.ids.tolist():
+        assert row[:5] == opening
+        assert row[5] == USER
+    exchanges = [[USER, *map(ord, f"q{n}"), ASSISTANT, *map(ord, f"reply{n}"), EOS] for n in range(6)]
+    # Two exchanges of 11 and the opening of 5 are 27 of 32
+    parts = [opening + exchanges[n] + exchanges[n + 1] for n in (0, 2, 4)]
+    assert all(any(row[:27] == part for row in rows.ids.tolist()) for part in parts)
+
+
+def test_a_giant_turn_loses_its_end_and_is_counted():
+    rows = pack_conversations([chat("q", "x" * 500)], Letters(), 31, 0)
+    assert rows.ids.tolist() == [[BOS, USER, ord("q"), ASSISTANT, *[ord("x")] * 28]]
+    assert rows.supervised.tolist() == [[False] * 4 + [True] * 28]
+    assert rows.notes == {"conversations": 1, "cut_between_turns": 1, "turns_truncated": 1, "parts_without_reply": 0}
+
+
+def test_a_giant_system_message_leaves_half_the_room():
+    rows = pack_conversations([chat("q", "reply", system="S" * 500)], Letters(), 31, 0)
+    assert rows.ids[0, :17].tolist() == [BOS, SYSTEM, *[ord("S")] * 15]
+    assert rows.ids[0, 17:27].tolist() == [USER, ord("q"), ASSISTANT, *map(ord, "reply"), EOS, BOS]
+    assert rows.notes["turns_truncated"] == 1
+
+
+def test_a_question_that_leaves_no_room_for_its_reply_is_left_out_and_counted():
+    rows = pack_conversations([chat("x" * 500, "lost", "q", "kept")], Letters(), 31, 0)
+    assert rows.notes == {"conversations": 1, "cut_between_turns": 1, "turns_truncated": 2, "parts_without_reply": 1}
+    assert all(not contains(row, [ord("x")]) for row in rows.ids.tolist())
+    assert contains(rows.ids[0].tolist(), [BOS, USER, ord("q"), ASSISTANT, *map(ord, "kept"), EOS])
+
+
+@pytest.mark.parametrize("conversations", [[], [chat("x" * 500, "lost")]])
+def test_no_reply_at_all(conversations):
+    with pytest.raises(ValueError, match="no conversation has an assistant's turn that fits"):
+        pack_conversations(conversations, Letters(), 31, 0)
+
+
+def numbered_rows(rows, context=4, seed=1):
+    ids = np.arange(rows * (context + 1), dtype=np.uint16).reshape(rows, context + 1)
+    supervised = ids % 3 != 0
+    return PackedRows(ids, supervised, seed)
+
+
+def test_a_batch_is_inputs_and_the_tokens_after_them():
+    rows = numbered_rows(6)
+    inputs, targets = rows.batch(0, 4)
+    assert inputs.dtype == targets.dtype == np.int64
+    assert inputs.shape == targets.shape == (4, 4)
+    following = inputs + 1
+    assert np.array_equal(targets, np.where(following % 3 != 0, following, IGNORED))
+    assert rows.tokens == 24
+
+
+@pytest.mark.parametrize(("count", "size"), [(7, 3), (5, 5), (2, 7), (1, 4), (12, 4)])
+def test_each_epoch_visits_each_row_once(count, size):
+    rows = numbered_rows(count)
+    visited = [int(first) // 5 for index in range(count * 3) for first in rows.batch(index, size)[0][:, 0]]
+    epochs = [visited[start : start + count] for start in range(0, len(visited), count)]
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    if count > 4:
+        assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_any_batch_can_be_asked_for_at_any_time():
+    rows = numbered_rows(7)
+    sequential = [rows.batch(index, 3) for index in range(20)]
+    for index in (19, 0, 7, 2, 11, 3):
+        for rows_again in (rows, numbered_rows(7)):
+            for found, expected in zip(rows_again.batch(index, 3), sequential[index], strict=True):
+                assert np.array_equal(found, expected)
+    assert not np.array_equal(numbered_rows(7, seed=2).batch(0, 7)[0], sequential[0][0])
+
+
+SMALL = {"model": {"context_length": 32}, "data": {"validation_fraction": 0.2}}
+
+
+def test_a_stage_of_documents(tmp_path):
+    path = tmp_path / "raw.txt"
+    path.write_text("\n\n".join(f"document number {number}" for number in range(10)), "utf-8")
+    texts = read_pretraining([path], 0.2)
+    assert (len(texts.training), len(texts.held_out)) == (8, 2)
+    assert list(texts.texts()) == texts.training
+    assert texts.facts["examples"] == 8
+    assert texts.facts["held_out"] == 2
+    assert [file["name"] for file in texts.facts["files"]] == ["raw.txt"]
+    assert texts.facts["files"][0]["bytes"] == path.stat().st_size
+    data = prepare_pretraining(texts, Letters(), make_config(SMALL), 1)
+    assert data.rows.ids.shape[1] == 33
+    assert len(data.held_out) == 2
+    assert bytes(data.held_out.ids[:-1].tolist()).decode().split(chr(EOS)) == texts.held_out
+
+
+def test_a_stage_of_conversations(tmp_path):
+    path = tmp_path / "chats.txt"
+    path.write_text("".join(f"<user> question {n}\n<assistant> answer {n}\n\n" for n in range(10)), "utf-8")
+    texts = read_finetuning([path], 0.2)
+    assert (len(texts.training), len(texts.held_out)) == (8, 2)
+    assert set(texts.texts()) == {message["content"] for conversation in texts.training for message in conversation}
+    words = []
+    data = prepare_finetuning(texts, Letters(), make_config(SMALL), words.append)
+    assert words == []
+    assert data.rows.ids.shape[1] == 33
+    assert len(data.held_out) == 2
+
+
+def test_what_did_not_fit_is_said(tmp_path):
+    path = tmp_path / "chats.txt"
+    path.write_text("<user> hi\n<assistant> yes\n\n<user> " + "x" * 500 + "\n<assistant> no\n\n", "utf-8")
+    words = []
+    prepare_finetuning(read_finetuning([path], 0), Letters(), make_config(SMALL), words.append)
+    assert words == [
+        "1 of 2 conversations are longer than the context of 32 tokens: they are cut between turns",
+        "2 turns are longer than the context and lose their end, 1 parts have no reply in them and are left out",
+    ]
+
+
+def test_where_nothing_fits_the_way_out_is_named(tmp_path):
+    path = tmp_path / "chats.txt"
+    path.write_text("<user> " + "x" * 500 + "\n<assistant> no\n", "utf-8")
+    with pytest.raises(
+        DataError, match=r"chats\.txt: no conversation .* fits the context; try a longer model\.context_length"
+    ):
+        prepare_finetuning(read_finetuning([path], 0), Letters(), make_config(SMALL))

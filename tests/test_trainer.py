@@ -1,0 +1,589 @@
+"""The training loop: it learns, it stops and goes on bit for bit, and it never keeps what is broken."""
+
+import json
+import math
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from tinylm import trainer as trainer_module
+from tinylm.checkpoint import RunFolder, TrainState, load_state, load_weights
+from tinylm.config import make_config
+from tinylm.data.dataset import PackedRows
+from tinylm.errors import ConfigError, RunError
+from tinylm.evaluation import IGNORED, Score, TokenSequences, make_windows
+from tinylm.model import LanguageModel
+from tinylm.trainer import SilentReporter, Stage, Trainer, model_losses, resolve_hardware
+
+VOCABULARY, CONTEXT, BOS = 280, 16, 1
+PIECES = [str(number) for number in range(VOCABULARY)]
+MODEL = {
+    "vocab_size": VOCABULARY,
+    "d_model": 16,
+    "nhead": 2,
+    "num_layers": 1,
+    "dim_feedforward": 32,
+    "context_length": CONTEXT,
+}
+TRAIN = {"steps": 8, "batch_size": 4, "validations": 2, "precision": "fp32", "device": "cpu", "threads": 1}
+
+
+def config_of(model=None, **train):
+    return make_config({"model": {**MODEL, **(model or {})}, "train": {**TRAIN, **train}})
+
+
+def make_model(config, seed=0):
+    torch.manual_seed(seed)
+    return LanguageModel(config.model)
+
+
+def counting_rows(count=12, seed=0, holes=False):
+    """Rows that count upwards: what comes next follows from what is there."""
+    starts = np.random.default_rng(seed).integers(10, 40, count)
+    ids = (starts[:, None] + np.arange(CONTEXT + 1)).astype(np.uint16)
+    ids[:, 0] = BOS
+    supervised = np.ones(ids.shape, bool)
+    if holes:
+        supervised = np.random.default_rng(seed + 1).random(ids.shape) < np.linspace(0.1, 0.9, count)[:, None]
+        supervised[:, 1] = True
+    return PackedRows(ids, supervised, seed)
+
+
+def counting_windows():
+    return make_windows(TokenSequences.join([list(range(12, 50)), list(range(20, 33))], None), CONTEXT, BOS)
+
+
+def stages_of(*names, validation=True, batches=None):
+    windows = counting_windows() if validation else []
+    return [
+        Stage(name, batches or counting_rows(seed=number, holes=name == "finetune"), windows, 0.02 / (number + 1))
+        for number, name in enumerate(names)
+    ]
+
+
+BOTH = ("pretrain", "finetune")
+
+
+def make_trainer(path, config, *, names=BOTH, stages=None, model=None, **options):
+    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    return Trainer(
+        RunFolder(path),
+        config,
+        model or make_model(config),
+        stages or stages_of(*names),
+        np.ones(VOCABULARY, np.int64),
+        **options,
+    )
+
+
+def weights(model):
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def saved_weights(path, config, name="last"):
+    model = make_model(config, seed=99)
+    load_weights(RunFolder(path).checkpoint(name), model, PIECES, PIECES)
+    return weights(model)
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def metrics(path):
+    """What was logged, but for times."""
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text("utf-8").splitlines()]
+    return [{key: line[key] for key in line if key not in ("seconds", "tokens_per_second")} for line in lines]
+
+
+def finished_state(path):
+    state = load_state(RunFolder(path).checkpoint("last"))
+    assert state.finished
+    state.seconds = 0.0
+    return state
+
+
+class Stopper:
+    """Asks to stop after certain steps, counted over all stages and processes."""
+
+    def __init__(self, *steps):
+        self.steps, self.taken = steps, 0
+
+    def __call__(self):
+        self.taken += 1
+        return self.taken in self.steps
+
+
+class Listener(SilentReporter):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.started, self.steps, self.validations = [], [], []
+
+    def stage_started(self, stage, step, steps):
+        self.started.append((stage, step, steps))
+
+    def stepped(self, report):
+        self.steps.append(report)
+
+    def validated(self, stage, step, result, is_best):
+        self.validations.append((stage, step, result, is_best))
+
+
+def resume(path, config, **options):
+    """Go on as a fresh process would: a model of other weights, loaded from the last checkpoint."""
+    state = load_state(RunFolder(path).checkpoint("last"))
+    model = make_model(config, seed=1234)
+    load_weights(RunFolder(path).checkpoint("last"), model, PIECES, PIECES)
+    torch.manual_seed(4321)
+    return make_trainer(path, config, model=model, state=state, **options)
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("arch", ["classic", "modern"])
+def test_the_loss_falls(tmp_path, optimizer, arch):
+    config = config_of({"arch": arch}, steps=40, optimizer=optimizer, validations=1)
+    listener = Listener()
+    make_trainer(tmp_path, config, names=("pretrain",), reporter=listener).train()
+    losses = [report.loss for report in listener.steps]
+    assert losses[0] > 4
+    assert losses[-1] < 0.5 * losses[0]
+    assert listener.validations[-1][2].loss < 0.6 * losses[0]
+
+
+STOPS = {
+    "first step": (1,),
+    "a validation": (2,),
+    "between validations": (3,),
+    "end of a stage": (4,),
+    "first step of a stage": (5,),
+    "last step but one": (7,),
+    "again and again": (1, 2, 4, 6, 7),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path, optimizer):
+    config = config_of({"dropout": 0.2, "arch": "modern"}, optimizer=optimizer, accumulate=2)
+    straight = make_trainer(tmp_path / "straight", config)
+    assert straight.train().finished
+    expected = weights(straight.model)
+    assert_equal(saved_weights(tmp_path / "straight", config), expected)
+    for name, stops in STOPS.items():
+        path = tmp_path / name
+        stopper = Stopper(*stops)
+        trainer = make_trainer(path, config, should_stop=stopper)
+        for stop in stops:
+            state = trainer.train()
+            assert not state.finished, name
+            assert stopper.taken == stop, name
+            trainer = resume(path, config, should_stop=stopper)
+        assert trainer.train().finished, name
+        assert_equal(weights(trainer.model), expected)
+        assert_equal(saved_weights(path, config), expected)
+        assert_equal(saved_weights(path, config, "best"), saved_weights(tmp_path / "straight", config, "best"))
+        assert finished_state(path) == finished_state(tmp_path / "straight"), name
+        assert metrics(path) == metrics(tmp_path / "straight"), name
+
+
+def test_without_validation_a_resumed_run_ends_in_the_same_bits_too(tmp_path):
+    config = config_of({"dropout": 0.1})
+    stages = stages_of(*BOTH, validation=False)
+    make_trainer(tmp_path / "straight", config, stages=stages).train()
+    stopper = Stopper(3, 4)
+    make_trainer(tmp_path / "stopped", config, stages=stages, should_stop=stopper).train()
+    resume(tmp_path / "stopped", config, stages=stages, should_stop=stopper).train()
+    trainer = resume(tmp_path / "stopped", config, stages=stages)
+    trainer.train()
+    for name in ("last", "best"):
+        assert_equal(
+            saved_weights(tmp_path / "stopped", config, name), saved_weights(tmp_path / "straight", config, name)
+        )
+    assert finished_state(tmp_path / "stopped") == finished_state(tmp_path / "straight")
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here."""
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The folder of a run with dropout that nothing stopped."""
+    path = tmp_path_factory.mktemp("straight")
+    make_trainer(path, config_of({"dropout": 0.2})).train()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("step", "every_step"), [(1, False), (2, False), (4, False), (5, False), (8, False), (3, True), (4, True)]
+)
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch, straight, step, every_step):
+    config = config_of({"dropout": 0.2})
+    if every_step:
+        monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", -1.0)
+    stopper = Stopper(step)
+
+    def killed():
+        if stopper():
+            raise Killed
+        return False
+
+    path = tmp_path / "killed"
+    with pytest.raises(Killed):
+        make_trainer(path, config, should_stop=killed).train()
+    saved = load_state(RunFolder(path).checkpoint("last"))
+    # The kill comes after the step and before its checkpoint
+    expected = step - 1 if every_step else (step - 1) // 2 * 2
+    assert saved.step + (4 if saved.stage == "finetune" else 0) == expected
+    with (path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"stage": "pretrain", "st')
+    trainer = resume(path, config)
+    trainer.train()
+    assert_equal(weights(trainer.model), saved_weights(straight, config))
+    assert metrics(path) == metrics(straight)
+
+
+def test_the_wish_to_stop_at_the_very_end_is_no_stop(tmp_path):
+    assert make_trainer(tmp_path, config_of(), should_stop=Stopper(8)).train().finished
+
+
+def test_a_run_is_the_same_twice_and_another_with_another_seed(tmp_path):
+    results = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        config = config_of({"dropout": 0.3}, seed=seed)
+        trainer = make_trainer(tmp_path / name, config)
+        trainer.train()
+        results.append(weights(trainer.model))
+    assert_equal(results[0], results[1])
+    assert not torch.equal(results[0]["embedding.weight"], results[2]["embedding.weight"])
+
+
+def test_metrics_say_what_happened(tmp_path):
+    config = config_of(warmup=0.5, decay=0.5, steps=4)
+    make_trainer(tmp_path, config, names=("pretrain",)).train()
+    lines = metrics(tmp_path)
+    assert [(line["step"], "validation_loss" in line) for line in lines] == [
+        (1, False),
+        (2, False),
+        (2, True),
+        (3, False),
+        (4, False),
+        (4, True),
+    ]
+    rates = [line["learning_rate"] for line in lines if "loss" in line]
+    assert rates == pytest.approx([0.02 * factor for factor in (0.25, 0.75, 0.75, 0.25)])
+    assert all(line["stage"] == "pretrain" for line in lines)
+    assert {key for line in lines for key in line} == {
+        "stage",
+        "step",
+        "loss",
+        "learning_rate",
+        "validation_loss",
+        "bits_per_byte",
+        "best",
+    }
+
+
+def test_a_reporter_is_told(tmp_path):
+    listener = Listener()
+    config = config_of(steps=10, pretrain_share=0.6, validations=2)
+    state = make_trainer(tmp_path, config, reporter=listener).train()
+    assert listener.started == [("pretrain", 0, 6), ("finetune", 0, 4)]
+    assert [(r.stage, r.step, r.steps) for r in listener.steps] == [
+        *(("pretrain", step, 6) for step in range(1, 7)),
+        *(("finetune", step, 4) for step in range(1, 5)),
+    ]
+    assert [(stage, step) for stage, step, _, _ in listener.validations] == [
+        ("pretrain", 3),
+        ("pretrain", 6),
+        ("finetune", 2),
+        ("finetune", 4),
+    ]
+    assert all(report.tokens_per_second > 0 for report in listener.steps)
+    assert state.tokens == 10 * 4 * CONTEXT
+    listener = Listener()
+    make_trainer(tmp_path / "b", config, names=("finetune",), reporter=listener).train()
+    assert listener.started == [("finetune", 0, 10)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "share", "plan"),
+    [
+        (8, 0.5, (4, 4)),
+        (3, 0.5, (2, 1)),
+        (5, 0.5, (2, 3)),
+        (10, 0.3, (3, 7)),
+        (1, 0.5, (1, 1)),
+        (2, 0.99, (1, 1)),
+        (2, 0.01, (1, 1)),
+    ],
+)
+def test_both_stages_together_take_the_steps(tmp_path, steps, share, plan):
+    config = config_of(steps=steps, pretrain_share=share)
+    state = make_trainer(tmp_path, config, should_stop=lambda: True).train()
+    assert state.plan == dict(zip(BOTH, plan, strict=True))
+    assert load_state(RunFolder(tmp_path).checkpoint("last")).plan == state.plan
+    alone = make_trainer(tmp_path / "alone", config, names=("finetune",), should_stop=lambda: True).train()
+    assert alone.plan == {"finetune": steps}
+
+
+@pytest.mark.parametrize(("steps", "validations", "expected"), [(7, 3, [3, 5, 7]), (3, 8, [1, 2, 3]), (10, 1, [10])])
+def test_validations_are_spread_and_the_last_is_at_the_end(tmp_path, steps, validations, expected):
+    listener = Listener()
+    config = config_of(steps=steps, validations=validations)
+    make_trainer(tmp_path, config, names=("pretrain",), reporter=listener).train()
+    assert [step for _, step, _, _ in listener.validations] == expected
+
+
+def test_the_best_checkpoint_is_the_best(tmp_path, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 1.5, 9.0, 8.0, 7.0, 7.5])
+    snapshots = {}
+
+    def validate(self, stage):
+        snapshots[stage.name, self.state.step] = weights(self.model)
+        return Score(next(losses), 1, 1)
+
+    monkeypatch.setattr(Trainer, "validate", validate)
+    config = config_of(validations=4)
+    stopper = Stopper(4)
+    make_trainer(tmp_path, config, should_stop=stopper).train()
+    best = load_state(RunFolder(tmp_path).checkpoint("best"))
+    assert (best.stage, best.step, best.best_loss) == ("pretrain", 2, 1.0)
+    assert best.best_bits_per_byte == pytest.approx(1 / math.log(2))
+    assert_equal(saved_weights(tmp_path, config, "best"), snapshots["pretrain", 2])
+    resume(tmp_path, config).train()
+    # Another stage has another measure, so that its first result counts anew
+    best = load_state(RunFolder(tmp_path).checkpoint("best"))
+    assert (best.stage, best.step, best.best_loss) == ("finetune", 3, 7.0)
+    assert_equal(saved_weights(tmp_path, config, "best"), snapshots["finetune", 3])
+    flags = [line["best"] for line in metrics(tmp_path) if "best" in line]
+    assert flags == [True, True, False, False, True, True, True, False]
+
+
+def test_without_validation_the_end_is_the_best(tmp_path):
+    config = config_of()
+    trainer = make_trainer(tmp_path, config, stages=stages_of("pretrain", validation=False))
+    trainer.train()
+    assert_equal(saved_weights(tmp_path, config, "best"), weights(trainer.model))
+    assert load_state(RunFolder(tmp_path).checkpoint("best")).best_loss is None
+    assert all("validation_loss" not in line for line in metrics(tmp_path))
+
+
+class Spoiling:
+    """Batches that spoil the model when a certain one is asked for."""
+
+    def __init__(self, spoil, at):
+        self.rows, self.spoil, self.at = counting_rows(), spoil, at
+
+    def batch(self, index, size):
+        if index == self.at:
+            self.spoil()
+        return self.rows.batch(index, size)
+
+
+def assert_last_good_checkpoint_is_kept(path, config, step):
+    assert load_state(RunFolder(path).checkpoint("last")).step == step
+    for name in ("last", "best"):
+        if RunFolder(path).checkpoint(name).is_dir():
+            assert all(torch.isfinite(tensor).all() for tensor in saved_weights(path, config, name).values())
+    assert sorted(folder.name for folder in (path / "checkpoints").iterdir()) in (["best", "last"], ["last"])
+
+
+@pytest.mark.parametrize("at", [0, 2, 3])
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+@pytest.mark.parametrize("where", ["weights", "gradient"])
+def test_a_loss_without_a_number_is_not_trained_on(tmp_path, at, clip_norm, where):
+    config = config_of(steps=4, validations=2, clip_norm=clip_norm)
+    model = make_model(config)
+
+    def spoil():
+        if where == "weights":
+            model.embedding.weight.data.fill_(math.nan)
+        else:
+            model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
+
+    trainer = make_trainer(tmp_path, config, stages=stages_of("pretrain", batches=Spoiling(spoil, at)), model=model)
+    with pytest.raises(RunError, match=f"no longer finite at pretrain step {at + 1};.*lower train.learning_rate"):
+        trainer.train()
+    assert_last_good_checkpoint_is_kept(tmp_path, config, at // 2 * 2)
+
+
+def test_a_validation_without_a_number_is_not_kept(tmp_path):
+    config = config_of(steps=4, validations=2)
+    model = make_model(config)
+
+    class Spoiler(SilentReporter):
+        def stepped(self, report):
+            if report.step == 4:
+                model.norm.weight.data.fill_(math.nan)
+
+    trainer = make_trainer(tmp_path, config, stages=stages_of("finetune"), model=model, reporter=Spoiler())
+    with pytest.raises(RunError, match=r"finite at finetune step 4;.*lower train\.finetune_learning_rate"):
+        trainer.train()
+    assert_last_good_checkpoint_is_kept(tmp_path, config, 2)
+    assert load_state(RunFolder(tmp_path).checkpoint("best")).step == 2
+
+
+@pytest.mark.parametrize("seconds", [-5.0, 0.3])
+def test_minutes_become_a_number_of_steps_that_is_stored(tmp_path, seconds):
+    config = config_of({"dropout": 0.1}, steps=0, minutes=1.0)
+    trainer = make_trainer(tmp_path / "timed", config, deadline=time.monotonic() + seconds)
+    state = trainer.train()
+    assert state.finished
+    assert list(state.plan) == list(BOTH)
+    assert min(state.plan.values()) >= 1
+    assert load_state(RunFolder(tmp_path / "timed").checkpoint("last")).plan == state.plan
+    assert sorted(path.name for path in (tmp_path / "timed" / "checkpoints").iterdir()) == ["best", "last"]
+    # Measuring leaves no trace: the same plan without it gives the same bits
+    model = make_model(config)
+    begun = TrainState(stage="pretrain", step=0, plan=dict(state.plan), model=config.model)
+    make_trainer(tmp_path / "planned", config, model=model, state=begun).train()
+    assert_equal(weights(trainer.model), weights(model))
+
+
+def test_the_plan_survives_a_kill_before_the_first_step(tmp_path):
+    config = config_of(steps=0, minutes=1.0)
+
+    class Dies(SilentReporter):
+        def stage_started(self, *_):
+            raise Killed
+
+    with pytest.raises(Killed):
+        make_trainer(tmp_path, config, deadline=time.monotonic(), reporter=Dies()).train()
+    plan = load_state(RunFolder(tmp_path).checkpoint("last")).plan
+    assert resume(tmp_path, config).train().plan == plan
+
+
+@contextmanager
+def recorded_gradients():
+    """The gradients, flat, that the optimizers get."""
+    gradients = []
+
+    def record(optimizer, *_):
+        gradients.extend(p.grad.flatten().clone() for group in optimizer.param_groups for p in group["params"])
+
+    handle = register_optimizer_step_pre_hook(record)
+    try:
+        yield gradients
+    finally:
+        handle.remove()
+
+
+def test_accumulated_passes_equal_one_large_one(tmp_path):
+    results = []
+    for size, parts in ((8, 1), (4, 2), (2, 4)):
+        config = config_of(steps=1, batch_size=size, accumulate=parts)
+        listener = Listener()
+        stages = [Stage("finetune", counting_rows(holes=True), [], 0.01)]
+        with recorded_gradients() as gradients:
+            make_trainer(tmp_path / str(parts), config, stages=stages, reporter=listener).train()
+        results.append((listener.steps[0].loss, torch.cat(gradients)))
+    for loss, gradient in results[1:]:
+        assert loss == pytest.approx(results[0][0], rel=1e-5)
+        torch.testing.assert_close(gradient, results[0][1], rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_is_the_mean_of_supervised_tokens(tmp_path):
+    config = config_of(steps=1)
+    rows = counting_rows(holes=True)
+    model = make_model(config)
+    inputs, targets = (torch.from_numpy(part) for part in rows.batch(0, 4))
+    expected = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=IGNORED).item()
+    listener = Listener()
+    make_trainer(tmp_path, config, model=model, stages=[Stage("finetune", rows, [], 0.01)], reporter=listener).train()
+    assert listener.steps[0].loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_gradient_is_clipped(tmp_path):
+    config = config_of(steps=1, clip_norm=1e-3)
+    with recorded_gradients() as gradients:
+        make_trainer(tmp_path, config, names=("pretrain",)).train()
+    assert torch.cat(gradients).norm().item() == pytest.approx(1e-3, rel=1e-3)
+    with recorded_gradients() as gradients:
+        make_trainer(tmp_path / "free", config_of(steps=1, clip_norm=0.0), names=("pretrain",)).train()
+    assert torch.cat(gradients).norm().item() > 0.1
+
+
+def test_bf16_is_for_computing_and_not_for_keeping(tmp_path):
+    config = config_of(steps=4, precision="bf16")
+    trainer = make_trainer(tmp_path, config)
+    assert trainer.train().finished
+    assert {tensor.dtype for tensor in saved_weights(tmp_path, config).values()} == {torch.float32}
+    exact = make_trainer(tmp_path / "fp32", config_of(steps=4))
+    exact.train()
+    assert not torch.equal(trainer.model.embedding.weight, exact.model.embedding.weight)
+
+
+@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_windows_of_different_lengths_can_share_a_batch(arch, batch_size):
+    model = make_model(config_of({"arch": arch})).eval()
+    windows = counting_windows()
+    windows[0].targets[3] = IGNORED
+    expected = 0.0
+    for window in windows:
+        logits = model(torch.from_numpy(window.inputs)[None])[0]
+        targets = torch.from_numpy(window.targets)
+        expected += F.cross_entropy(logits, targets, reduction="sum", ignore_index=IGNORED).item()
+    assert len({len(window.inputs) for window in windows}) > 1
+    assert model_losses(model, windows, batch_size) == pytest.approx(expected, rel=1e-5)
+
+
+def test_validation_is_without_dropout_and_leaves_the_model_in_training(tmp_path):
+    config = config_of({"dropout": 0.5})
+    trainer = make_trainer(tmp_path, config)
+    trainer.model.train()
+    first, second = (trainer.validate(trainer.stages[0]) for _ in range(2))
+    assert first == second
+    assert first.tokens == first.bytes == 38 + 13
+    assert trainer.model.training
+    assert first.nll == pytest.approx(model_losses(trainer.model.eval(), counting_windows()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [("cpu", "fp32", ("cpu", "fp32")), ("cpu", "bf16", ("cpu", "bf16")), ("auto", "fp32", ("cpu", "fp32"))],
+)
+def test_hardware(monkeypatch, device, precision, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_hardware(config_of(device=device, precision=precision).train) == expected
+
+
+@pytest.mark.parametrize(("faster", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_the_precision_is_what_the_processor_is_fast_in(monkeypatch, faster, precision):
+    monkeypatch.setattr(trainer_module, "_bf16_is_faster_on_cpu", lambda: faster)
+    assert resolve_hardware(config_of(device="cpu", precision="auto").train) == ("cpu", precision)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", "abacus", ""])
+def test_a_device_that_is_not_there_is_named(monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"train\.device: no .* here; there is cpu"):
+        resolve_hardware(config_of(device=device).train)
+
+
+def test_every_pass_has_rows_of_its_own_and_every_step_dropout_of_its_own(tmp_path):
+    asked, seeds = [], []
+
+    class Recorded:
+        def batch(self, index, size):
+            asked.append((index, size))
+            return counting_rows().batch(index, size)
+
+    class Seeds(SilentReporter):
+        def stepped(self, _):
+            seeds.append(torch.initial_seed())
+
+    config = config_of(steps=6, accumulate=3)
+    make_trainer(tmp_path, config, stages=stages_of(*BOTH, batches=Recorded()), reporter=Seeds()).train()
+    assert asked == [(index, 4) for index in range(9)] * 2
+    assert len(set(seeds)) == 6
