@@ -33,7 +33,6 @@ class TrainingDisplay:
 
     def __enter__(self) -> Self:
         """Start drawing."""
-        self._console.print("[dim]Measuring the speed of this machine …[/dim]")
         self._progress.start()
         return self
 

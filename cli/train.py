@@ -65,7 +65,7 @@ def command(
     if steps is not None and minutes is not None:
         raise click.UsageError("--steps and --minutes are two ways to say the budget: give one")
     if resume is not None:
-        if pretrain or finetune or out or config_file or overrides or steps or minutes or init:
+        if pretrain or finetune or out or config_file or overrides or steps or minutes or init or show_config:
             raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
         _resume(resume, started)
         return

@@ -20,7 +20,7 @@ from tinylm.evaluation import byte_lengths_of
 from tinylm.export.card import model_card
 from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.graph import MICROSOFT, OPSET, FloatWeights, Int8Weights, build_graph
-from tinylm.files import new_folder, sha256_of, user_errors
+from tinylm.files import new_folder, sha256_of
 from tinylm.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -80,19 +80,17 @@ def export_bundle(
     fp32_graph = build_graph(model, FloatWeights())
     graph = build_graph(model, Int8Weights()) if quantize else fp32_graph
     with new_folder(out) as folder:
-        fp32 = _load_graph(fp32_graph, folder / MODEL_FILE, model, out)
-        session = _load_graph(graph, folder / MODEL_FILE, model, out) if quantize else fp32
-        with user_errors(out):
-            (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
+        fp32 = _load_graph(fp32_graph, folder / MODEL_FILE, model)
+        session = _load_graph(graph, folder / MODEL_FILE, model) if quantize else fp32
+        (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         windows, sampled = gate_windows(run, state.stage, model, tokenizer, fp32)
         if sampled:
             notify(f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model")
         figures = run_gate(model, fp32, session, windows, sampled, byte_lengths_of(tokenizer), progress)
         check_limits(figures, limits or GateLimits())
         manifest = _make_manifest(run, folder, graph, quantize, model, tokenizer, state, session, figures)
-        with user_errors(out):
-            (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
-            (folder / README_FILE).write_text(model_card(manifest, fp32_graph.ByteSize()), "utf-8")
+        (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
+        (folder / README_FILE).write_text(model_card(manifest, fp32_graph.ByteSize()), "utf-8")
     return manifest
 
 
@@ -110,9 +108,8 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise TinyLMError(f"{out}: exists already; give another --out, or --overwrite to replace it")
 
 
-def _load_graph(graph: onnx.ModelProto, path: Path, model: LanguageModel, out: Path) -> Session:
-    with user_errors(out):
-        path.write_bytes(graph.SerializeToString())
+def _load_graph(graph: onnx.ModelProto, path: Path, model: LanguageModel) -> Session:
+    path.write_bytes(graph.SerializeToString())
     return Session(path, model.config)
 
 

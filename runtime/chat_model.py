@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.generation import Generation, Result
 from tinylm.runtime.sampling import Sampler, SamplingOptions
-from tinylm.runtime.session import CachingDecoder, Decoder, Session
+from tinylm.runtime.session import Decoder, Session
 from tinylm.tokenizer import Tokenizer
 
 DEMO_BUNDLE = Path(__file__).parent / "demo"
@@ -80,7 +80,6 @@ class ChatModel:
         Raises:
             ContextFullError: the prompt does not fit.
         """
-        self.session.truncate(0)
         ids = [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
         sampler = Sampler(options or self.default_options(), self.tokenizer.never_sampled)
         return Generation(self.session, self.tokenizer, ids, sampler, should_stop)
@@ -103,9 +102,7 @@ class Chat:
         last_result: figures of the last reply.
     """
 
-    def __init__(
-        self, decoder: CachingDecoder, tokenizer: Tokenizer, system: str | None, options: SamplingOptions
-    ) -> None:
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, system: str | None, options: SamplingOptions) -> None:
         self._decoder, self._tokenizer = decoder, tokenizer
         self._sampler = Sampler(options, tokenizer.never_sampled)
         self.messages: Conversation = []
@@ -161,7 +158,6 @@ class Chat:
         dropped = self._make_room(len(turn) + 1)
         history = [id_ for ids in self._turns[dropped:] for id_ in ids]
         prompt = [*self._opening, *history, *turn, assistant]
-        self._reuse(prompt)
         generation = Generation(self._decoder, self._tokenizer, prompt, self._sampler, should_stop)
         self.messages.append(message)
         self._turns.append(turn)
@@ -194,23 +190,13 @@ class Chat:
                 dropped += 1
         return dropped
 
-    def _reuse(self, prompt: Sequence[int]) -> None:
-        """Keep what the cache and the prompt have in common; at least one token is left to prefill."""
-        common = 0
-        for cached, wanted in zip(self._decoder.ids, prompt[:-1], strict=False):
-            if cached != wanted:
-                break
-            common += 1
-        self._decoder.truncate(common)
-
 
 def reply_to(decoder: Decoder, tokenizer: Tokenizer, conversation: Conversation, options: SamplingOptions) -> str:
-    """The reply to a conversation that ends with a user's message, on an empty cache.
+    """The reply to a conversation that ends with a user's message.
 
     Raises:
         ContextFullError: the conversation does not fit.
     """
-    decoder.truncate(0)
     prompt = encode_prompt(tokenizer, conversation)
     generation = Generation(decoder, tokenizer, prompt, Sampler(options, tokenizer.never_sampled))
     return "".join(generation)

@@ -44,14 +44,14 @@ class Generation:
     """Text as it is generated: iterate over it once, then read `result`.
 
     Args:
-        decoder: the model; holds the first `len(prompt) - len(new)` tokens of the prompt already.
+        decoder: the model; what its cache and the prompt begin with in common is not computed again.
         tokenizer: of that model.
         prompt: the whole prompt's ids.
         sampler: chooses tokens.
         should_stop: asked between two tokens and between two chunks of the prompt; True cancels.
 
     Raises:
-        ContextFullError: the prompt leaves no room for a single token; the decoder is unchanged.
+        ContextFullError: the prompt leaves no room for a single token.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Generation:
         stream = StreamDecoder(tokenizer)
         started = time.perf_counter()
         first_token: float | None = None
-        reused = decoder.length
+        reused = self._keep_common_start()
         ids: list[int] = []
         pieces: list[str] = []
         generated = 0
@@ -128,3 +128,13 @@ class Generation:
                 time_to_first_token_s=(first_token or ended) - started,
                 decode_tokens_per_second=(generated - 1) / decoding if generated > 1 and decoding > 0 else 0.0,
             )
+
+    def _keep_common_start(self) -> int:
+        """Cut the cache to what it and the prompt have in common, leaving at least one token to compute."""
+        common = 0
+        for cached, wanted in zip(self._decoder.ids, self._prompt[:-1], strict=False):
+            if cached != wanted:
+                break
+            common += 1
+        self._decoder.truncate(common)
+        return common

@@ -29,7 +29,12 @@ class Decoder(Protocol):
 
     @property
     def length(self) -> int:
-        """Tokens in the cache."""
+        """Number of tokens in the cache."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """The tokens in the cache, whoever put them there."""
         ...
 
     def append(self, ids: Sequence[int], should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
@@ -38,15 +43,6 @@ class Decoder(Protocol):
 
     def truncate(self, length: int) -> None:
         """Keep only the first `length` tokens."""
-        ...
-
-
-class CachingDecoder(Decoder, Protocol):
-    """A decoder that knows what is in its cache, whoever put it there."""
-
-    @property
-    def ids(self) -> Sequence[int]:
-        """The tokens in the cache."""
         ...
 
 
@@ -149,7 +145,6 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False
     options.log_severity_level = 4
     # An idle chat must not burn a core
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -28,7 +28,7 @@ from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer
 from tinylm.tokenizer import train_tokenizer
 
-SHAPE = {"d_model": 16, "nhead": 2, "num_layers": 1, "dim_feedforward": 16, "context_length": 16}
+SHAPE = {"d_model": 32, "nhead": 2, "num_layers": 1, "dim_feedforward": 16, "context_length": 16}
 
 
 @cache
@@ -175,7 +175,7 @@ def test_rows_of_another_vocabulary_are_matched_by_piece(tmp_path, tie):
         model = make_model(seed, tie_embeddings=tie)
         size = len(pieces)
         for layer in (model.embedding, model.output):
-            layer.weight = torch.nn.Parameter(torch.randn(size, 16))
+            layer.weight = torch.nn.Parameter(torch.randn(size, 32))
         if tie:
             model.output.weight = model.embedding.weight
         return model
@@ -215,12 +215,12 @@ def test_an_equal_vocabulary_is_loaded_without_a_word(run):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"d_model": 32}, r"is \[\d+, 16\] there and \[\d+, 32\] in \[model\]; use the shape of the checkpoint's run"),
-        ({"dim_feedforward": 32}, r"feedforward\.up\.weight is \[16, 16\] there and \[32, 16\] in \[model\]"),
+        ({"d_model": 64}, r"is \[\d+, 32\] there and \[\d+, 64\] in \[model\]; use the shape of the checkpoint's run"),
+        ({"dim_feedforward": 32}, r"feedforward\.up\.weight is \[16, 32\] there and \[32, 32\] in \[model\]"),
         ({"num_layers": 2}, r"weights of another architecture \(parameter blocks\.1\."),
         ({"arch": "modern"}, r"weights of another architecture \(parameter "),
         ({"tie_embeddings": False}, r"weights of another architecture \(parameter output\.weight\)"),
-        ({"vocab_size": 400}, r"embedding\.weight is \[\d+, 16\] there and \[400, 16\]"),
+        ({"vocab_size": 400}, r"embedding\.weight is \[\d+, 32\] there and \[400, 32\]"),
     ],
 )
 def test_another_shape_is_named(run, changes, problem):

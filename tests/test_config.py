@@ -136,6 +136,7 @@ def test_a_wrong_value_is_named(override, message):
             ["d_model=100"],
             "model: d_model / nhead is 25, but must be a multiple of 8 for the attention kernel; try d_model = 96",
         ),
+        (["arch=modern", "d_model=96"], "model: d_model / nhead is 24, but must be a multiple of 16"),
         (["nhead=2", "num_kv_heads=1"], 'model: num_kv_heads other than nhead needs arch = "modern"'),
         (
             ["arch=modern", "nhead=8", "d_model=256", "num_kv_heads=3"],
@@ -148,19 +149,20 @@ def test_an_impossible_shape_is_named(overrides, message):
 
 
 @settings(deadline=None, max_examples=200)
-@given(width=st.integers(16, 16_384), heads=st.integers(1, 256))
-@example(width=16_380, heads=5)
-@example(width=17, heads=1)
-@example(width=16_384, heads=255)
-def test_the_way_out_of_an_impossible_shape_is_one(width, heads):
-    values = {"d_model": width, "nhead": heads}
+@given(arch=st.sampled_from(["classic", "modern"]), width=st.integers(16, 16_384), heads=st.integers(1, 256))
+@example(arch="classic", width=16_380, heads=5)
+@example(arch="classic", width=17, heads=1)
+@example(arch="modern", width=16_384, heads=255)
+@example(arch="modern", width=24, heads=3)
+def test_the_way_out_of_an_impossible_shape_is_one(arch, width, heads):
+    values = {"arch": arch, "d_model": width, "nhead": heads}
     try:
         model = make_config({"model": values}).model
     except ConfigError as error:
         key, value = re.search(r"try (d_model|nhead) = (\d+)$", str(error)).groups()
         model = make_config({"model": {**values, key: int(value)}}).model
     assert model.d_model == model.nhead * model.head_dim
-    assert model.head_dim % 8 == 0
+    assert model.head_dim % (16 if arch == "modern" else 8) == 0
 
 
 @pytest.mark.parametrize(

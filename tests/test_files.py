@@ -119,6 +119,14 @@ def test_a_body_that_fails_changes_nothing(tmp_path, error, existing):
     assert names(tmp_path) == (["target"] if existing else [])
 
 
+def test_a_full_disk_while_it_is_filled_is_a_user_error(tmp_path):
+    target = tmp_path / "target"
+    fill(target, a="1")
+    with pytest.raises(TinyLMError, match=r"target: cannot be written \(No space left on device\)"), new_folder(target):
+        no_space()
+    assert contents(tmp_path) == {"target/a": "1"}
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_refused_rename_leaves_the_earlier_folder_in_place(tmp_path, monkeypatch, failing):
     target = tmp_path / "target"

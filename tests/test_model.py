@@ -12,7 +12,7 @@ from tinylm.model import NORM_EPSILON, Attention, LanguageModel, causal_attentio
 from tinylm.optimizer import Optimizer, learning_rate_factor
 from tinylm.torch_decoder import TorchDecoder
 
-SHAPE = {"vocab_size": 300, "d_model": 32, "nhead": 4, "num_layers": 2, "dim_feedforward": 48, "context_length": 24}
+SHAPE = {"vocab_size": 300, "d_model": 64, "nhead": 4, "num_layers": 2, "dim_feedforward": 48, "context_length": 24}
 VARIANTS = {
     "classic": {},
     "classic untied": {"tie_embeddings": False},
@@ -110,14 +110,14 @@ def test_positions_are_added_to_the_scaled_embedding():
             layer.weight.zero_()
             layer.bias.zero_()
     ids = some_ids(1)
-    stream = model.embedding(ids) * math.sqrt(32) + model.sinusoids
-    torch.testing.assert_close(model.hidden(ids), F.layer_norm(stream, (32,), eps=NORM_EPSILON))
+    stream = model.embedding(ids) * math.sqrt(64) + model.sinusoids
+    torch.testing.assert_close(model.hidden(ids), F.layer_norm(stream, (64,), eps=NORM_EPSILON))
 
 
 def test_rotation_depends_on_the_distance_alone():
     model = make(arch="modern", context_length=24)
     cosines, sines = model.cosines, model.sines
-    query, key = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0))
+    query, key = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0))
 
     def product(query_position, key_position):
         turned = [
@@ -136,15 +136,15 @@ def test_rotation_depends_on_the_distance_alone():
 
 def test_rotation_is_that_of_the_paper():
     model = make(arch="modern")
-    x = torch.randn(1, 1, 24, 8, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 1, 24, 16, generator=torch.Generator().manual_seed(0))
     turned = rotate(x, model.cosines, model.sines)
     for position in (0, 1, 23):
-        for pair in range(4):
-            angle = position * 10_000 ** (-2 * pair / 8)
-            before = complex(x[0, 0, position, pair].item(), x[0, 0, position, pair + 4].item())
+        for pair in range(8):
+            angle = position * 10_000 ** (-2 * pair / 16)
+            before = complex(x[0, 0, position, pair].item(), x[0, 0, position, pair + 8].item())
             after = before * complex(math.cos(angle), math.sin(angle))
             assert abs(turned[0, 0, position, pair].item() - after.real) < 1e-5
-            assert abs(turned[0, 0, position, pair + 4].item() - after.imag) < 1e-5
+            assert abs(turned[0, 0, position, pair + 8].item() - after.imag) < 1e-5
 
 
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
@@ -156,16 +156,20 @@ def test_grouped_heads_equal_repeated_ones(kv_heads):
         attention.query_norm.weight.uniform_(0.5, 1.5)
         attention.key_norm.weight.uniform_(0.5, 1.5)
     positions = LanguageModel(config)
-    x = torch.randn(2, 24, 32)
-    query, key, value = attention.qkv(x).split([32, kv_heads * 8, kv_heads * 8], dim=-1)
+    x = torch.randn(2, 24, 64)
+    query, key, value = attention.qkv(x).split([64, kv_heads * 16, kv_heads * 16], dim=-1)
     heads = []
     for head in range(4):
         shared = head // (4 // kv_heads)
-        q, k, v = query[..., head * 8 :][..., :8], key[..., shared * 8 :][..., :8], value[..., shared * 8 :][..., :8]
+        q, k, v = (
+            query[..., head * 16 :][..., :16],
+            key[..., shared * 16 :][..., :16],
+            value[..., shared * 16 :][..., :16],
+        )
         q = q / (q.square().mean(-1, keepdim=True) + NORM_EPSILON).sqrt() * attention.query_norm.weight
         k = k / (k.square().mean(-1, keepdim=True) + NORM_EPSILON).sqrt() * attention.key_norm.weight
         q, k = (rotate(part[:, None], positions.cosines, positions.sines)[:, 0] for part in (q, k))
-        scores = (q @ k.transpose(1, 2) / math.sqrt(8)).masked_fill(torch.ones(24, 24).triu(1).bool(), -math.inf)
+        scores = (q @ k.transpose(1, 2) / math.sqrt(16)).masked_fill(torch.ones(24, 24).triu(1).bool(), -math.inf)
         heads.append(scores.softmax(-1) @ v)
     expected = attention.output(torch.cat(heads, dim=-1))
     found = attention(x, (positions.cosines, positions.sines))
@@ -209,7 +213,7 @@ def test_gradients_reach_every_parameter(model):
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         # The bias of a key moves every score of a query alike, so that a softmax does not see it
-        grad = parameter.grad[:32] if name.endswith("qkv.bias") else parameter.grad
+        grad = parameter.grad[:64] if name.endswith("qkv.bias") else parameter.grad
         assert grad.abs().max() > 0, name
 
 

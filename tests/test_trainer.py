@@ -24,7 +24,7 @@ VOCABULARY, CONTEXT, BOS = 280, 16, 1
 PIECES = [str(number) for number in range(VOCABULARY)]
 MODEL = {
     "vocab_size": VOCABULARY,
-    "d_model": 16,
+    "d_model": 32,
     "nhead": 2,
     "num_layers": 1,
     "dim_feedforward": 32,

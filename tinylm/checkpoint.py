@@ -142,7 +142,7 @@ def save_checkpoint(folder: Path, model: LanguageModel, optimizer: Optimizer | N
     Raises:
         TinyLMError: the folder cannot be written.
     """
-    with new_folder(folder) as temporary, user_errors(folder):
+    with new_folder(folder) as temporary:
         (temporary / "model.safetensors").write_bytes(save_tensors(_weights(model)))
         if optimizer is not None:
             tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.state().items()}

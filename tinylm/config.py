@@ -48,12 +48,12 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.d_model % self.nhead:
             raise ValueError(
                 f"d_model ({self.d_model}) must be divisible by nhead ({self.nhead}); "
-                f"try {_possible_heads(self.d_model, self.nhead)}"
+                f"try {_possible_heads(self.d_model, self.nhead, self._head_unit)}"
             )
-        if self.head_dim % 8:
+        if self.head_dim % self._head_unit:
             raise ValueError(
-                f"d_model / nhead is {self.head_dim}, but must be a multiple of 8 for the attention kernel; "
-                f"try d_model = {_nearest_width(self.d_model, self.nhead)}"
+                f"d_model / nhead is {self.head_dim}, but must be a multiple of {self._head_unit} for the attention "
+                f"kernel; try d_model = {_nearest_width(self.d_model, self.nhead, self._head_unit)}"
             )
         if self.arch == "classic" and self.num_kv_heads not in (0, self.nhead):
             raise ValueError('num_kv_heads other than nhead needs arch = "modern"')
@@ -68,6 +68,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.d_model // self.nhead
+
+    @property
+    def _head_unit(self) -> int:
+        # onnxruntime's attention wants whole vectors, and twice as wide ones where it also rotates them
+        return 16 if self.arch == "modern" else 8
 
     @property
     def kv_heads(self) -> int:
@@ -281,14 +286,14 @@ def _prefix(source: str | None) -> str:
     return f"{source}: " if source else ""
 
 
-def _possible_heads(width: int, near: int) -> str:
-    heads = [d for d in range(1, min(width, 256) + 1) if width % (8 * d) == 0]
+def _possible_heads(width: int, near: int, unit: int) -> str:
+    heads = [d for d in range(1, min(width, 256) + 1) if width % (unit * d) == 0]
     if not heads:
-        return f"d_model = {_nearest_width(width, near)}"
+        return f"d_model = {_nearest_width(width, near, unit)}"
     return f"nhead = {min(heads, key=lambda d: abs(d - near))}"
 
 
-def _nearest_width(width: int, heads: int) -> int:
-    multiple = 8 * heads
+def _nearest_width(width: int, heads: int, unit: int) -> int:
+    multiple = unit * heads
     least, most = -(-_WIDTHS[0] // multiple), _WIDTHS[1] // multiple
     return multiple * min(max(round(width / multiple), least), most)

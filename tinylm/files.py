@@ -48,15 +48,15 @@ def new_folder(target: Path) -> Iterator[Path]:
     be killed between the two renames.
 
     Raises:
-        TinyLMError: no permission, a full disk and the like.
+        TinyLMError: no permission, a full disk and the like, here or while it is filled.
     """
     with user_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent))
     try:
         temporary.chmod(0o755)
-        yield temporary
         with user_errors(target):
+            yield temporary
             for path in temporary.rglob("*"):
                 if path.is_file():
                     _fsync(path)

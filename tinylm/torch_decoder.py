@@ -30,6 +30,11 @@ class TorchDecoder:
         """Tokens in the sequence."""
         return len(self._ids)
 
+    @property
+    def ids(self) -> Sequence[int]:
+        """The sequence."""
+        return self._ids
+
     def truncate(self, length: int) -> None:
         """Keep only the first `length` tokens."""
         del self._ids[length:]
