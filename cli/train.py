@@ -112,7 +112,7 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
     if init is not None and not new_tokenizer:
         tokenizer = RunFolder(init).load_tokenizer()
     else:
-        tokenizer = _train_tokenizer(config, list(texts.values()), threads)
+        tokenizer = _train_tokenizer(config, list(texts.values()))
     values = config_values(config)
     values["model"]["vocab_size"] = tokenizer.vocab_size
     values["train"].update(device=device, precision=precision, threads=threads)
@@ -126,8 +126,7 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
     if init is not None:
         source = RunFolder(init)
         _, init_tokenizer, _ = load_run_model(source)
-        folder = source.checkpoint("best") if source.checkpoint("best").is_dir() else source.checkpoint("last")
-        load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), notice)
+        load_weights(source.checkpoint_folder("best"), model, tokenizer.pieces(), init_tokenizer.pieces(), notice)
     import json
 
     with new_folder(out) as folder:
@@ -244,14 +243,13 @@ def _read(config: Config) -> dict[StageName, StageTexts]:
     return texts
 
 
-def _train_tokenizer(config: Config, texts: Sequence[StageTexts], threads: int) -> Tokenizer:
+def _train_tokenizer(config: Config, texts: Sequence[StageTexts]) -> Tokenizer:
     from tinylm.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(
         (text for stage in texts for text in stage.texts()),
         config.model.vocab_size,
         config.tokenizer,
-        threads=threads,
         notify=notice,
     )
     say(f"Tokenizer: {tokenizer.vocab_size:,} pieces")

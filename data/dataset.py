@@ -60,6 +60,7 @@ def split_held_out(
     if len(counts) < 2:
         notify("all examples are the same: training goes on without validation")
         return list(examples), []
+    total_characters = sum(characters.values())
     chosen: set[bytes] = set()
     held = held_characters = 0
     for key in sorted(counts):
@@ -67,6 +68,9 @@ def split_held_out(
             break
         if chosen and held_characters + characters[key] > max_characters:
             break
+        # The larger part of all text is there to learn from
+        if 2 * (held_characters + characters[key]) > total_characters:
+            continue
         chosen.add(key)
         held += counts[key]
         held_characters += characters[key]
@@ -147,7 +151,8 @@ def pack_documents(sequences: TokenSequences, tokenizer: Tokenizer, context_leng
     # Less than one row of text is repeated to fill it
     body = np.resize(stream, (rows, context_length))
     ids = np.concatenate((np.full((rows, 1), tokenizer.bos_id), body), axis=1).astype(_id_type(tokenizer))
-    return PackedRows(ids, np.ones(ids.shape, np.bool_), seed)
+    # A document's end says nothing about the next one: nobody has to foretell `<bos>`
+    return PackedRows(ids, ids != tokenizer.bos_id, seed)
 
 
 def pack_conversations(

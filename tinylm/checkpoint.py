@@ -81,6 +81,19 @@ class RunFolder:
         """Held-out data of a stage, as token ids."""
         return self.path / "val" / f"{stage}.npz"
 
+    def checkpoint_folder(self, name: CheckpointName) -> Path:
+        """Where to load from: the wanted checkpoint, or the other one where that is missing or of an earlier stage.
+
+        Raises:
+            RunError: the run has no checkpoint, or its state is broken.
+        """
+        self.check()
+        best, last = self.checkpoint("best"), self.checkpoint("last")
+        if not best.is_dir() or not last.is_dir():
+            return best if best.is_dir() else last
+        # Stopped early in fine-tuning, the best checkpoint is still one that cannot chat
+        return last if name == "last" or load_state(best).stage != load_state(last).stage else best
+
     def check(self) -> None:
         """Make sure that this is a run folder.
 
@@ -236,15 +249,11 @@ def load_weights(
 def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[LanguageModel, Tokenizer, TrainState]:
     """A run's model, ready for evaluation, from its best or last checkpoint.
 
-    A run without the wanted checkpoint (no validation data, or stopped early) gives the other one.
-
     Raises:
         RunError, TinyLMError: the folder is not a whole run.
     """
     run.check()
-    folder = run.checkpoint(name)
-    if not folder.is_dir():
-        folder = run.checkpoint("last" if name == "best" else "best")
+    folder = run.checkpoint_folder(name)
     state = load_state(folder)
     tokenizer = run.load_tokenizer()
     model = LanguageModel(state.model)

@@ -170,7 +170,6 @@ def train_tokenizer(
     vocab_size: int,
     config: TokenizerConfig,
     *,
-    threads: int = 1,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Tokenizer:
     """Train a SentencePiece BPE tokenizer.
@@ -179,7 +178,6 @@ def train_tokenizer(
         texts: documents and messages; lines are looked at one by one.
         vocab_size: ids wanted; lowered, with a word to `notify`, where the texts cannot fill it.
         config: see `TokenizerConfig`.
-        threads: CPU threads.
         notify: called with a sentence about what the user should know.
 
     Raises:
@@ -205,7 +203,7 @@ def train_tokenizer(
     size = vocab_size
     while True:
         try:
-            _run_trainer(sentences, model, size, config, threads)
+            _run_trainer(sentences, model, size, config)
             break
         except RuntimeError as error:
             fits = re.search(r"value <= (\d+)", str(error))
@@ -218,7 +216,7 @@ def train_tokenizer(
     return Tokenizer(model.getvalue())
 
 
-def _run_trainer(sentences: list[str], model: io.BytesIO, size: int, config: TokenizerConfig, threads: int) -> None:
+def _run_trainer(sentences: list[str], model: io.BytesIO, size: int, config: TokenizerConfig) -> None:
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(sentences),
         model_writer=model,
@@ -239,7 +237,8 @@ def _run_trainer(sentences: list[str], model: io.BytesIO, size: int, config: Tok
         bos_piece=BOS,
         eos_piece=EOS,
         control_symbols=list(ROLE_PIECES.values()),
-        num_threads=threads,
+        # Stored in the model: the same everywhere, so that equal data give an equal file
+        num_threads=4,
         minloglevel=2,
     )
 

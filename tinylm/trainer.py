@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -145,6 +147,8 @@ class Trainer:
         """
         names = [stage.name for stage in self.stages]
         self._trim_metrics()
+        for leftover in self._checkpoints.glob("*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed while it saved
         if not self.state.plan:
             for stage in self.stages:
                 self._plan_steps(stage)
@@ -170,7 +174,6 @@ class Trainer:
     def _enter(self, stage: Stage) -> None:
         self.state.stage, self.state.step = stage.name, 0
         self.state.best_loss = self.state.best_bits_per_byte = None
-        self._resumed = False
 
     def _train_stage(self, stage: Stage, last: bool) -> bool:
         """Take a stage's remaining steps. False when asked to stop before its end."""
@@ -289,9 +292,7 @@ class Trainer:
         plan[stage.name] = max(1, int(seconds / step_seconds))
 
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
-        """Seconds of a step and of a validation with its checkpoint, measured on a copy that is thrown away."""
-        original = self.model
-        self.model = copy.deepcopy(original)
+        """Seconds of a step and of a validation with its checkpoint; at a learning rate of 0, nothing is learned."""
         optimizer = Optimizer(self.model, self.config.train)
         self._step(stage, optimizer, 0.0)
         started, taken = time.monotonic(), 0
@@ -302,13 +303,13 @@ class Trainer:
         started = time.monotonic()
         if stage.validation:
             self.validate(stage)
-        probe = self.run.path / "checkpoints" / "probe"
-        save_checkpoint(probe, self.model, optimizer, self.state)
-        for file in probe.iterdir():
-            file.unlink()
-        probe.rmdir()
-        self.model = original
+        with user_errors(self.run.path), TemporaryDirectory(suffix=".tmp", dir=self._checkpoints) as folder:
+            save_checkpoint(Path(folder) / "probe", self.model, optimizer, self.state)
         return step_seconds, (time.monotonic() - started) * 1.5
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.run.checkpoint("last").parent
 
     def _save_last(self, optimizer: Optimizer | None) -> None:
         save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state)

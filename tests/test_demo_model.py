@@ -1,0 +1,38 @@
+"""The demo model in the box: it loads, verifies, answers, and knows its world."""
+
+from tinylm.data.world import score_world, test_items
+from tinylm.manifest import README_FILE
+from tinylm.runtime import ChatModel, SamplingOptions
+from tinylm.runtime.chat_model import DEMO_BUNDLE, reply_to
+from tinylm.runtime.verification import verify_bundle
+
+test_items.__test__ = False
+GREEDY = SamplingOptions(temperature=0, max_new_tokens=64)
+
+
+def test_it_is_whole_and_small():
+    manifest = verify_bundle(DEMO_BUNDLE)
+    files = [path for path in DEMO_BUNDLE.iterdir() if path.name != "__init__.py" and path.is_file()]
+    assert {path.name for path in files} == {*manifest.files, "manifest.json", README_FILE}
+    assert sum(path.stat().st_size for path in files) <= 4_000_000
+    assert manifest.chat
+    assert manifest.graph.precision == "int8"
+    assert len(manifest.golden.continuation) >= 5
+
+
+def test_it_remembers_across_turns():
+    chat = ChatModel().start_chat(options=GREEDY)
+    for text in ("My name is Ada.", "What should I wear when it rains?"):
+        assert "".join(chat.send(text)).strip()
+    assert "Ada" in "".join(chat.send("What is my name?"))
+
+
+def test_it_is_right_where_training_never_was():
+    model = ChatModel()
+    score = score_world(
+        lambda conversation: reply_to(model.session, model.tokenizer, conversation, GREEDY), test_items(300)
+    )
+    assert score.n >= 300
+    assert score.accuracy >= 0.95
+    assert score.recall_accuracy >= 0.85
+    assert score.baseline_accuracy <= 0.1
