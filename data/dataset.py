@@ -68,8 +68,8 @@ def split_held_out(
             break
         if chosen and held_characters + characters[key] > max_characters:
             break
-        # The larger part of all text is there to learn from
-        if 2 * (held_characters + characters[key]) > total_characters:
+        # An example that is most of the data is there to learn from
+        if 2 * characters[key] > total_characters:
             continue
         chosen.add(key)
         held += counts[key]

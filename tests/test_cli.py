@@ -322,7 +322,9 @@ def test_an_interactive_chat(bundle):
 def test_ctrl_d_leaves_and_ctrl_c_does_not(bundle):
     terminal = Terminal("chat", bundle)
     terminal.wait_for("you")
-    terminal.type("half a line\x03")
+    terminal.type("half a line")
+    terminal.wait_for("half a line")
+    terminal.type("\x03")
     terminal.wait_for("you")
     terminal.type("\x04")
     assert terminal.ends_with() == 0

@@ -178,7 +178,7 @@ def test_rows_of_documents_hold_the_whole_data(lengths, context, seed):
     rows = pack_documents(TokenSequences.join(documents, None), Letters(), context, seed)
     assert rows.ids.shape[1] == context + 1
     assert (rows.ids[:, 0] == BOS).all()
-    assert rows.supervised.all()
+    assert (rows.supervised == (rows.ids != BOS)).all()
     stream = rows.ids[:, 1:].ravel().tolist()
     total = sum(lengths) + 2 * len(lengths)
     assert len(stream) == max(1, total // context) * context
