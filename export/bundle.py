@@ -41,8 +41,15 @@ from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.tokenizer import Tokenizer
 
 LEAST_ONNXRUNTIME = "1.23"
-GOLDEN_CONVERSATION: Conversation = [{"role": "user", "content": "Hello! Who are you, and what can you do?"}]
-GOLDEN_TEXT = "In the morning the sun came up, and"
+# Whichever of these the model continues for longest without a close call becomes the bundle's golden text
+GOLDEN_TEXTS = (
+    "Hello! Who are you, and what can you do?",
+    "Good morning! How are you today?",
+    "What do you like most of all?",
+    "Once upon a time there was a small house, and",
+    "Thank you, and good night!",
+    "In the morning the sun came up, and",
+)
 GOLDEN_TOKENS = 64
 # Processors round differently: past a closer call than this, two of them may rightly disagree
 _LEAST_GOLDEN_GAP = 0.1
@@ -69,7 +76,7 @@ def export_bundle(
         overwrite: replace an existing bundle, once the new one has passed its gate.
         limits: see `GateLimits`.
         notify: told what the user should know.
-        progress: told how far the gate is, in windows.
+        progress: told how far the gate is, in positions.
 
     Raises:
         RunError: the run is not whole.
@@ -145,18 +152,21 @@ def _make_manifest(
         ),
         sampling=SamplingDefaults(),
         files=files,
-        golden=_make_golden(session, tokenizer, chat, figures),
+        golden=_make_golden(session, tokenizer, chat),
         gate=figures.values(),
         provenance=_provenance(run, model, state),
     )
 
 
-def _make_golden(session: Session, tokenizer: Tokenizer, chat: bool, figures: GateFigures) -> Golden:
-    golden = Golden(conversation=GOLDEN_CONVERSATION if chat else [], text=GOLDEN_TEXT, ids=[], continuation=[])
-    ids = golden_prompt(tokenizer, golden)[: session.context_length - 1]
-    gap = max(_LEAST_GOLDEN_GAP, 2 * figures.prefill_logit_difference)
-    continuation = greedy_continuation(session, tokenizer, ids, GOLDEN_TOKENS, gap)
-    return Golden(conversation=golden.conversation, text=golden.text, ids=ids, continuation=continuation)
+def _make_golden(session: Session, tokenizer: Tokenizer, chat: bool) -> Golden:
+    candidates: list[Golden] = []
+    for text in GOLDEN_TEXTS:
+        conversation: Conversation = [{"role": "user", "content": text}] if chat else []
+        golden = Golden(conversation=conversation, text=text, ids=[], continuation=[])
+        ids = golden_prompt(tokenizer, golden, session.context_length)
+        continuation = greedy_continuation(session, tokenizer, ids, GOLDEN_TOKENS, _LEAST_GOLDEN_GAP)
+        candidates.append(Golden(conversation=conversation, text=text, ids=ids, continuation=continuation))
+    return max(candidates, key=lambda golden: len(golden.continuation))
 
 
 def _provenance(run: RunFolder, model: LanguageModel, state: TrainState) -> dict[str, Any]:

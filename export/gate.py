@@ -19,6 +19,7 @@ from tinylm.evaluation import (
     make_windows,
     negative_log_likelihood,
     score,
+    spread_order,
 )
 from tinylm.model import LanguageModel
 from tinylm.runtime.sampling import Sampler, SamplingOptions
@@ -27,6 +28,12 @@ from tinylm.runtime.session import Session
 from tinylm.tokenizer import Tokenizer
 
 POSITIONS = 4096
+"""Positions that the gate looks at, at least."""
+
+MOST_POSITIONS = 65_536
+"""Positions that it looks at, at most, while the quality loss is not yet known well enough."""
+
+_STANDARD_ERROR_PERCENT = 0.1
 _PREFIXES = 128
 _GREEDY_TOKENS = 64
 
@@ -78,6 +85,8 @@ class GateFigures:
         sampled_positions: how many of them are of text that the model itself wrote, for want of held-out text.
         torch_bits_per_byte, fp32_bits_per_byte, bits_per_byte: of torch, of the fp32 graph and of the bundle's graph.
         quality_loss_percent: the bundle's bits per byte over torch's.
+        quality_loss_standard_error: of that figure, from how it varies between windows; more than `POSITIONS` are
+            looked at where it would be above 0.1 percent.
         fp32_logit_difference, logit_difference: largest difference to torch's logits.
         greedy_agreement: part of the positions at which the bundle's likeliest token is torch's.
         prefill_agreement: part of the prefixes after which prefill and decode have the same likeliest token.
@@ -92,6 +101,7 @@ class GateFigures:
     fp32_bits_per_byte: float
     bits_per_byte: float
     quality_loss_percent: float
+    quality_loss_standard_error: float
     fp32_logit_difference: float
     logit_difference: float
     greedy_agreement: float
@@ -124,12 +134,15 @@ def run_gate(
         windows: held-out text.
         sampled_positions: see `GateFigures`.
         byte_lengths: bytes of text of each token id.
-        progress: told how many windows of how many are done.
+        progress: told how many positions of how many are done.
     """
     nll = {"torch": 0.0, "fp32": 0.0, "bundle": 0.0}
     differences = {"fp32": 0.0, "bundle": 0.0}
     agreed = positions = 0
-    for done, window in enumerate(windows):
+    error = 0.0
+    costs: list[float] = []
+    for window in windows:
+        before = dict(nll)
         with torch.inference_mode():
             reference: NDArray[np.float32] = model(torch.from_numpy(window.inputs)[None])[0].numpy()
         nll["torch"] += negative_log_likelihood(reference, window.targets)
@@ -143,7 +156,13 @@ def run_gate(
                 differences[name] = max(differences[name], float(np.abs(logits - reference).max()))
         agreed += int((logits.argmax(-1) == reference.argmax(-1))[counted].sum())
         positions += int(counted.sum())
-        progress(done + 1, len(windows))
+        costs.append(nll["bundle"] - before["bundle"] - nll["torch"] + before["torch"])
+        error = 100 * _standard_error_of_sum(costs) / max(nll["torch"], 1e-9)
+        progress(positions, max(POSITIONS, positions))
+        # Where the model is sure of nearly everything, a few thousand positions say little
+        if positions >= POSITIONS and error <= _STANDARD_ERROR_PERCENT:
+            break
+    windows = windows[: len(costs)]
     prefill_agreement, prefill_difference = _prefill_against_decode(bundle, windows)
 
     def total(name: str) -> Callable[[Sequence[Window]], float]:
@@ -156,6 +175,7 @@ def run_gate(
         torch_bits_per_byte=by_torch.bits_per_byte,
         fp32_bits_per_byte=by_fp32.bits_per_byte,
         bits_per_byte=by_bundle.bits_per_byte,
+        quality_loss_standard_error=error,
         quality_loss_percent=100 * (by_bundle.nll / max(by_torch.nll, 1e-9) - 1),
         fp32_logit_difference=differences["fp32"],
         logit_difference=differences["bundle"],
@@ -193,21 +213,27 @@ def gate_windows(
 ) -> tuple[list[Window], int]:
     """Windows to measure on, and how many of their positions the model had to write itself.
 
-    They are the run's held-out text of its last stage; what is missing to `POSITIONS` is sampled from the model.
+    They are the run's held-out text of its last stage, the first few spread over all of it; what is missing to
+    `POSITIONS` is sampled from the model.
     """
     windows: list[Window] = []
     path = run.held_out(stage)
     if path.is_file():
         held_out = TokenSequences.load(path)
-        windows = make_windows(held_out, model.config.context_length, tokenizer.bos_id, POSITIONS)
+        chosen = make_windows(held_out, model.config.context_length, tokenizer.bos_id, MOST_POSITIONS)
+        windows = [chosen[index] for index in spread_order(len(chosen))]
     counted = sum(int((window.targets != IGNORED).sum()) for window in windows)
     sampled = 0
     sampler = Sampler(SamplingOptions(temperature=1.0, top_k=0, top_p=1.0, seed=0), tokenizer.never_sampled)
-    while counted + sampled < POSITIONS:
+    while counted + sampled < POSITIONS or len(windows) < 2:
         window = _sample_window(fp32, tokenizer, sampler, stage)
         windows.append(window)
         sampled += int((window.targets != IGNORED).sum())
     return windows, sampled
+
+
+def _standard_error_of_sum(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) * math.sqrt(len(values))) if len(values) > 1 else math.inf
 
 
 def _sample_window(session: Session, tokenizer: Tokenizer, sampler: Sampler, stage: StageName) -> Window:

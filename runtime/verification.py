@@ -19,11 +19,13 @@ from tinylm.runtime.session import Decoder, Session
 from tinylm.tokenizer import Tokenizer
 
 
-def golden_prompt(tokenizer: Tokenizer, golden: Golden) -> list[int]:
-    """The golden text as this machine tokenizes it."""
+def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> list[int]:
+    """The golden text as this machine tokenizes it, as far as it leaves room for a token in the context."""
     if golden.conversation:
-        return encode_prompt(tokenizer, golden.conversation)
-    return [tokenizer.bos_id, *tokenizer.encode(golden.text)]
+        ids = encode_prompt(tokenizer, golden.conversation)
+    else:
+        ids = [tokenizer.bos_id, *tokenizer.encode(golden.text)]
+    return ids[: context_length - 1]
 
 
 def greedy_continuation(
@@ -68,7 +70,7 @@ def verify_bundle(bundle: str | PathLike[str]) -> Manifest:
     verify_files(folder, manifest)
     tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
     golden = manifest.golden
-    if golden_prompt(tokenizer, golden) != golden.ids:
+    if golden_prompt(tokenizer, golden, manifest.model.context_length) != golden.ids:
         raise BundleError(f"{folder}: the golden text has other token ids here than where it was exported")
     session = Session(folder / MODEL_FILE, manifest.model)
     continuation = greedy_continuation(session, tokenizer, golden.ids, len(golden.continuation))

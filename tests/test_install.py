@@ -77,6 +77,11 @@ def test_it_chats_without_torch(environment, bundle, tmp_path):
     assert "verified" in must_run(environment / "tinylm", "info", bundle, "--verify", "--json", cwd=tmp_path).stdout
 
 
+def test_the_demo_model_in_the_box_answers_at_once(environment, tmp_path):
+    result = must_run(environment / "tinylm", "chat", "--prompt", "Hello, who are you?", "--json", cwd=tmp_path)
+    assert "Pip" in json.loads(result.stdout)["reply"]
+
+
 def test_it_completes_evaluates_and_reads_data(environment, bundle, tmp_path, samples):
     tinylm = environment / "tinylm"
     must_run(tinylm, "complete", bundle, "--prompt", "Pip", cwd=tmp_path)

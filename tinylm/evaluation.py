@@ -144,8 +144,7 @@ def make_windows(
     counts = [int((window.targets != IGNORED).sum()) for window in windows]
     if sum(counts) <= positions:
         return windows
-    # A fixed walk with a stride near the golden ratio visits all of the file early, and never a window twice
-    order = _spread(len(windows))
+    order = spread_order(len(windows))
     chosen: list[int] = []
     reached = 0
     for index in order:
@@ -186,7 +185,11 @@ def negative_log_likelihood(logits: NDArray[np.float32], targets: NDArray[np.int
     return float((normalizer - picked).sum())
 
 
-def _spread(count: int) -> list[int]:
+def spread_order(count: int) -> list[int]:
+    """All numbers below `count`, so ordered that the first few are spread over the whole range.
+
+    A fixed walk with a stride near the golden ratio: it visits all parts early, and no number twice.
+    """
     stride = max(1, round(count * 0.6180339887))
     while math.gcd(stride, count) != 1:
         stride += 1
