@@ -116,7 +116,7 @@ def text_bundle(text_run, tmp_path_factory):
     return out
 
 
-def _random_model(scale=4.0, seed=0, **changes):
+def _random_model(scale=25.0, seed=0, **changes):
     """A model of random weights; `scale` widens them, so that its logits differ much from token to token."""
     torch.manual_seed(seed)
     shape = {
@@ -137,7 +137,7 @@ def _random_model(scale=4.0, seed=0, **changes):
             elif "blocks" in name:
                 parameter.mul_(1.5)
             else:
-                parameter.mul_(scale if name == "output.weight" or model.config.tie_embeddings else 1)
+                parameter.mul_(scale if name == "output.weight" or model.config.tie_embeddings else 6)
     return model
 
 

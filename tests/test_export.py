@@ -120,7 +120,7 @@ def test_200_greedy_tokens_are_equal_with_and_without_the_cache(shape, random_mo
 @pytest.mark.parametrize("arch", ["classic", "modern"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_int8_graph_stays_close_to_torch(arch, tied, random_model, tmp_path):
-    model = random_model(arch=arch, tie_embeddings=tied, scale=2.0)
+    model = random_model(arch=arch, tie_embeddings=tied, scale=12.5)
     session = session_of(model, Int8Weights(), tmp_path)
     ids = random_ids(model, model.config.context_length)
     expected = torch_logits(model, ids)
