@@ -145,6 +145,8 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Patterns are kept for every shape of the inputs, and the mask grows with every token
+    options.enable_mem_pattern = False
     options.log_severity_level = 4
     # An idle chat must not burn a core
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
