@@ -102,8 +102,8 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
+    from tinylm.hardware import resolve_hardware
     from tinylm.model import LanguageModel
-    from tinylm.trainer import resolve_hardware
 
     check_free(out)
     device, precision = resolve_hardware(config.train)

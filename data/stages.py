@@ -10,6 +10,7 @@ from typing import Any
 from tinylm.chat_format import Conversation
 from tinylm.config import Config
 from tinylm.data.dataset import (
+    Example,
     PackedRows,
     pack_conversations,
     pack_documents,
@@ -63,9 +64,7 @@ def read_pretraining(
     Raises:
         DataError: a file cannot be read as such.
     """
-    documents = [document for path in paths for document in iter_documents(path)]
-    training, held_out = split_held_out(documents, validation_fraction, notify=notify)
-    return StageTexts(training, held_out, _facts(paths, len(training), len(held_out)))
+    return _read(iter_documents, paths, validation_fraction, notify)
 
 
 def read_finetuning(
@@ -76,9 +75,7 @@ def read_finetuning(
     Raises:
         DataError: a file cannot be read as such.
     """
-    conversations = [conversation for path in paths for conversation in iter_conversations(path)]
-    training, held_out = split_held_out(conversations, validation_fraction, notify=notify)
-    return StageTexts(training, held_out, _facts(paths, len(training), len(held_out)))
+    return _read(iter_conversations, paths, validation_fraction, notify)
 
 
 def prepare_pretraining(texts: StageTexts, tokenizer: Tokenizer, config: Config, threads: int) -> StageData:
@@ -120,6 +117,13 @@ def prepare_finetuning(
     return StageData(rows, tokenize_conversations(held_out, tokenizer))
 
 
-def _facts(paths: Sequence[Path], training: int, held_out: int) -> dict[str, Any]:
+def _read(
+    reader: Callable[[Path], Iterator[Example]],
+    paths: Sequence[Path],
+    validation_fraction: float,
+    notify: Callable[[str], None],
+) -> StageTexts:
+    examples = [example for path in paths for example in reader(path)]
+    training, held_out = split_held_out(examples, validation_fraction, notify=notify)
     files = [{"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths]
-    return {"files": files, "examples": training, "held_out": held_out}
+    return StageTexts(training, held_out, {"files": files, "examples": len(training), "held_out": len(held_out)})

@@ -11,14 +11,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from tinylm import hardware
 from tinylm import trainer as trainer_module
 from tinylm.checkpoint import RunFolder, TrainState, load_state, load_weights
 from tinylm.config import make_config
 from tinylm.data.dataset import PackedRows
 from tinylm.errors import ConfigError, RunError
 from tinylm.evaluation import IGNORED, Score, TokenSequences, make_windows
+from tinylm.hardware import resolve_hardware
 from tinylm.model import LanguageModel
-from tinylm.trainer import SilentReporter, Stage, Trainer, model_losses, resolve_hardware
+from tinylm.trainer import SilentReporter, Stage, Trainer, model_losses
 
 VOCABULARY, CONTEXT, BOS = 280, 16, 1
 PIECES = [str(number) for number in range(VOCABULARY)]
@@ -559,7 +561,7 @@ def test_hardware(monkeypatch, device, precision, expected):
 
 @pytest.mark.parametrize(("faster", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_the_precision_is_what_the_processor_is_fast_in(monkeypatch, faster, precision):
-    monkeypatch.setattr(trainer_module, "_bf16_is_faster_on_cpu", lambda: faster)
+    monkeypatch.setattr(hardware, "_bf16_is_faster_on_cpu", lambda: faster)
     assert resolve_hardware(config_of(device="cpu", precision="auto").train) == ("cpu", precision)
 
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tinylm.checkpoint import RunFolder, StageName, TrainState, load_optimizer, save_checkpoint
-from tinylm.config import Config, TrainConfig
-from tinylm.errors import ConfigError, RunError
+from tinylm.config import Config
+from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
 from tinylm.files import user_errors, write_file
 from tinylm.model import LanguageModel
@@ -101,7 +101,7 @@ class Trainer:
 
     Args:
         run: an existing run folder; see `RunFolder.create`.
-        config: the run's configuration, device and precision resolved (see `resolve_hardware`).
+        config: the run's configuration, device and precision resolved (see `tinylm.hardware`).
         model: fresh or loaded weights.
         stages: pre-training, fine-tuning or both, in this order.
         byte_lengths: bytes of text of each token id, for bits per byte.
@@ -369,26 +369,6 @@ def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: in
         return window_losses(loss_sum, windows, batch_size)
 
 
-def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
-    """The device and the precision that `auto` stands for on this machine.
-
-    Raises:
-        ConfigError: the wanted device is not there.
-    """
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = device.partition(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        raise ConfigError(f"train.device: no {device} here; there is {', '.join(d for d in there if there[d])}")
-    precision = settings.precision
-    if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and _bf16_is_faster_on_cpu()
-        precision = "bf16" if fast else "fp32"
-    return device, precision
-
-
 class _Speed:
     """Tokens a second over the last steps."""
 
@@ -415,18 +395,3 @@ def _is_validation_step(step: int, steps: int, validations: int) -> bool:
 
 def _mix(seed: int, stage: str, step: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{stage}/{step}".encode(), digest_size=7).digest(), "big")
-
-
-def _bf16_is_faster_on_cpu() -> bool:
-    """Whether this processor computes in bf16, which shows in the time of a matrix product."""
-
-    def seconds(dtype: torch.dtype) -> float:
-        a = torch.ones(512, 512, dtype=dtype)
-        times = []
-        for _ in range(5):
-            started = time.perf_counter()
-            torch.mm(a, a)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    return seconds(torch.bfloat16) * 1.25 < seconds(torch.float32)
