@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 SOURCES := $(shell find tinylm cli data export runtime -type f -not -path '*/__pycache__/*') \
 	pyproject.toml constraints.txt
 
-.PHONY: demo test lint docs demo-model clean
+.PHONY: demo test test-cpus lint docs demo-model clean
 
 # What the person who trains installs.
 $(VENV)/.train: $(SOURCES)
@@ -35,6 +35,10 @@ demo: $(VENV)/.train
 
 test: $(VENV)/.dev lint
 	$(BIN)/pytest
+
+# Whether bundles are right and fast on a Pi's cores and on older x86, emulated: see docs/other-cpus.md. Some ten minutes.
+test-cpus: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.cpus $(CPUS_OPTIONS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

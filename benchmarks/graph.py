@@ -8,37 +8,59 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
-import torch
+from bare import BareLoop, RuntimeLoop, decode_path
+from graphs import write_graphs
+from loops import METRICS, Loop, Metric
 from onnx import TensorProto, helper
+from onnxruntime import OrtValue
+from shapes import SHAPES
 
 from tinylm.config import ModelConfig
-from tinylm.export.graph import FloatWeights, Int8Weights, build_graph
-from tinylm.model import LanguageModel
-from tinylm.runtime.session import Session, load_onnx
 
-SHAPE_S = ModelConfig(
-    d_model=288, nhead=6, num_layers=6, dim_feedforward=1152, vocab_size=4096, context_length=1024, tie_embeddings=False
-)
-DECODED = 128
-PREFILLED = 128
+CONFIG = SHAPES["S"].config
+METRIC = {metric.name: metric for metric in METRICS}
+
+
+class ConstantMask(BareLoop):
+    """One mask bound once, which leaves the graph's own work on it."""
+
+    def __init__(self, path: Path, config: ModelConfig, threads: int) -> None:
+        super().__init__(path, config, threads)
+        self._bind_mask(self._decode_binding, METRIC["decode"].tokens // 2)
+
+    def _show_length(self, length: int) -> None:
+        pass
+
+
+class LengthsAsInputs(BareLoop):
+    """For `with_lengths_as_inputs`."""
+
+    def __init__(self, path: Path, config: ModelConfig, threads: int, decode: Path) -> None:
+        super().__init__(path, config, threads, decode)
+        self._last, self._total = np.zeros(1, np.int32), np.zeros(1, np.int32)
+        self._lengths = [OrtValue.ortvalue_from_numpy(array) for array in (self._last, self._total)]
+        for name, value in zip(("seqlens_k", "total_sequence_length"), self._lengths, strict=True):
+            self._decode_binding.bind_ortvalue_input(name, value)
+
+    def _show_length(self, length: int) -> None:
+        self._last[0], self._total[0] = length - 1, length
 
 
 def with_lengths_as_inputs(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph, told the lengths as `seqlens_k` and `total_sequence_length` instead of by a mask."""
+    """The same graph of decoding, told the lengths as `seqlens_k` and `total_sequence_length` instead of by a mask."""
     changed = onnx.ModelProto()
     changed.CopyFrom(graph)
-    derived = {"counts", "last_index", "seqlens_k", "total_sequence_length", "total"}
+    derived = {"seqlens_k", "total_sequence_length", "total"}
     nodes = [node for node in changed.graph.node if node.output[0] not in derived]
     inputs = [value for value in changed.graph.input if value.name != "attention_mask"]
-    inputs.append(helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, ["batch"]))
+    inputs.append(helper.make_tensor_value_info("seqlens_k", TensorProto.INT32, [1]))
     inputs.append(helper.make_tensor_value_info("total_sequence_length", TensorProto.INT32, [1]))
     del changed.graph.node[:], changed.graph.input[:]
     changed.graph.node.append(helper.make_node("Cast", ["total_sequence_length"], ["total"], to=TensorProto.INT64))
@@ -47,71 +69,13 @@ def with_lengths_as_inputs(graph: onnx.ModelProto) -> onnx.ModelProto:
     return changed
 
 
-def bare_decoder(path: Path, config: ModelConfig, lengths: str = "mask") -> Callable[[], None]:
-    """A bare loop over `DECODED` tokens.
-
-    Args:
-        path: the graph.
-        config: its shape.
-        lengths: mask, a growing mask handed over at each step; constant, one mask bound once, which leaves the graph's
-            own work on it; inputs, the lengths themselves.
-    """
-    session = load_onnx(path, 1)
-    binding = session.io_binding()
-    kept = []
-
-    def value_of(array: np.ndarray) -> onnxruntime.OrtValue:
-        kept.append(onnxruntime.OrtValue.ortvalue_from_numpy(array))
-        return kept[-1]
-
-    for number in range(config.num_layers):
-        for part in ("key", "value"):
-            shape = (1, config.kv_heads, config.context_length, config.head_dim)
-            cache = value_of(np.zeros(shape, np.float32))
-            binding.bind_ortvalue_input(f"past_key_values.{number}.{part}", cache)
-            binding.bind_ortvalue_output(f"present.{number}.{part}", cache)
-    binding.bind_ortvalue_output("logits", value_of(np.zeros((1, 1, config.vocab_size), np.float32)))
-    token_id, last, total = np.zeros((1, 1), np.int64), np.zeros(1, np.int32), np.zeros(1, np.int32)
-    ones = np.ones((1, config.context_length), np.int64)
-    binding.bind_ortvalue_input("input_ids", value_of(token_id))
-    if lengths == "constant":
-        binding.bind_ortvalue_input("attention_mask", value_of(ones[:, : DECODED // 2]))
-    if lengths == "inputs":
-        binding.bind_ortvalue_input("seqlens_k", value_of(last))
-        binding.bind_ortvalue_input("total_sequence_length", value_of(total))
-
-    def decode() -> None:
-        for token in range(DECODED):
-            token_id[0, 0] = token
-            if lengths == "inputs":
-                last[0], total[0] = token, token + 1
-            elif lengths == "mask":
-                mask = onnxruntime.OrtValue.ortvalue_from_numpy(ones[:, : token + 1])
-                binding.bind_ortvalue_input("attention_mask", mask)
-            session.run_with_iobinding(binding)
-
-    return decode
-
-
-def prefiller(session: Session) -> Callable[[], None]:
-    """Prefills `PREFILLED` tokens."""
-
-    def prefill() -> None:
-        session.truncate(0)
-        session.append(list(range(PREFILLED)))
-
-    return prefill
-
-
-def seconds_of(functions: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Median seconds of each function, run in turns."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
+def seconds_of(loops: Mapping[str, Loop], metric: Metric, repeats: int) -> dict[str, float]:
+    """Median seconds of each loop, run in turns."""
+    times: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(repeats):
-        for name, function in functions.items():
-            started = time.perf_counter()
-            function()
-            times[name].append(time.perf_counter() - started)
-    return {name: float(np.median(values)) for name, values in times.items()}
+        for name, loop in loops.items():
+            times[name].append(loop.seconds(metric))
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:
@@ -119,41 +83,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=40)
     repeats = parser.parse_args().repeats
-    torch.manual_seed(0)
-    model = LanguageModel(SHAPE_S).eval()
-    graphs = {"fp32": build_graph(model, FloatWeights()), "int8": build_graph(model, Int8Weights())}
-    graphs["int8, lengths as inputs"] = with_lengths_as_inputs(graphs["int8"])
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {}
-        for name, graph in graphs.items():
-            paths[name] = Path(folder) / f"{len(paths)}.onnx"
-            paths[name].write_bytes(graph.SerializeToString())
-        sizes = {name: path.stat().st_size for name, path in paths.items()}
-        sessions = {name: Session(paths[name], SHAPE_S, threads=1) for name in ("fp32", "int8")}
-        decode = seconds_of(
-            {
-                "fp32": bare_decoder(paths["fp32"], SHAPE_S),
-                "int8": bare_decoder(paths["int8"], SHAPE_S),
-                "int8, constant mask": bare_decoder(paths["int8"], SHAPE_S, "constant"),
-                "int8, lengths as inputs": bare_decoder(paths["int8, lengths as inputs"], SHAPE_S, "inputs"),
-            },
-            repeats,
-        )
-        prefill = seconds_of({name: prefiller(session) for name, session in sessions.items()}, repeats)
-
-    def size(name: str) -> str:
-        return f"{sizes[name] / 1e6:.2f}" if name in sizes else ""
+    with tempfile.TemporaryDirectory() as parent:
+        folders = {precision: Path(parent) / precision for precision in ("fp32", "int8")}
+        for precision, folder in folders.items():
+            write_graphs(folder, CONFIG, precision)
+        sizes = {name: sum(file.stat().st_size for file in folder.iterdir()) for name, folder in folders.items()}
+        decode = decode_path(folders["int8"])
+        assert decode is not None
+        lengths = folders["int8"] / "lengths.onnx"
+        graph = onnx.load(decode, load_external_data=False)
+        lengths.write_bytes(with_lengths_as_inputs(graph).SerializeToString())
+        loops = {
+            "fp32": BareLoop(folders["fp32"], CONFIG, threads=1),
+            "int8": BareLoop(folders["int8"], CONFIG, threads=1),
+            "int8, constant mask": ConstantMask(folders["int8"], CONFIG, threads=1),
+            "int8, lengths as inputs": LengthsAsInputs(folders["int8"], CONFIG, threads=1, decode=lengths),
+        }
+        runtimes = {name: RuntimeLoop(folder, CONFIG, threads=1) for name, folder in folders.items()}
+        decoded = seconds_of(loops, METRIC["decode"], repeats)
+        prefilled = seconds_of(runtimes, METRIC["prefill"], repeats)
 
     print(f"{'graph':<26}{'decode tokens/s':>17}{'prefill tokens/s':>18}{'file MB':>10}")
-    for name in decode:
-        prefilled = f"{PREFILLED / prefill[name]:,.0f}" if name in prefill else ""
-        print(f"{name:<26}{DECODED / decode[name]:>17,.0f}{prefilled:>18}{size(name):>10}")
+    for name in decoded:
+        size = f"{sizes[name] / 1e6:.2f}" if name in sizes else ""
+        speed = f"{METRIC['prefill'].tokens / prefilled[name]:,.0f}" if name in prefilled else ""
+        print(f"{name:<26}{METRIC['decode'].tokens / decoded[name]:>17,.0f}{speed:>18}{size:>10}")
     ratios = {
-        "int8_over_fp32_decode": decode["fp32"] / decode["int8"],
-        "int8_over_fp32_prefill": prefill["fp32"] / prefill["int8"],
+        "int8_over_fp32_decode": decoded["fp32"] / decoded["int8"],
+        "int8_over_fp32_prefill": prefilled["fp32"] / prefilled["int8"],
         "int8_over_fp32_size": sizes["int8"] / sizes["fp32"],
-        "mask_in_graph_over_lengths_time": decode["int8, constant mask"] / decode["int8, lengths as inputs"],
-        "mask_over_lengths_time": decode["int8"] / decode["int8, lengths as inputs"],
+        "mask_in_graph_over_lengths_time": decoded["int8, constant mask"] / decoded["int8, lengths as inputs"],
+        "mask_over_lengths_time": decoded["int8"] / decoded["int8, lengths as inputs"],
     }
     print(json.dumps({"ratios": {name: round(ratio, 4) for name, ratio in ratios.items()}}))
 

@@ -19,12 +19,29 @@ if TYPE_CHECKING:
 @click.option("--out", type=FOLDER, required=True, help="The bundle's folder, to be made.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--quantize", is_flag=True, help="int8 weights instead of fp32: a quarter of the size, and faster.")
+@click.option(
+    "--bits",
+    type=click.Choice(["8", "4"]),
+    default="8",
+    show_default=True,
+    help="Of a quantized weight. 4 costs quality, and is slow without dot-product instructions (Pi 4 and older).",
+)
+@click.option("--portable", is_flag=True, help="Standard ONNX operators alone, for other runtimes; slower in this one.")
+@click.option("--genai", is_flag=True, help="Also write what onnxruntime-genai needs to run the bundle.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle, once the new one has passed its gate.")
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A limit of the gate, as quality_loss_percent=0.5."
 )
 def command(
-    run: Path, out: Path, checkpoint: Literal["best", "last"], quantize: bool, overwrite: bool, limits: tuple[str, ...]
+    run: Path,
+    out: Path,
+    checkpoint: Literal["best", "last"],
+    quantize: bool,
+    bits: str,
+    portable: bool,
+    genai: bool,
+    overwrite: bool,
+    limits: tuple[str, ...],
 ) -> None:
     """Make a bundle of a RUN: ONNX with a KV cache, proven against torch before it appears."""
     from rich.console import Console
@@ -34,7 +51,11 @@ def command(
     from tinylm.export.bundle import check_out, export_bundle
     from tinylm.export.gate import GateLimits
 
-    gate_limits = GateLimits.parse(limits)
+    if bits == "4" and not quantize:
+        raise click.UsageError("--bits 4 goes with --quantize")
+    if portable and bits == "4":
+        raise click.UsageError("--bits 4 needs onnxruntime's own operators: leave out --portable")
+    gate_limits = GateLimits.parse(limits, int(bits))
     check_out(out, overwrite)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -43,6 +64,9 @@ def command(
             RunFolder(run),
             out,
             quantize=quantize,
+            bits=int(bits),
+            portable=portable,
+            genai=genai,
             checkpoint=checkpoint,
             overwrite=overwrite,
             limits=gate_limits,
@@ -79,4 +103,4 @@ def show_gate(manifest: Manifest) -> None:
 
 
 def _megabytes(folder: Path) -> float:
-    return sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6

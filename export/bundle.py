@@ -17,9 +17,14 @@ from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
 from tinylm.checkpoint import CheckpointName, RunFolder, TrainState, load_run_model
 from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of
+from tinylm.export.builder import MICROSOFT, OPSET
+from tinylm.export.calibration import quantize_model
 from tinylm.export.card import model_card
+from tinylm.export.decoders import write_decoders
 from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
-from tinylm.export.graph import MICROSOFT, OPSET, FloatWeights, Int8Weights, build_graph
+from tinylm.export.genai import genai_files
+from tinylm.export.graph import Form, build_graph
+from tinylm.export.weights import FloatWeights, Int4Weights, Int8Weights
 from tinylm.files import new_folder, sha256_of
 from tinylm.manifest import (
     MANIFEST_FILE,
@@ -36,7 +41,7 @@ from tinylm.manifest import (
 )
 from tinylm.model import LanguageModel
 from tinylm.runtime.chat_model import special_tokens
-from tinylm.runtime.session import Session
+from tinylm.runtime.session import Session, decode_file
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.tokenizer import Tokenizer
 
@@ -60,6 +65,9 @@ def export_bundle(
     out: Path,
     *,
     quantize: bool = False,
+    bits: int = 8,
+    portable: bool = False,
+    genai: bool = False,
     checkpoint: CheckpointName = "best",
     overwrite: bool = False,
     limits: GateLimits | None = None,
@@ -71,7 +79,10 @@ def export_bundle(
     Args:
         run: the run folder.
         out: the bundle's folder, to be made.
-        quantize: int8 instead of fp32.
+        quantize: integer weights instead of fp32.
+        bits: of a quantized weight, 8 or 4.
+        portable: standard ONNX operators alone, for other runtimes, instead of onnxruntime's fused ones.
+        genai: also write what onnxruntime-genai needs.
         checkpoint: best or last.
         overwrite: replace an existing bundle, once the new one has passed its gate.
         limits: see `GateLimits`.
@@ -84,18 +95,35 @@ def export_bundle(
     """
     check_out(out, overwrite)
     model, tokenizer, state = load_run_model(run, checkpoint)
-    fp32_graph = build_graph(model, FloatWeights())
-    graph = build_graph(model, Int8Weights()) if quantize else fp32_graph
+    form = Form.PORTABLE if portable else Form.FUSED
     with new_folder(out) as folder:
+        fp32_graph = build_graph(model, FloatWeights(), form)
         fp32 = _load_graph(fp32_graph, folder / MODEL_FILE, model)
-        session = _load_graph(graph, folder / MODEL_FILE, model) if quantize else fp32
-        (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         windows, sampled = gate_windows(run, state.stage, model, tokenizer, fp32)
         if sampled:
             notify(f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model")
+        precision, graph, decode, session = "fp32", fp32_graph, dict[str, str](), fp32
+        if quantize:
+            # The gate looks at the first windows, so the last ones are quite other text where there is enough
+            weights = (Int4Weights if bits == 4 else Int8Weights)(portable, quantize_model(model, windows[::-1]))
+            precision, graph = f"int{bits}", build_graph(model, weights, form)
+            (folder / MODEL_FILE).write_bytes(graph.SerializeToString())
+            if bits == 8 and not portable:
+                decode = write_decoders(folder, model, weights)
+            session = _open(folder, model, decode)
+        (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
+        if genai:
+            _write_genai_files(folder, model, tokenizer, portable)
         figures = run_gate(model, fp32, session, windows, sampled, byte_lengths_of(tokenizer), progress)
         check_limits(figures, limits or GateLimits())
-        manifest = _make_manifest(run, folder, graph, quantize, model, tokenizer, state, session, figures)
+        info = GraphInfo(
+            precision=precision,
+            opset=OPSET,
+            contrib_operators=_contrib_operators(folder),
+            least_onnxruntime=LEAST_ONNXRUNTIME,
+            decode=decode,
+        )
+        manifest = _make_manifest(run, folder, info, model, tokenizer, state, session, figures)
         (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
         (folder / README_FILE).write_text(model_card(manifest, fp32_graph.ByteSize()), "utf-8")
     return manifest
@@ -120,11 +148,28 @@ def _load_graph(graph: onnx.ModelProto, path: Path, model: LanguageModel) -> Ses
     return Session(path, model.config)
 
 
+def _write_genai_files(folder: Path, model: LanguageModel, tokenizer: Tokenizer, portable: bool) -> None:
+    model_bytes = (folder / MODEL_FILE).stat().st_size
+    files = genai_files(model.config, tokenizer, SamplingDefaults(), model_bytes, growing_cache=portable)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _open(folder: Path, model: LanguageModel, decode: dict[str, str]) -> Session:
+    file = decode_file(decode)
+    return Session(folder / MODEL_FILE, model.config, decode=folder / file if file else None)
+
+
+def _contrib_operators(folder: Path) -> list[str]:
+    graphs = [onnx.load(path, load_external_data=False) for path in sorted(folder.glob("*.onnx"))]
+    return sorted({node.op_type for graph in graphs for node in graph.graph.node if node.domain == MICROSOFT})
+
+
 def _make_manifest(
     run: RunFolder,
     folder: Path,
-    graph: onnx.ModelProto,
-    quantize: bool,
+    graph: GraphInfo,
     model: LanguageModel,
     tokenizer: Tokenizer,
     state: TrainState,
@@ -133,10 +178,10 @@ def _make_manifest(
 ) -> Manifest:
     chat = state.stage == "finetune"
     files = {
-        name: FileEntry(size=(folder / name).stat().st_size, sha256=sha256_of(folder / name))
-        for name in (MODEL_FILE, TOKENIZER_FILE)
+        path.relative_to(folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=sha256_of(path))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
-    contrib = sorted({node.op_type for node in graph.graph.node if node.domain == MICROSOFT})
     return Manifest(
         schema_version=SCHEMA_VERSION,
         tinylm_version=tinylm.__version__,
@@ -144,12 +189,7 @@ def _make_manifest(
         chat=chat,
         chat_format_version=CHAT_FORMAT_VERSION,
         special_tokens=special_tokens(tokenizer),
-        graph=GraphInfo(
-            precision="int8" if quantize else "fp32",
-            opset=OPSET,
-            contrib_operators=contrib,
-            least_onnxruntime=LEAST_ONNXRUNTIME,
-        ),
+        graph=graph,
         sampling=SamplingDefaults(),
         files=files,
         golden=_make_golden(session, tokenizer, chat),

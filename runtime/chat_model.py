@@ -9,10 +9,10 @@ from typing import Any
 
 from tinylm.chat_format import Conversation, Message, encode_prompt, encode_turn
 from tinylm.errors import BundleError, ContextFullError
-from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
+from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.generation import Generation, Result
 from tinylm.runtime.sampling import Sampler, SamplingOptions
-from tinylm.runtime.session import Decoder, Session
+from tinylm.runtime.session import Decoder, open_bundle
 from tinylm.tokenizer import Tokenizer
 
 DEMO_BUNDLE = Path(__file__).parent / "demo"
@@ -48,7 +48,7 @@ class ChatModel:
         self.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         if special_tokens(self.tokenizer) != self.manifest.special_tokens:
             raise BundleError(f"{fspath(folder)}: its tokenizer and its manifest disagree; export the bundle again")
-        self.session = Session(folder / MODEL_FILE, self.manifest.model, threads)
+        self.session = open_bundle(folder, self.manifest, threads)
 
     def default_options(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling defaults, with those changes that are not None."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
+from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
 
 PREFILL_CHUNK = 64
 """Tokens that are prefilled in one call, at most: between two calls a reply can be cancelled."""
@@ -53,33 +55,32 @@ class Session:
         path: the ONNX file.
         config: the model's shape.
         threads: CPU threads; 0 chooses by the size of the model (small ones are fastest on one).
+        decode: a graph of the same weights for calls of one token.
 
     Raises:
         BundleError: onnxruntime refuses the model.
     """
 
-    def __init__(self, path: Path, config: ModelConfig, threads: int = 0) -> None:
+    def __init__(self, path: Path, config: ModelConfig, threads: int = 0, decode: Path | None = None) -> None:
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
         self.threads = threads or default_threads(path.stat().st_size)
         self._session = load_onnx(path, self.threads)
-        self._binding = self._session.io_binding()
+        self._decode = load_onnx(decode, self.threads) if decode else self._session
         self._ids: list[int] = []
         self._ones = np.ones((1, self.context_length), np.int64)
         self._token = np.zeros((1, 1), np.int64)
-        self._token_value = onnxruntime.OrtValue.ortvalue_from_numpy(self._token)
         self._logits = np.zeros((1, 1, self.vocab_size), np.float32)
-        self._logits_value = onnxruntime.OrtValue.ortvalue_from_numpy(self._logits)
-        self._binding.bind_ortvalue_output("logits", self._logits_value)
-        # The same memory is bound as past and as present, so that attention appends in place
-        self._cache = []
-        for number in range(config.num_layers):
-            for part in ("key", "value"):
-                shape = (1, config.kv_heads, self.context_length, config.head_dim)
-                value = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32))
-                self._binding.bind_ortvalue_input(f"past_key_values.{number}.{part}", value)
-                self._binding.bind_ortvalue_output(f"present.{number}.{part}", value)
-                self._cache.append(value)
+        layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
+        self._names = [(f"past_key_values.{layer}", f"present.{layer}") for layer in layers]
+        shapes = {value.name: value.shape for value in self._session.get_inputs()}
+        self._grows = isinstance(shapes[self._names[0][0]][2], str)
+        shape = (1, config.kv_heads, 0 if self._grows else self.context_length, config.head_dim)
+        self._cache = [onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32)) for _ in self._names]
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._token, self._logits)]
+        self._prefill_binding = self._bind(self._session, values[1])
+        self._decode_binding = self._bind(self._decode, values[1])
+        self._decode_binding.bind_ortvalue_input("input_ids", values[0])
 
     @property
     def length(self) -> int:
@@ -95,6 +96,9 @@ class Session:
         """Keep only the first `length` tokens."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot keep {length} of {self.length} tokens")
+        if self._grows and length < self.length:
+            kept = [np.ascontiguousarray(value.numpy()[:, :, :length]) for value in self._cache]
+            self._cache = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
         del self._ids[length:]
 
     def append(self, ids: Sequence[int], should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
@@ -123,17 +127,59 @@ class Session:
         logits: NDArray[np.float32] = self._logits[0, 0]
         return logits
 
+    def _bind(self, session: onnxruntime.InferenceSession, logits: onnxruntime.OrtValue) -> onnxruntime.IOBinding:
+        binding = session.io_binding()
+        binding.bind_ortvalue_output("logits", logits)
+        if not self._grows:
+            # The same memory is bound as past and as present, so that attention appends in place
+            for (past, present), value in zip(self._names, self._cache, strict=True):
+                binding.bind_ortvalue_input(past, value)
+                binding.bind_ortvalue_output(present, value)
+        return binding
+
     def _run(self, ids: Sequence[int]) -> None:
         if len(ids) == 1:
+            session, binding = self._decode, self._decode_binding
             self._token[0, 0] = ids[0]
-            self._binding.bind_ortvalue_input("input_ids", self._token_value)
         else:
+            session, binding = self._session, self._prefill_binding
             tokens = np.array([ids], np.int64)
-            self._binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(tokens))
+            binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(tokens))
         mask = self._ones[:, : self.length + len(ids)]
-        self._binding.bind_ortvalue_input("attention_mask", onnxruntime.OrtValue.ortvalue_from_numpy(mask))
-        self._session.run_with_iobinding(self._binding)
+        binding.bind_ortvalue_input("attention_mask", onnxruntime.OrtValue.ortvalue_from_numpy(mask))
+        if self._grows:
+            # A portable graph: the cache that comes out goes in the next time
+            for (past, present), value in zip(self._names, self._cache, strict=True):
+                binding.bind_ortvalue_input(past, value)
+                binding.bind_output(present)
+        session.run_with_iobinding(binding)
+        if self._grows:
+            self._cache = binding.get_outputs()[1:]
         self._ids += ids
+
+
+def open_bundle(folder: Path, manifest: Manifest, threads: int = 0) -> Session:
+    """The session of a bundle, with the decoding graph that suits this CPU.
+
+    Raises:
+        BundleError: onnxruntime refuses the model.
+    """
+    name = decode_file(manifest.graph.decode)
+    return Session(folder / MODEL_FILE, manifest.model, threads, folder / name if name else None)
+
+
+def decode_file(files: Mapping[str, str]) -> str | None:
+    """The one of a manifest's decoding graphs that suits this CPU, if there is any."""
+    return (files.get(X86) if has_avx2() else None) or files.get(ANY_CPU)
+
+
+def has_avx2() -> bool:
+    """Whether this CPU is an x86 with AVX2, as NumPy found."""
+    try:
+        module = import_module("numpy._core._multiarray_umath")
+    except ImportError:  # NumPy 1
+        module = import_module("numpy.core._multiarray_umath")
+    return bool(module.__cpu_features__.get("AVX2"))
 
 
 def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -148,8 +194,9 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
     # Patterns are kept for every shape of the inputs, and the mask grows with every token
     options.enable_mem_pattern = False
     options.log_severity_level = 4
-    # An idle chat must not burn a core
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads wait for each other's work spinning, but not for the next call: an idle chat must not burn a core
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions have no common base

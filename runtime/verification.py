@@ -8,14 +8,13 @@ from pathlib import Path
 from tinylm.chat_format import encode_prompt
 from tinylm.errors import BundleError
 from tinylm.manifest import (
-    MODEL_FILE,
     TOKENIZER_FILE,
     Golden,
     Manifest,
     read_manifest,
     verify_files,
 )
-from tinylm.runtime.session import Decoder, Session
+from tinylm.runtime.session import Decoder, open_bundle
 from tinylm.tokenizer import Tokenizer
 
 
@@ -72,7 +71,7 @@ def verify_bundle(bundle: str | PathLike[str]) -> Manifest:
     golden = manifest.golden
     if golden_prompt(tokenizer, golden, manifest.model.context_length) != golden.ids:
         raise BundleError(f"{folder}: the golden text has other token ids here than where it was exported")
-    session = Session(folder / MODEL_FILE, manifest.model)
+    session = open_bundle(folder, manifest)
     continuation = greedy_continuation(session, tokenizer, golden.ids, len(golden.continuation))
     if continuation != golden.continuation:
         raise BundleError(

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from tinylm.config import make_config
 from tinylm.errors import ConfigError
-from tinylm.export.graph import FloatWeights, Int8Weights, build_graph, quantize_columns
+from tinylm.export.graph import build_graph
+from tinylm.export.quantization import quantize_columns
+from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.runtime.session import PREFILL_CHUNK, Session
 
 SHAPES = {

@@ -14,7 +14,8 @@ from tinylm.evaluation import IGNORED, byte_lengths_of, score
 from tinylm.export import GateLimits, export_bundle
 from tinylm.export import bundle as bundle_module
 from tinylm.export.gate import POSITIONS, check_limits, gate_windows, run_gate
-from tinylm.export.graph import FloatWeights, Int8Weights, build_graph
+from tinylm.export.graph import build_graph
+from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import read_manifest
 from tinylm.runtime.session import Session
 from tinylm.trainer import model_losses
@@ -120,8 +121,8 @@ def wrong_weight(graph):
 def wrong_graph(monkeypatch):
     real = bundle_module.build_graph
 
-    def build(model, weights):
-        graph = real(model, weights)
+    def build(model, weights, form):
+        graph = real(model, weights, form)
         return wrong_weight(graph) if isinstance(weights, FloatWeights) else graph
 
     monkeypatch.setattr(bundle_module, "build_graph", build)
@@ -144,7 +145,7 @@ def test_a_wrong_graph_leaves_an_earlier_bundle_alone(runs, tmp_path, run_cli, m
     out = tmp_path / "place" / "bundle"
     export_bundle(RunFolder(runs["classic"]), out)
     before = contents(out)
-    monkeypatch.setattr(bundle_module, "build_graph", lambda model, _: wrong_weight(build_graph(model, FloatWeights())))
+    monkeypatch.setattr(bundle_module, "build_graph", lambda m, *_: wrong_weight(build_graph(m, FloatWeights())))
     result = run_cli("export", runs["classic"], "--out", out, "--overwrite")
     assert result.exit_code == 1
     assert result.stderr.count("Error:") == 1

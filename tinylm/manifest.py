@@ -19,6 +19,8 @@ from tinylm.files import recover_folder, sha256_of
 
 SCHEMA_VERSION = 1
 MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE, README_FILE = "model.onnx", "tokenizer.model", "manifest.json", "README.md"
+ANY_CPU, X86 = "any", "x86"
+DECODE_FILES = {ANY_CPU: "decode.onnx", X86: "decode-x86.onnx"}
 _OWN_HASH = "manifest_sha256"
 
 
@@ -43,16 +45,19 @@ class GraphInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What it takes to run `model.onnx`.
 
     Attributes:
-        precision: fp32 or int8.
+        precision: fp32, int8 or int4.
         opset: of the standard operators.
         contrib_operators: operators of onnxruntime's own domain, com.microsoft, in the graph.
         least_onnxruntime: the oldest version that runs it.
+        decode: graphs for one token a call, by the class of CPU: any, or x86 (with AVX2). `model.onnx` takes any number
+            of tokens and can do without them; they cannot do without its weights.
     """
 
     precision: str
     opset: int
     contrib_operators: list[str]
     least_onnxruntime: str
+    decode: dict[str, str] = {}
 
 
 class SamplingDefaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,206 @@
+"""Other CPUs on this machine, by qemu's user mode; an Arm core gets an aarch64 Python of its own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from benchmarks.cpus.packages import (
+    copy_package,
+    debian_source,
+    install_wheels,
+    python_version,
+    runtime_pins,
+    unpack_debian,
+)
+from tinylm.errors import TinyLMError
+from tinylm.files import new_folder
+
+LEAST_QEMU = (7, 2)  # the first that knows AVX2
+_FEATURES = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A CPU to run on.
+
+    Attributes:
+        name: as qemu calls it; "host" is this machine's own.
+        remark: which machines have it, or what it has.
+        least_ratio: decode speed of int8 over fp32 that is asked for.
+        part: of an Arm core: its number in /proc/cpuinfo; 0 for x86.
+        features: of an Arm core: its features there.
+    """
+
+    name: str
+    remark: str
+    least_ratio: float | None = None
+    part: int = 0
+    features: str = _FEATURES
+
+    @property
+    def emulator(self) -> str | None:
+        """The qemu program, None for this machine's own CPU."""
+        if self.name == "host":
+            return None
+        return "qemu-aarch64-static" if self.part else "qemu-x86_64-static"
+
+
+HOST = Cpu("host", "this machine")
+CPUS = (
+    HOST,
+    Cpu("cortex-a53", "Pi 3, Pi Zero 2 W", 2.2, 0xD03),
+    Cpu("cortex-a72", "Pi 4", 2.2, 0xD08),
+    Cpu(
+        "cortex-a76",
+        "Pi 5, dot products",
+        4.0,
+        0xD0B,
+        f"{_FEATURES} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp",
+    ),
+    Cpu("Haswell", "x86 with AVX2, no VNNI"),
+    Cpu("Nehalem", "x86 with SSE4, no AVX"),
+)
+
+
+def check_machine(cpus: Sequence[Cpu]) -> None:
+    """Make sure that this machine can be all of these CPUs.
+
+    Raises:
+        TinyLMError: says what is missing and how to get it.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise TinyLMError(f"this is {sys.platform} on {platform.machine()}: run it on Linux on x86-64")
+    emulators = sorted({cpu.emulator for cpu in cpus if cpu.emulator})
+    wanted = [*emulators, *(["apt-get", "dpkg-deb"] if any(cpu.part for cpu in cpus) else [])]
+    missing = [tool for tool in wanted if shutil.which(tool) is None]
+    if missing:
+        raise TinyLMError(f"{', '.join(missing)} not found: on Debian or Ubuntu, `apt-get install qemu-user-static`")
+    for emulator in emulators:
+        text = subprocess.run([emulator, "--version"], capture_output=True, text=True, check=False).stdout
+        found = re.search(r"version (\d+)\.(\d+)", text)
+        if found is None or (int(found[1]), int(found[2])) < LEAST_QEMU:
+            wanted_version = ".".join(map(str, LEAST_QEMU))
+            raise TinyLMError(f"{emulator} {found[0] if found else ''}: too old; needs qemu {wanted_version} or newer")
+
+
+def cpuinfo(cpu: Cpu, cores: int = 4) -> str:
+    """What /proc/cpuinfo says on a machine with this Arm core; onnxruntime reads it, and dies of x86's."""
+    core = (
+        f"BogoMIPS\t: 108.00\nFeatures\t: {cpu.features}\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
+        f"CPU variant\t: 0x0\nCPU part\t: {cpu.part:#05x}\nCPU revision\t: 1\n"
+    )
+    return "\n".join(f"processor\t: {number}\n{core}" for number in range(cores))
+
+
+class Emulation:
+    """Pythons of other CPUs that have TinyLM's runtime and what it needs.
+
+    Args:
+        work: an empty folder that lives as long as this object is used.
+        cache: where what was fetched is kept for the next time.
+        mirror: of Debian; None: the machine's own, if it is Debian.
+        suite: Debian's release; None: the machine's own, if it is Debian.
+        say: told what goes on.
+    """
+
+    def __init__(
+        self, work: Path, cache: Path, mirror: str | None, suite: str | None, say: Callable[[str], None]
+    ) -> None:
+        self._work, self._cache, self._say = work, cache, say
+        own_mirror, own_suite = debian_source()
+        self._mirror, self._suite = mirror or own_mirror, suite or own_suite
+        self._package = work / "package"
+        copy_package(self._package)
+
+    def prepare(self) -> None:
+        """Fetch what Arm cores need, unless it is there.
+
+        Raises:
+            TinyLMError: it cannot be had.
+        """
+        self._root()
+        self._wheels()
+
+    def run(self, cpu: Cpu, script: Path, *arguments: str) -> str:
+        """What a Python script prints on a CPU; its stderr goes to ours.
+
+        Raises:
+            TinyLMError: the script failed.
+        """
+        command, environment = self._command(cpu)
+        with subprocess.Popen(
+            [*command, str(script), *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            last = ""
+            for line in process.stderr:
+                # qemu names every feature that it leaves out; they are none that matter here
+                if "TCG doesn't support requested feature" not in line:
+                    last = line.strip() or last
+                    print(line, end="", file=sys.stderr, flush=True)
+            output = process.stdout.read()
+        if process.returncode:
+            raise TinyLMError(f"{cpu.name}: {script.name} ended with status {process.returncode} ({last})")
+        return output
+
+    def _command(self, cpu: Cpu) -> tuple[list[str], dict[str, str]]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        environment |= {
+            "PYTHONPATH": str(self._package),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "XDG_CACHE_HOME": str(self._work / "user-cache"),
+        }
+        if not cpu.part:
+            emulator = [cpu.emulator, "-cpu", cpu.name] if cpu.emulator else []
+            return [*emulator, sys.executable], environment
+        root, wheels = self._root(), self._wheels()
+        # qemu looks under this folder first, so that the core has a /proc/cpuinfo of its own
+        prefix = self._work / cpu.name
+        if not prefix.exists():
+            (prefix / "proc").mkdir(parents=True)
+            (prefix / "proc" / "cpuinfo").write_text(cpuinfo(cpu))
+            for path in root.iterdir():
+                (prefix / path.name).symlink_to(path)
+        libraries = [str(prefix / folder / "aarch64-linux-gnu") for folder in ("lib", "usr/lib")]
+        environment |= {
+            "PYTHONPATH": os.pathsep.join([str(self._package), str(wheels)]),
+            "PYTHONHOME": str(prefix / "usr"),
+            "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+        }
+        python = prefix / "usr" / "bin" / f"python{python_version(root)}"
+        return [str(cpu.emulator), "-cpu", cpu.name, "-L", str(prefix), str(python)], environment
+
+    def _root(self) -> Path:
+        target = self._cache / f"debian-{self._suite}-arm64"
+        if not target.is_dir():
+            self._say(f"fetching Debian's aarch64 packages from {self._mirror} ({self._suite})")
+            with new_folder(target) as folder:
+                unpack_debian(folder, self._mirror, self._suite)
+        return target
+
+    def _wheels(self) -> Path:
+        python = python_version(self._root())
+        pins = runtime_pins()
+        digest = sha256(" ".join(pins).encode()).hexdigest()[:12]
+        target = self._cache / f"wheels-aarch64-{python}-{digest}"
+        if not target.is_dir():
+            self._say(f"fetching aarch64 wheels: {' '.join(pins)}")
+            with new_folder(target) as folder:
+                install_wheels(folder, python, pins)
+        return target

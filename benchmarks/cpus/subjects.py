@@ -1,0 +1,165 @@
+"""The models that are looked at on every CPU, the text that they are scored on, and what they must say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.cpus.probe import GoldenText, Subject
+from benchmarks.shapes import SHAPES
+from tinylm.checkpoint import RunFolder, StageName
+from tinylm.cli.eval import read_sequences
+from tinylm.data.dataset import tokenize_documents
+from tinylm.data.world import training_documents
+from tinylm.errors import TinyLMError
+from tinylm.evaluation import TokenSequences
+from tinylm.export.graph import build_graph
+from tinylm.export.weights import FloatWeights, Int8Weights
+from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE, read_manifest
+from tinylm.model import LanguageModel
+from tinylm.runtime.session import Session
+from tinylm.runtime.verification import greedy_continuation
+from tinylm.tokenizer import Tokenizer
+
+GOLDEN_TOKENS = 64
+TRAINING_STEPS = 250
+_STAGES: tuple[StageName, ...] = ("pretrain", "finetune")
+_CONFIG = Path(__file__).parents[2] / "data" / "world" / "demo.toml"
+_FRESH_DOCUMENTS, _FRESH_SEED = 400, 1
+_PROMPT_TOKENS = 16
+_CANDIDATES = 200
+
+
+def bundle_subject(name: str, bundle: Path, data: Path | None, work: Path) -> Subject:
+    """A bundle as it is.
+
+    Args:
+        name: of the subject.
+        bundle: its folder.
+        data: text to score it on; None: fresh documents of the bundled world.
+        work: a folder for the text as token ids.
+
+    Raises:
+        TinyLMError: the bundle or the text is not fit for it.
+    """
+    read_manifest(bundle)  # says best what is wrong with a folder that is no bundle
+    tokenizer = Tokenizer.load(bundle / TOKENIZER_FILE)
+    return _subject(name, bundle, None, held_out_text(tokenizer, data), work)
+
+
+def run_subject(name: str, run: Path, data: Path | None, work: Path) -> Subject:
+    """A run, exported as int8 and as fp32.
+
+    Args:
+        name: of the subject.
+        run: its folder.
+        data: text to score it on; None: what the run held out, documents rather than conversations.
+        work: a folder for the bundles and for the text as token ids.
+
+    Raises:
+        TinyLMError: the run or the text is not fit for it.
+    """
+    int8, fp32 = work / f"{name}-int8", work / f"{name}-fp32"
+    run_tinylm("export", run, "--quantize", "--out", int8)
+    run_tinylm("export", run, "--out", fp32)
+    held_out = next((path for path in map(RunFolder(run).held_out, _STAGES) if path.is_file()), None)
+    if data is None and held_out is not None:
+        text = TokenSequences.load(held_out)
+    else:
+        text = held_out_text(Tokenizer.load(int8 / TOKENIZER_FILE), data)
+    return _subject(name, int8, fp32, text, work)
+
+
+def train_run(work: Path) -> Path:
+    """A small model of the bundled world's documents, trained in a minute or two."""
+    run_tinylm("data", "world", work / "world")
+    documents = work / "world" / "world.txt"
+    run_tinylm("train", "--config", _CONFIG, "--steps", TRAINING_STEPS, "--pretrain", documents, "--out", work / "run")
+    return work / "run"
+
+
+def run_tinylm(*arguments: object) -> None:
+    """Run a command of TinyLM, with what it has to say on stderr.
+
+    Raises:
+        TinyLMError: it failed.
+    """
+    command = [sys.executable, "-m", "tinylm", *map(str, arguments)]
+    if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
+        raise TinyLMError(f"`tinylm {' '.join(command[3:])}` failed; its message is above")
+
+
+def held_out_text(tokenizer: Tokenizer, data: Path | None) -> TokenSequences:
+    """A file's text, or fresh documents of the bundled world, as token ids."""
+    if data is not None:
+        return read_sequences(data, tokenizer)
+    return tokenize_documents(training_documents(_FRESH_DOCUMENTS, _FRESH_SEED), tokenizer)
+
+
+def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:
+    """Prompts from a text whose greedy continuations no CPU can mistake, longest first, `GOLDEN_TOKENS` together.
+
+    Each continuation ends before a token whose logit is not further above the second best than int8's logits were
+    from torch's, at most, when the bundle was exported.
+
+    Raises:
+        TinyLMError: there are not so many tokens.
+    """
+    manifest = read_manifest(bundle)
+    tokenizer = Tokenizer.load(bundle / TOKENIZER_FILE)
+    session = Session(bundle / MODEL_FILE, manifest.model, threads=1)
+    least_gap = float(manifest.gate.get("logit_difference", 0.0))
+    candidates = []
+    for prompt in _prompts(text, tokenizer.bos_id, manifest.model.context_length):
+        continuation = greedy_continuation(session, tokenizer, prompt, GOLDEN_TOKENS, least_gap)
+        candidates.append(GoldenText(prompt, continuation))
+    candidates.sort(key=lambda golden: -len(golden.continuation))
+    chosen: list[GoldenText] = []
+    missing = GOLDEN_TOKENS
+    while missing and candidates and candidates[0].continuation:
+        golden = candidates.pop(0)
+        chosen.append(GoldenText(golden.prompt, golden.continuation[:missing]))
+        missing -= len(chosen[-1].continuation)
+    if missing:
+        raise TinyLMError(
+            f"{bundle}: only {GOLDEN_TOKENS - missing} tokens of {GOLDEN_TOKENS} follow with a logit more than "
+            f"{least_gap:.2g} above the second best; give more text of its kind with --data FILE"
+        )
+    return chosen
+
+
+def decode_graphs(work: Path) -> dict[str, str]:
+    """Graphs of random weights at shape S: paths of the fp32 and of the int8 one."""
+    torch.manual_seed(0)
+    model = LanguageModel(SHAPES["S"].config).eval()
+    paths = {}
+    for name, weights in (("fp32", FloatWeights()), ("int8", Int8Weights())):
+        path = work / f"shape-S-{name}.onnx"
+        path.write_bytes(build_graph(model, weights).SerializeToString())
+        paths[name] = str(path)
+    return paths
+
+
+def _subject(name: str, bundle: Path, fp32: Path | None, text: TokenSequences, work: Path) -> Subject:
+    path = work / f"{name}-text.npz"
+    text.save(path)
+    return Subject(
+        name=name,
+        bundle=str(bundle),
+        fp32=None if fp32 is None else str(fp32),
+        text=str(path),
+        golden=golden_texts(bundle, text),
+    )
+
+
+def _prompts(text: TokenSequences, bos_id: int, context_length: int) -> Iterator[list[int]]:
+    """Beginnings of some sequences: of a conversation, what comes before the first reply."""
+    for start, end in list(text.spans())[:_CANDIDATES]:
+        first_reply = int(np.argmax(text.supervised[start:end]))
+        length = min(first_reply or _PROMPT_TOKENS, end - start, context_length // 2)
+        yield [bos_id, *text.ids[start : start + length].tolist()]

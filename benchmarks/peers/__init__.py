@@ -1,0 +1,1 @@
+"""Other runtimes to measure against; each module needs a package that `benchmarks/README.md` names."""

@@ -1,0 +1,105 @@
+"""Rounding a matrix to int8 levels with one scale a column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HIGHEST_LEVEL = 127
+_HIGHEST_PAIR = 128
+"""The sum of two neighbours' levels that the kernels of x86 without VNNI can bear.
+
+They add the products of two neighbours with activations of up to 255 in 16 bits, saturating: 255 * 128 = 32,640 fits.
+"""
+
+_BLOCK = 128
+BLOCK_SIZE = 32
+"""Inputs that share a scale in 4 bits."""
+
+
+@dataclass(frozen=True)
+class Int8Matrix:
+    """A quantized matrix: value = level * scale of its column.
+
+    Attributes:
+        levels: int8 [inputs, outputs].
+        scales: fp32 [outputs].
+    """
+
+    levels: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+
+def quantize_columns(matrix: NDArray[np.float32], gram: NDArray[np.float64] | None = None) -> Int8Matrix:
+    """Round each column of a matrix [inputs, outputs] to 8 bits.
+
+    Args:
+        matrix: the matrix.
+        gram: x^T x, fp64 [inputs, inputs], of inputs x [rows, inputs] that are typical of it. With it, the error of
+            each level is made up for by those that come after it (GPTQ: Frantar et al., 2022); without it, every level
+            is the nearest.
+    """
+    scales = column_scales(matrix)
+    if gram is None:
+        levels = np.rint(matrix / scales)
+        even = len(levels) // 2 * 2
+        levels[1:even:2] = _bearable(levels[1:even:2], levels[0:even:2])
+        return Int8Matrix(np.clip(levels, -_HIGHEST_LEVEL, _HIGHEST_LEVEL).astype(np.int8), scales)
+    return Int8Matrix(_compensated_levels(matrix, scales, gram), scales)
+
+
+def quantize_blocks(matrix: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Round a matrix [outputs, inputs] to 4 bits with a scale for each `BLOCK_SIZE` inputs.
+
+    Returns:
+        levels: 8 above their value, two a byte, the first in the lower half; uint8 [outputs, blocks, BLOCK_SIZE / 2].
+        scales: fp32 [outputs * blocks].
+    """
+    outputs, inputs = matrix.shape
+    blocks = -(-inputs // BLOCK_SIZE)
+    padded = np.zeros((outputs, blocks * BLOCK_SIZE), np.float32)
+    padded[:, :inputs] = matrix
+    values = padded.reshape(outputs, blocks, BLOCK_SIZE)
+    # The grid reaches from -8 to 7: the value furthest from 0 takes the -8
+    furthest = np.take_along_axis(values, np.abs(values).argmax(axis=-1)[..., None], axis=-1)
+    scales = np.where(furthest != 0, furthest / -8, 1).astype(np.float32)
+    levels = np.clip(np.rint(values / scales) + 8, 0, 15).astype(np.uint8)
+    return levels[..., 0::2] | levels[..., 1::2] << 4, scales.reshape(-1)
+
+
+def column_scales(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scales with which no level passes 127 and no two neighbours' sum 128: fp32 [outputs]."""
+    highest = np.abs(matrix).max(axis=0) / _HIGHEST_LEVEL
+    even = len(matrix) // 2 * 2
+    if even:
+        pairs = np.abs(matrix[0:even:2] + matrix[1:even:2]).max(axis=0)
+        highest = np.maximum(highest, pairs / _HIGHEST_PAIR)
+    return np.where(highest > 0, highest, 1).astype(np.float32)
+
+
+def _bearable(levels: NDArray[np.float64], neighbours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Levels of which none adds up to more than `_HIGHEST_PAIR` with its neighbour: rounding can miss it by one."""
+    bounded: NDArray[np.float64] = np.clip(levels, -_HIGHEST_PAIR - neighbours, _HIGHEST_PAIR - neighbours)
+    return bounded
+
+
+def _compensated_levels(
+    matrix: NDArray[np.float32], scales: NDArray[np.float32], gram: NDArray[np.float64]
+) -> NDArray[np.int8]:
+    inputs = len(matrix)
+    damped = gram + np.eye(inputs) * max(0.01 * float(np.diagonal(gram).mean()), 1e-12)
+    # Row i of the factor says how an error of input i is best made up for by the inputs after it
+    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    rest = matrix.astype(np.float64) / scales
+    levels, errors = np.zeros_like(rest), np.zeros_like(rest)
+    for start in range(0, inputs, _BLOCK):
+        end = min(start + _BLOCK, inputs)
+        for index in range(start, end):
+            level = np.clip(np.rint(rest[index]), -_HIGHEST_LEVEL, _HIGHEST_LEVEL)
+            levels[index] = _bearable(level, levels[index - 1]) if index % 2 else level
+            errors[index] = (rest[index] - levels[index]) / factor[index, index]
+            rest[index + 1 : end] -= np.outer(factor[index, index + 1 : end], errors[index])
+        rest[end:] -= factor[start:end, end:].T @ errors[start:end]
+    return levels.astype(np.int8)

@@ -1,0 +1,244 @@
+"""How matrices are stored in a graph and multiplied: fp32, or int8 in the forms that suit different calls and CPUs.
+
+Every int8 form has the same levels and scales, one scale a column, so that one file holds them for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from tinylm.export.builder import MICROSOFT, GraphBuilder, as_array
+from tinylm.export.quantization import BLOCK_SIZE, Int8Matrix, quantize_blocks, quantize_columns
+from tinylm.model import LanguageModel
+
+_LARGEST_BLOCK = 256
+_MOST_PADDING = 0.07
+
+
+class Weights(Protocol):
+    """How matrices are stored and multiplied."""
+
+    def embed(self, graph: GraphBuilder, ids: str, model: LanguageModel) -> str:
+        """Rows of the token embedding, times its scale, of ids [batch, length]: [batch, length, d_model]."""
+        ...
+
+    def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
+        """X times the layer's matrix, plus its bias if it has one."""
+        ...
+
+
+class FloatWeights:
+    """fp32 matrices."""
+
+    def embed(self, graph: GraphBuilder, ids: str, model: LanguageModel) -> str:
+        """See `Weights`."""
+        table = as_array(model.embedding.weight)
+        if model.config.tie_embeddings:
+            columns = graph.op("Gather", [graph.constant("output.weight", table.T), ids], "embedding/columns", axis=1)
+            rows = graph.op("Transpose", [columns], "embedding/rows", perm=[1, 2, 0])
+        else:
+            rows = graph.op("Gather", [graph.constant("embedding.weight", table), ids], "embedding/rows")
+        return graph.op("Mul", [rows, graph.constant("embedding/unit", model.embedding_scale)], "embedding")
+
+    def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
+        """See `Weights`."""
+        product = graph.op("MatMul", [x, graph.constant(f"{name}.weight", as_array(layer.weight).T)], f"{name}/product")
+        return _add_bias(graph, product, name, layer)
+
+
+class Int8Weights:
+    """int8 matrices; every row of activations is quantized by itself, whatever else is in the call.
+
+    Args:
+        portable: standard operators alone.
+        matrices: already quantized ones, by the name of their layer; others are rounded to nearest.
+    """
+
+    def __init__(self, portable: bool = False, matrices: Mapping[str, Int8Matrix] | None = None) -> None:
+        self.portable = portable
+        self.matrices = dict(matrices or {})
+
+    def embed(self, graph: GraphBuilder, ids: str, model: LanguageModel) -> str:
+        """See `Weights`."""
+        unit = graph.constant("embedding/unit", model.embedding_scale)
+        if model.config.tie_embeddings:
+            # Tied, the output layer's matrix is the table as well
+            table, scale = self._store(graph, "output", as_array(model.output.weight).T)
+            columns = graph.op("Gather", [table, ids], "embedding/columns", axis=1)
+            floats = graph.op("DequantizeLinear", [columns, unit], "embedding/floats")
+            floats = graph.op("Mul", [floats, graph.op("Gather", [scale, ids], "embedding/scales")], "embedding/scaled")
+            return graph.op("Transpose", [floats], "embedding", perm=[1, 2, 0])
+        matrix = quantize_columns(as_array(model.embedding.weight).T)
+        table = graph.constant("embedding.weight", matrix.levels.T)
+        scale = graph.constant("embedding.weight/scale", matrix.scales[:, None])
+        rows = graph.op("Gather", [table, ids], "embedding/rows")
+        floats = graph.op("DequantizeLinear", [rows, unit], "embedding/floats")
+        return graph.op("Mul", [floats, graph.op("Gather", [scale, ids], "embedding/scales")], "embedding")
+
+    def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
+        """See `Weights`."""
+        table, scale = self._store(graph, name, as_array(layer.weight).T)
+        levels, step, shift = self._quantize_rows(graph, x, name)
+        middle = graph.constant("middle", np.uint8(128))
+        if self.portable:
+            sums = graph.op("MatMulInteger", [levels, table, middle], f"{name}/sums")
+            floats = graph.op("Cast", [sums], f"{name}/floats", to=TensorProto.FLOAT)
+            units = graph.op("Mul", [floats, scale], f"{name}/units")
+        else:
+            inputs = [levels, table, graph.constant("one", 1.0), scale, middle, self._zero(graph)]
+            units = graph.op("MatMulIntegerToFloat", inputs, f"{name}/units", MICROSOFT)
+        product = graph.op("Mul", [units, step], f"{name}/scaled")
+        # What the levels were shifted by, times the sum of each column, and the bias in the same small product
+        shift, rows = graph.op("Mul", [shift, step], f"{name}/shift"), [self._sums(name)]
+        bias: torch.Tensor | None = layer.bias
+        if bias is not None:
+            room = graph.constant("room_for_one", np.array([0, 0, 0, 0, 0, 1]))
+            shift = graph.op("Pad", [shift, room, graph.constant("one", 1.0)], f"{name}/shift_and_one")
+            rows.append(as_array(bias))
+        offset = graph.op("MatMul", [shift, graph.constant(f"{name}.offset", np.stack(rows))], f"{name}/offset")
+        return graph.op("Add", [product, offset], f"{name}/product")
+
+    def _quantize_rows(self, graph: GraphBuilder, x: str, name: str) -> tuple[str, str, str]:
+        """Quantize each row of activations as DynamicQuantizeLinear would if it were alone.
+
+        Returns:
+            levels uint8, of the shape of x.
+            step: from a level to the next, fp32 [batch, length, 1].
+            shift: 128 - the level that stands for zero, of the shape of step.
+        """
+        last = graph.integer(-1)
+        highest = graph.op("ReduceMax", [x, last], f"{name}/max")
+        # A row of zeros needs a step as well
+        highest = graph.op("Max", [highest, graph.constant("activations/least", 1e-30)], f"{name}/highest")
+        lowest = graph.op("ReduceMin", [x, last], f"{name}/min")
+        lowest = graph.op("Min", [lowest, graph.constant("zero", 0.0)], f"{name}/lowest")
+        span = graph.op("Sub", [highest, lowest], f"{name}/span")
+        step = graph.op("Div", [span, graph.constant("activations/levels", 255.0)], f"{name}/step")
+        first = graph.op("Round", [graph.op("Div", [lowest, step], f"{name}/lowest/steps")], f"{name}/first")
+        steps = graph.op("Sub", [graph.op("Div", [x, step], f"{name}/steps"), first], f"{name}/steps/shifted")
+        ends = [graph.constant("one", 1.0), graph.constant("zero_unsigned", np.uint8(0))]
+        levels = graph.op("QuantizeLinear", [steps, *ends], f"{name}/levels")
+        return levels, step, graph.op("Add", [first, graph.constant("middle/float", 128.0)], f"{name}/middle")
+
+    def _sums(self, name: str) -> NDArray[np.float32]:
+        """The sum of each column of a stored matrix, [outputs]."""
+        matrix = self.matrices[name]
+        sums: NDArray[np.float64] = matrix.levels.sum(axis=0, dtype=np.int64) * matrix.scales.astype(np.float64)
+        return sums.astype(np.float32)
+
+    def _store(self, graph: GraphBuilder, name: str, matrix: NDArray[np.float32]) -> tuple[str, str]:
+        """The levels int8 of a matrix [inputs, outputs], and its scales fp32 [outputs]."""
+        if name not in self.matrices:
+            self.matrices[name] = quantize_columns(matrix)
+        quantized = self.matrices[name]
+        return (
+            graph.constant(f"{name}.weight", quantized.levels),
+            graph.constant(f"{name}.weight/scale", quantized.scales),
+        )
+
+    def _zero(self, graph: GraphBuilder) -> str:
+        return graph.constant("zero_level", np.int8(0))
+
+
+class Int4Weights(Int8Weights):
+    """4-bit matrices with a scale for each block of 32 inputs; the embedding, and with it a tied output, stays int8.
+
+    Half the bytes a token, at a cost in quality; slow on CPUs without dot-product instructions, such as a Pi 4's.
+    """
+
+    def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
+        """See `Weights`."""
+        if f"{name}.weight" in graph.constants:
+            return super().linear(graph, x, name, layer)
+        outputs, inputs = layer.weight.shape
+        levels, scales = quantize_blocks(as_array(layer.weight))
+        return graph.op(
+            "MatMulNBits",
+            [
+                x,
+                graph.constant(f"{name}.weight", levels),
+                graph.constant(f"{name}.weight/scale", scales),
+                "",
+                "",
+                *_bias(graph, name, layer),
+            ],
+            f"{name}/product",
+            MICROSOFT,
+            K=inputs,
+            N=outputs,
+            bits=4,
+            block_size=BLOCK_SIZE,
+            accuracy_level=4,
+        )
+
+
+class OneRowWeights(Int8Weights):
+    """The same for calls of one token: with one row there is one scale, as onnxruntime's fused operator has it."""
+
+    def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
+        """See `Weights`."""
+        table, scale = self._store(graph, name, as_array(layer.weight).T)
+        inputs = [x, table, scale, self._zero(graph), *_bias(graph, name, layer)]
+        return graph.op("DynamicQuantizeMatMul", inputs, f"{name}/product", MICROSOFT)
+
+
+class BlockWeights(Int8Weights):
+    """The same for calls of one token on x86, where this operator streams a large matrix from memory faster.
+
+    Its layout is made of the stored one when the graph is loaded; activations have a scale for each block of a row.
+    """
+
+    def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
+        """See `Weights`."""
+        table, scale = self._store(graph, name, as_array(layer.weight).T)
+        outputs, inputs = layer.weight.shape
+        size = block_size(inputs)
+        blocks = -(-inputs // size)
+        middle = graph.constant("middle", np.uint8(128))
+        # The bits of a level, of which the highest is turned over, are those of the level above 128
+        levels = graph.op(
+            "Cast", [graph.op("Transpose", [table], f"{name}/rows")], f"{name}/bits", to=TensorProto.UINT8
+        )
+        levels = graph.op("BitwiseXor", [levels, middle], f"{name}/levels")
+        if blocks * size > inputs:
+            room = graph.constant(f"padding/{blocks * size - inputs}", np.array([0, 0, 0, blocks * size - inputs]))
+            levels = graph.op("Pad", [levels, room, middle], f"{name}/levels/full")
+        levels = graph.reshape(levels, [outputs, blocks, size], f"{name}/blocks")
+        column = graph.reshape(scale, [-1, 1], f"{name}/scale/column")
+        shape = graph.constant(f"shape/{outputs}x{blocks}/expanded", np.array([outputs, blocks]))
+        scales = graph.op("Expand", [column, shape], f"{name}/scale/blocks")
+        return graph.op(
+            "MatMulNBits",
+            [x, levels, graph.reshape(scales, [-1], f"{name}/scales"), "", "", *_bias(graph, name, layer)],
+            f"{name}/product",
+            MICROSOFT,
+            K=inputs,
+            N=outputs,
+            bits=8,
+            block_size=size,
+            accuracy_level=4,
+        )
+
+
+def block_size(inputs: int) -> int:
+    """The largest block, up to 256, that pads a row of so many inputs by a few percent at most."""
+    size = _LARGEST_BLOCK
+    while size > 16 and -inputs % size > _MOST_PADDING * inputs:
+        size //= 2
+    return size
+
+
+def _bias(graph: GraphBuilder, name: str, layer: torch.nn.Linear) -> list[str]:
+    bias: torch.Tensor | None = layer.bias  # torch's own annotation forgets that there may be none
+    return [] if bias is None else [graph.constant(f"{name}.bias", as_array(bias))]
+
+
+def _add_bias(graph: GraphBuilder, product: str, name: str, layer: torch.nn.Linear) -> str:
+    bias = _bias(graph, name, layer)
+    return graph.op("Add", [product, *bias], f"{name}/sum") if bias else product
