@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import platform
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,6 @@ from tinylm.checkpoint import CheckpointName, RunFolder, TrainState, load_run_mo
 from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
-from tinylm.export.calibration import quantize_model
 from tinylm.export.card import model_card
 from tinylm.export.decoders import write_decoders
 from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
@@ -56,6 +58,7 @@ GOLDEN_TEXTS = (
     "In the morning the sun came up, and",
 )
 GOLDEN_TOKENS = 64
+_TIMED_TOKENS = 128
 # Processors round differently: past a closer call than this, two of them may rightly disagree
 _LEAST_GOLDEN_GAP = 0.1
 
@@ -104,8 +107,7 @@ def export_bundle(
             notify(f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model")
         precision, graph, decode, session = "fp32", fp32_graph, dict[str, str](), fp32
         if quantize:
-            # The gate looks at the first windows, so the last ones are quite other text where there is enough
-            weights = (Int4Weights if bits == 4 else Int8Weights)(portable, quantize_model(model, windows[::-1]))
+            weights = Int4Weights() if bits == 4 else Int8Weights(portable)
             precision, graph = f"int{bits}", build_graph(model, weights, form)
             (folder / MODEL_FILE).write_bytes(graph.SerializeToString())
             if bits == 8 and not portable:
@@ -194,7 +196,7 @@ def _make_manifest(
         files=files,
         golden=_make_golden(session, tokenizer, chat),
         gate=figures.values(),
-        provenance=_provenance(run, model, state),
+        provenance=_provenance(run, model, state, session),
     )
 
 
@@ -209,7 +211,26 @@ def _make_golden(session: Session, tokenizer: Tokenizer, chat: bool) -> Golden:
     return max(candidates, key=lambda golden: len(golden.continuation))
 
 
-def _provenance(run: RunFolder, model: LanguageModel, state: TrainState) -> dict[str, Any]:
+def _speed(session: Session) -> dict[str, Any]:
+    """Tokens a second, of some hundred."""
+    count = min(_TIMED_TOKENS, session.context_length // 2)
+    session.truncate(0)
+    times = [time.perf_counter()]
+    session.append([0] * count)
+    times.append(time.perf_counter())
+    for _ in range(count):
+        session.append([0])
+    times.append(time.perf_counter())
+    prefill, decode = (count / (end - start) for start, end in pairwise(times))
+    return {
+        "machine": platform.machine(),
+        "threads": session.threads,
+        "prefill_tokens_per_second": round(prefill, 1),
+        "decode_tokens_per_second": round(decode, 1),
+    }
+
+
+def _provenance(run: RunFolder, model: LanguageModel, state: TrainState, session: Session) -> dict[str, Any]:
     data: dict[str, Any] = {}
     if run.provenance.is_file():
         try:
@@ -222,6 +243,7 @@ def _provenance(run: RunFolder, model: LanguageModel, state: TrainState) -> dict
         "steps": dict(state.plan),
         "training_seconds": round(state.seconds, 1),
         "training_tokens": state.tokens,
+        "speed": _speed(session),
         "packages": {
             "torch": str(torch.__version__),
             "onnx": onnx.__version__,

@@ -23,7 +23,7 @@ tinylm {command}
 | shape | {layers} layers, {d_model} wide, {heads} heads, feed-forward {feedforward} |
 | vocabulary | {vocabulary:,} SentencePiece BPE tokens |
 | context | {context:,} tokens |
-| weights | {precision}, `{model_file}` {megabytes:.2f} MB ({share:.0%} of fp32) |
+| weights | {precision}, `{model_file}` {megabytes:.2f} MB ({share:.1%} of fp32) |
 | needs | onnxruntime {onnxruntime} or newer, opset {opset}, onnxruntime's own operators: {contrib} |
 
 ## Data
@@ -45,6 +45,11 @@ Measured before this bundle was written, on {positions:,} positions of {text}, d
 
 Prefill and decode choose the same likeliest token after {prefill:.2%} of the prefixes tried.
 
+## Speed
+
+On {threads} of the {machine} machine that exported it: {prefill_speed:,.0f} tokens a second read,
+{decode_speed:,.0f} written.
+
 ## Limits
 
 It knows what its data says and little else; it can be wrong and sound sure. It is too small to be relied on for facts,
@@ -63,7 +68,7 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
     """
     model, gate, provenance = manifest.model, manifest.gate, manifest.provenance
     size = manifest.files[MODEL_FILE].size
-    sampled = gate["sampled_positions"]
+    sampled, speed = gate["sampled_positions"], provenance["speed"]
     return _CARD.format(
         title="A small chat model" if manifest.chat else "A small language model",
         kind="chat" if manifest.chat else "text",
@@ -100,6 +105,10 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
         agreement=gate["greedy_agreement"],
         difference=gate["logit_difference"],
         prefill=gate["prefill_agreement"],
+        threads="one thread" if speed["threads"] == 1 else f"{speed['threads']} threads",
+        machine=speed["machine"],
+        prefill_speed=speed["prefill_tokens_per_second"],
+        decode_speed=speed["decode_tokens_per_second"],
         chat_limit=(
             "It answers in the roles that it was trained on; it cannot speak for its user."
             if manifest.chat

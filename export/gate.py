@@ -33,7 +33,7 @@ POSITIONS = 4096
 MOST_POSITIONS = 65_536
 """Positions that it looks at, at most, while the quality loss is not yet known well enough."""
 
-_STANDARD_ERROR_PERCENT = 0.1
+_STANDARD_ERROR_PERCENT = 0.03
 _PREFIXES = 1024
 _PREFIX_TOKENS = 65_536
 _GREEDY_TOKENS = 64
@@ -52,8 +52,8 @@ class GateLimits:
 
     quality_loss_percent: float = 0.2
     fp32_logit_difference: float = 5e-4
-    greedy_agreement: float = 0.96
-    prefill_agreement: float = 0.97
+    greedy_agreement: float = 0.95
+    prefill_agreement: float = 0.95
 
     @classmethod
     def parse(cls, settings: Sequence[str], bits: int = 8) -> GateLimits:
@@ -91,7 +91,7 @@ class GateFigures:
         torch_bits_per_byte, fp32_bits_per_byte, bits_per_byte: of torch, of the fp32 graph and of the bundle's graph.
         quality_loss_percent: the bundle's bits per byte over torch's.
         quality_loss_standard_error: of that figure, from how it varies between windows; more than `POSITIONS` are
-            looked at where it would be above 0.1 percent.
+            looked at where it would be above 0.03 percent.
         fp32_logit_difference, logit_difference: largest difference to torch's logits.
         greedy_agreement: part of the positions at which the bundle's likeliest token is torch's.
         prefill_agreement: part of the prefixes after which prefill and decode have the same likeliest token.

@@ -14,7 +14,6 @@ _HIGHEST_PAIR = 128
 They add the products of two neighbours with activations of up to 255 in 16 bits, saturating: 255 * 128 = 32,640 fits.
 """
 
-_BLOCK = 128
 BLOCK_SIZE = 32
 """Inputs that share a scale in 4 bits."""
 
@@ -32,22 +31,15 @@ class Int8Matrix:
     scales: NDArray[np.float32]
 
 
-def quantize_columns(matrix: NDArray[np.float32], gram: NDArray[np.float64] | None = None) -> Int8Matrix:
-    """Round each column of a matrix [inputs, outputs] to 8 bits.
-
-    Args:
-        matrix: the matrix.
-        gram: x^T x, fp64 [inputs, inputs], of inputs x [rows, inputs] that are typical of it. With it, the error of
-            each level is made up for by those that come after it (GPTQ: Frantar et al., 2022); without it, every level
-            is the nearest.
-    """
+def quantize_columns(matrix: NDArray[np.float32]) -> Int8Matrix:
+    """Round a matrix [inputs, outputs] to 8 bits with a scale for each column."""
     scales = column_scales(matrix)
-    if gram is None:
-        levels = np.rint(matrix / scales)
-        even = len(levels) // 2 * 2
-        levels[1:even:2] = _bearable(levels[1:even:2], levels[0:even:2])
-        return Int8Matrix(np.clip(levels, -_HIGHEST_LEVEL, _HIGHEST_LEVEL).astype(np.int8), scales)
-    return Int8Matrix(_compensated_levels(matrix, scales, gram), scales)
+    levels = np.clip(np.rint(matrix / scales), -_HIGHEST_LEVEL, _HIGHEST_LEVEL)
+    even = len(levels) // 2 * 2
+    # Two levels that were rounded up can miss the bound on their sum by one
+    neighbours = levels[0:even:2]
+    levels[1:even:2] = np.clip(levels[1:even:2], -_HIGHEST_PAIR - neighbours, _HIGHEST_PAIR - neighbours)
+    return Int8Matrix(levels.astype(np.int8), scales)
 
 
 def quantize_blocks(matrix: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -77,29 +69,3 @@ def column_scales(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
         pairs = np.abs(matrix[0:even:2] + matrix[1:even:2]).max(axis=0)
         highest = np.maximum(highest, pairs / _HIGHEST_PAIR)
     return np.where(highest > 0, highest, 1).astype(np.float32)
-
-
-def _bearable(levels: NDArray[np.float64], neighbours: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Levels of which none adds up to more than `_HIGHEST_PAIR` with its neighbour: rounding can miss it by one."""
-    bounded: NDArray[np.float64] = np.clip(levels, -_HIGHEST_PAIR - neighbours, _HIGHEST_PAIR - neighbours)
-    return bounded
-
-
-def _compensated_levels(
-    matrix: NDArray[np.float32], scales: NDArray[np.float32], gram: NDArray[np.float64]
-) -> NDArray[np.int8]:
-    inputs = len(matrix)
-    damped = gram + np.eye(inputs) * max(0.01 * float(np.diagonal(gram).mean()), 1e-12)
-    # Row i of the factor says how an error of input i is best made up for by the inputs after it
-    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
-    rest = matrix.astype(np.float64) / scales
-    levels, errors = np.zeros_like(rest), np.zeros_like(rest)
-    for start in range(0, inputs, _BLOCK):
-        end = min(start + _BLOCK, inputs)
-        for index in range(start, end):
-            level = np.clip(np.rint(rest[index]), -_HIGHEST_LEVEL, _HIGHEST_LEVEL)
-            levels[index] = _bearable(level, levels[index - 1]) if index % 2 else level
-            errors[index] = (rest[index] - levels[index]) / factor[index, index]
-            rest[index + 1 : end] -= np.outer(factor[index, index + 1 : end], errors[index])
-        rest[end:] -= factor[start:end, end:].T @ errors[start:end]
-    return levels.astype(np.int8)

@@ -57,7 +57,7 @@ class Int8Weights:
 
     Args:
         portable: standard operators alone.
-        matrices: already quantized ones, by the name of their layer; others are rounded to nearest.
+        matrices: already quantized ones, by the name of their layer.
     """
 
     def __init__(self, portable: bool = False, matrices: Mapping[str, Int8Matrix] | None = None) -> None:

@@ -12,10 +12,10 @@ import pytest
 from tinylm.errors import BundleError
 from tinylm.manifest import encode_manifest, read_manifest, verify_files, verify_files_once
 from tinylm.runtime import ChatModel
-from tinylm.runtime import verification as verification_module
+from tinylm.runtime.session import Session
 from tinylm.runtime.verification import verify_bundle
 
-FILES = ("model.onnx", "tokenizer.model", "manifest.json")
+FILES = ("model.onnx", "decode.onnx", "tokenizer.model", "manifest.json")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_whole_bundle_verifies(bundles, text_bundle, must):
 def test_a_manifest_survives_its_own_encoding(bundle):
     manifest = read_manifest(bundle)
     assert encode_manifest(manifest) == (bundle / "manifest.json").read_bytes()
-    assert set(manifest.files) == {"model.onnx", "tokenizer.model"}
+    assert set(manifest.files) == {"model.onnx", "decode.onnx", "tokenizer.model"}
     assert {path.name for path in bundle.iterdir()} == {*FILES, "README.md"}
 
 
@@ -294,12 +294,12 @@ def test_a_processor_that_computes_wrongly_is_found(copy, run_cli, monkeypatch):
     golden = read_manifest(copy).golden
     if not golden.continuation:
         rewrite(copy, golden=msgspec.structs.replace(golden, continuation=[9]))
-    real = verification_module.Session.append
+    real = Session.append
 
     def wrong(self, ids, should_stop=None):
         return real(self, ids, should_stop)[::-1].copy()
 
-    monkeypatch.setattr(verification_module.Session, "append", wrong)
+    monkeypatch.setattr(Session, "append", wrong)
     assert "continue the golden text differently" in refused(run_cli, copy)
 
 

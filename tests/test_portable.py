@@ -23,7 +23,7 @@ SHAPES = {
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1, "tie_embeddings": False, "num_layers": 3},
 }
-WEIGHTS = {"fp32": FloatWeights(), "int8": Int8Weights(portable=True)}
+WEIGHTS = {"fp32": lambda _: FloatWeights(), "int8": Int8Weights}
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 every_weights = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 # Prefill, decode one by one, a chunk on top, and on
@@ -80,7 +80,7 @@ def random_ids(model, *shape):
 def test_there_are_standard_operators_only_and_shapes_can_be_inferred(shape, weights, random_model):
     model = random_model(**shape)
     config = model.config
-    graph = build_graph(model, weights, Form.PORTABLE)
+    graph = build_graph(model, weights(True), Form.PORTABLE)
     assert [(entry.domain, entry.version) for entry in graph.opset_import] == [("", 23)]
     assert {node.domain for node in graph.graph.node} == {""}
     onnx.checker.check_model(graph, full_check=True)
@@ -181,7 +181,7 @@ def test_greedy_tokens_equal_those_of_the_fused_graph(shape, random_model, tmp_p
 @every_weights
 def test_a_call_that_stops_halfway_leaves_a_cache_that_can_be_gone_on_with(weights, random_model, tmp_path):
     model = random_model(arch="modern", num_kv_heads=2)
-    session = session_of(model, weights, tmp_path)
+    session = session_of(model, weights(True), tmp_path)
     ids = random_ids(model, 2 * PREFILL_CHUNK).tolist()
     assert session.append(ids, lambda: True) is None
     assert session.ids == ids[:PREFILL_CHUNK]
@@ -194,10 +194,9 @@ def test_a_call_that_stops_halfway_leaves_a_cache_that_can_be_gone_on_with(weigh
 @pytest.mark.parametrize("portable", [False, True], ids=["fused", "portable"])
 @pytest.mark.parametrize("arch", ["classic", "modern"])
 def test_the_file_does_not_grow_with_the_context(arch, portable, weights, random_model):
-    short, long = (
-        len(build_graph(random_model(arch=arch, context_length=length), weights, Form.PORTABLE if portable else Form.FUSED).SerializeToString())
-        for length in (256, 4096)
-    )
+    form = Form.PORTABLE if portable else Form.FUSED
+    models = [random_model(arch=arch, context_length=length) for length in (256, 4096)]
+    short, long = (len(build_graph(model, weights(portable), form).SerializeToString()) for model in models)
     assert abs(long - short) < 100
 
 
@@ -218,8 +217,8 @@ def test_the_end_of_a_context_of_4096_is_right(arch, portable, random_model, tmp
 def test_tied_embedding_is_stored_once(random_model):
     tied, untied = random_model(), random_model(tie_embeddings=False)
     table = tied.config.vocab_size * tied.config.d_model
-    for weights, size in ((FloatWeights(), 4), (Int8Weights(portable=True), 1)):
-        sizes = [len(build_graph(model, weights, Form.PORTABLE).SerializeToString()) for model in (tied, untied)]
+    for weights, size in zip(WEIGHTS.values(), (4, 1), strict=True):
+        sizes = [len(build_graph(model, weights(True), Form.PORTABLE).SerializeToString()) for model in (tied, untied)]
         assert sizes[1] - sizes[0] >= table * size
 
 

@@ -20,7 +20,7 @@ from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences, byte_lengths_of, make_windows, score
 from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE
 from tinylm.runtime.scoring import decode_losses
-from tinylm.runtime.session import Session, load_onnx
+from tinylm.runtime.session import Session, load_onnx, open_bundle
 from tinylm.runtime.verification import greedy_continuation, verify_bundle
 from tinylm.tokenizer import Tokenizer
 
@@ -124,9 +124,10 @@ def look_at(subject: Subject, positions: int) -> Quality:
     quality = Quality()
     folder = Path(subject.bundle)
     try:
-        config = verify_bundle(folder).model
+        manifest = verify_bundle(folder)
+        config = manifest.model
         tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
-        session = Session(folder / MODEL_FILE, config, threads=1)
+        session = open_bundle(folder, manifest, threads=1)
         for golden in subject.golden:
             found = greedy_continuation(session, tokenizer, golden.prompt, len(golden.continuation))
             quality.golden_equal += equal_beginning(found, golden.continuation)

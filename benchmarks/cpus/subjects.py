@@ -18,11 +18,12 @@ from tinylm.data.dataset import tokenize_documents
 from tinylm.data.world import training_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences
+from tinylm.export.decoders import write_decoders
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
-from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE, read_manifest
+from tinylm.manifest import ANY_CPU, MODEL_FILE, TOKENIZER_FILE, read_manifest
 from tinylm.model import LanguageModel
-from tinylm.runtime.session import Session
+from tinylm.runtime.session import open_bundle
 from tinylm.runtime.verification import greedy_continuation
 from tinylm.tokenizer import Tokenizer
 
@@ -112,7 +113,7 @@ def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:
     """
     manifest = read_manifest(bundle)
     tokenizer = Tokenizer.load(bundle / TOKENIZER_FILE)
-    session = Session(bundle / MODEL_FILE, manifest.model, threads=1)
+    session = open_bundle(bundle, manifest, threads=1)
     least_gap = float(manifest.gate.get("logit_difference", 0.0))
     candidates = []
     for prompt in _prompts(text, tokenizer.bos_id, manifest.model.context_length):
@@ -134,15 +135,17 @@ def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:
 
 
 def decode_graphs(work: Path) -> dict[str, str]:
-    """Graphs of random weights at shape S: paths of the fp32 and of the int8 one."""
+    """Graphs of random weights at shape S: paths of those that decode, of the fp32 and of the int8 model."""
     torch.manual_seed(0)
     model = LanguageModel(SHAPES["S"].config).eval()
-    paths = {}
-    for name, weights in (("fp32", FloatWeights()), ("int8", Int8Weights())):
-        path = work / f"shape-S-{name}.onnx"
-        path.write_bytes(build_graph(model, weights).SerializeToString())
-        paths[name] = str(path)
-    return paths
+    fp32, int8 = (work / f"shape-S-{name}" for name in ("fp32", "int8"))
+    fp32.mkdir(exist_ok=True)
+    int8.mkdir(exist_ok=True)
+    (fp32 / MODEL_FILE).write_bytes(build_graph(model, FloatWeights()).SerializeToString())
+    weights = Int8Weights()
+    (int8 / MODEL_FILE).write_bytes(build_graph(model, weights).SerializeToString())
+    decode = write_decoders(int8, model, weights)
+    return {"fp32": str(fp32 / MODEL_FILE), "int8": str(int8 / decode[ANY_CPU])}
 
 
 def _subject(name: str, bundle: Path, fp32: Path | None, text: TokenSequences, work: Path) -> Subject:
