@@ -33,7 +33,7 @@ class ConstantMask(BareLoop):
 
     def __init__(self, path: Path, config: ModelConfig, threads: int) -> None:
         super().__init__(path, config, threads)
-        self._bind_mask(self._decode_binding, METRIC["decode"].tokens // 2)
+        self._bind_mask(self._decode_binding, METRIC["decode"].context + METRIC["decode"].tokens // 2)
 
     def _show_length(self, length: int) -> None:
         pass

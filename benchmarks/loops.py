@@ -27,8 +27,8 @@ class Metric:
 
 METRICS = (
     Metric("prefill", context=0, tokens=128, at_once=True),
-    Metric("decode", context=0, tokens=128),
-    Metric("decode_128", context=128, tokens=64),
+    Metric("decode", context=128, tokens=128),
+    Metric("decode_empty", context=0, tokens=128),
     Metric("decode_900", context=900, tokens=64),
 )
 PROMPT = METRICS[0]

@@ -83,7 +83,8 @@ def figures(
             values[f"{own}.{metric.name}{mark}"] = median
             values[f"{own}.{metric.name}{mark}.quartiles"] = [low, high]
             if metric.name == "decode":
-                weights = shape.weights_per_token * system.weight_bytes
+                elements = shape.llama_weights_per_token if "gguf" in system.needs else shape.weights_per_token
+                weights = elements * system.weight_bytes
                 values[f"{own}.weight_bytes_per_token"] = weights
                 values[f"{own}.read_share{mark}"] = weights * median / bandwidth
         values.update({f"{own}.{key}{mark}": value for key, value in measured.once.items()})

@@ -18,7 +18,7 @@ from tinylm.export.quantization import BLOCK_SIZE, Int8Matrix, quantize_blocks, 
 from tinylm.model import LanguageModel
 
 _LARGEST_BLOCK = 256
-_MOST_PADDING = 0.07
+_MOST_PADDING = 0.04
 
 
 class Weights(Protocol):

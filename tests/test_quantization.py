@@ -75,7 +75,7 @@ def test_a_matrix_of_nothing_but_large_weights_is_bearable(inputs):
 
 
 def test_the_limits_of_levels_are_those_of_16_bits():
-    pairs = np.array([pair for pair in itertools.product(range(-127, 128), repeat=2)], np.int64)
+    pairs = np.array(list(itertools.product(range(-127, 128), repeat=2)), np.int64)
     ends = np.array(list(itertools.product([0, 255], repeat=2)), np.uint8)
     saturated = (saturating_pair_sums(ends, pairs.T) != exact_pair_sums(ends, pairs.T)).any(axis=(0, 1))
     sums = np.abs(pairs.sum(axis=1))

@@ -1,4 +1,4 @@
-"""Every row of activations is quantized by itself: the forms of int8 agree, and who else is in a call changes nothing."""
+"""Every row of activations is quantized by itself: forms of int8 agree, and what else is in a call does not count."""
 
 import itertools
 
