@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from tinylm.manifest import (
     README_FILE,
     SCHEMA_VERSION,
     TOKENIZER_FILE,
+    X86,
     FileEntry,
     Golden,
     GraphInfo,
@@ -43,7 +44,7 @@ from tinylm.manifest import (
 )
 from tinylm.model import LanguageModel
 from tinylm.runtime.chat_model import special_tokens
-from tinylm.runtime.session import Session, decode_file
+from tinylm.runtime.session import Session, decode_file, has_avx2
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.tokenizer import Tokenizer
 
@@ -59,7 +60,7 @@ GOLDEN_TEXTS = (
 )
 GOLDEN_TOKENS = 64
 _TIMED_TOKENS = 128
-# Processors round differently: past a closer call than this, two of them may rightly disagree
+# Processors round differently: past a closer call than this, or than prefill and decode differ, they may well disagree
 _LEAST_GOLDEN_GAP = 0.1
 
 
@@ -105,19 +106,21 @@ def export_bundle(
         windows, sampled = gate_windows(run, state.stage, model, tokenizer, fp32)
         if sampled:
             notify(f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model")
-        precision, graph, decode, session = "fp32", fp32_graph, dict[str, str](), fp32
+        precision, decode, sessions = "fp32", dict[str, str](), [fp32]
         if quantize:
             weights = Int4Weights() if bits == 4 else Int8Weights(portable)
-            precision, graph = f"int{bits}", build_graph(model, weights, form)
-            (folder / MODEL_FILE).write_bytes(graph.SerializeToString())
+            precision = f"int{bits}"
+            (folder / MODEL_FILE).write_bytes(build_graph(model, weights, form).SerializeToString())
             if bits == 8 and not portable:
                 decode = write_decoders(folder, model, weights)
-            session = _open(folder, model, decode)
+            sessions = _open_all(folder, model, decode)
         (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         if genai:
             _write_genai_files(folder, model, tokenizer, portable)
-        figures = run_gate(model, fp32, session, windows, sampled, byte_lengths_of(tokenizer), progress)
-        check_limits(figures, limits or GateLimits())
+        figures = []
+        for session in sessions:
+            figures.append(run_gate(model, fp32, session, windows, sampled, byte_lengths_of(tokenizer), progress))
+            check_limits(figures[-1], limits or GateLimits())
         info = GraphInfo(
             precision=precision,
             opset=OPSET,
@@ -125,7 +128,7 @@ def export_bundle(
             least_onnxruntime=LEAST_ONNXRUNTIME,
             decode=decode,
         )
-        manifest = _make_manifest(run, folder, info, model, tokenizer, state, session, figures)
+        manifest = _make_manifest(run, folder, info, model, tokenizer, state, sessions, figures[-1])
         (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
         (folder / README_FILE).write_text(model_card(manifest, fp32_graph.ByteSize()), "utf-8")
     return manifest
@@ -158,9 +161,12 @@ def _write_genai_files(folder: Path, model: LanguageModel, tokenizer: Tokenizer,
         (folder / name).write_bytes(content)
 
 
-def _open(folder: Path, model: LanguageModel, decode: dict[str, str]) -> Session:
-    file = decode_file(decode)
-    return Session(folder / MODEL_FILE, model.config, decode=folder / file if file else None)
+def _open_all(folder: Path, model: LanguageModel, decode: dict[str, str]) -> list[Session]:
+    """A session for each of a bundle's decoding graphs that this CPU can run, the one that it does run last."""
+    files = [file for cpu, file in decode.items() if cpu != X86 or has_avx2()] or [MODEL_FILE]
+    files.sort(key=lambda file: file == decode_file(decode))
+    paths = [None if file == MODEL_FILE else folder / file for file in files]
+    return [Session(folder / MODEL_FILE, model.config, decode=path) for path in paths]
 
 
 def _contrib_operators(folder: Path) -> list[str]:
@@ -175,7 +181,7 @@ def _make_manifest(
     model: LanguageModel,
     tokenizer: Tokenizer,
     state: TrainState,
-    session: Session,
+    sessions: Sequence[Session],
     figures: GateFigures,
 ) -> Manifest:
     chat = state.stage == "finetune"
@@ -194,19 +200,22 @@ def _make_manifest(
         graph=graph,
         sampling=SamplingDefaults(),
         files=files,
-        golden=_make_golden(session, tokenizer, chat),
+        golden=_make_golden(sessions, tokenizer, chat, max(_LEAST_GOLDEN_GAP, figures.prefill_logit_difference)),
         gate=figures.values(),
-        provenance=_provenance(run, model, state, session),
+        provenance=_provenance(run, model, state, sessions[-1]),
     )
 
 
-def _make_golden(session: Session, tokenizer: Tokenizer, chat: bool) -> Golden:
+def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, least_gap: float) -> Golden:
+    """The text that is continued for longest alike by all sessions, and by any that rounds a little differently."""
     candidates: list[Golden] = []
     for text in GOLDEN_TEXTS:
         conversation: Conversation = [{"role": "user", "content": text}] if chat else []
         golden = Golden(conversation=conversation, text=text, ids=[], continuation=[])
-        ids = golden_prompt(tokenizer, golden, session.context_length)
-        continuation = greedy_continuation(session, tokenizer, ids, GOLDEN_TOKENS, _LEAST_GOLDEN_GAP)
+        ids = golden_prompt(tokenizer, golden, sessions[0].context_length)
+        found = [greedy_continuation(session, tokenizer, ids, GOLDEN_TOKENS, least_gap) for session in sessions]
+        alike = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*found, strict=False))
+        continuation = [token for token, *_ in alike]
         candidates.append(Golden(conversation=conversation, text=text, ids=ids, continuation=continuation))
     return max(candidates, key=lambda golden: len(golden.continuation))
 

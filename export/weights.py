@@ -53,7 +53,7 @@ class FloatWeights:
 
 
 class Int8Weights:
-    """int8 matrices; every row of activations is quantized by itself, whatever else is in the call.
+    """The int8 matrices of one model; every row of activations is quantized by itself, whatever else is in the call.
 
     Args:
         portable: standard operators alone.
