@@ -26,6 +26,7 @@ REPLY_KEYS = [
 ]
 # As `tinylm` does it, but wherever the script of the environment may lie
 ENTRY = "import sys; from tinylm.cli.main import main; sys.argv[0] = 'tinylm'; main()"
+TAKE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
 LEAVES = [(name,) for name in ("", *COMMANDS)] + [("data", "world")]
 
 
@@ -61,7 +62,8 @@ def test_the_main_job(arch, runs, tmp_path, must):
     assert f"tinylm chat {out}" in exported.stderr
     assert json.loads((out / "manifest.json").read_text())["graph"]["precision"] == "fp32"
     must("export", run, "--out", out, "--quantize", "--overwrite")
-    assert {path.name for path in out.iterdir()} == {"model.onnx", "tokenizer.model", "manifest.json", "README.md"}
+    files = {"model.onnx", "decode.onnx", "tokenizer.model", "manifest.json", "README.md"}
+    assert {path.name for path in out.iterdir()} == files
 
     info = one_json(must("info", out, "--verify", "--json"))
     assert info["verified"] is True
@@ -249,12 +251,17 @@ class Terminal:
 
     def __init__(self, *arguments):
         self.text = ""
-        self.process, self.master = None, None
-        pid, master = pty.fork()
-        if pid == 0:
-            os.environ.update(TERM="dumb", INPUTRC="/dev/null")
-            os.execv(sys.executable, [sys.executable, "-c", ENTRY, *map(str, arguments)])
-        self.pid, self.master = pid, master
+        self.master, slave = pty.openpty()
+        # Not pty.fork: a fork of a process with threads may hang before it becomes the command
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"{TAKE_TERMINAL}; {ENTRY}", *map(str, arguments)],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null"},
+            start_new_session=True,
+        )
+        os.close(slave)
 
     def wait_for(self, text, seconds=60):
         """Everything up to `text`."""
@@ -283,12 +290,10 @@ class Terminal:
             if not data:
                 break
             self.text += data.decode("utf-8", "replace")
-        status = os.waitpid(self.pid, 0)[1]
         os.close(self.master)
-        return os.waitstatus_to_exitcode(status)
+        return self.process.wait(60)
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_an_interactive_chat(bundle):
     terminal = Terminal("chat", bundle, "--temperature", "0", "--max-new-tokens", "6")
     terminal.wait_for("/help for help")
@@ -318,7 +323,6 @@ def test_an_interactive_chat(bundle):
     assert "Traceback" not in terminal.text
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_ctrl_d_leaves_and_ctrl_c_does_not(bundle):
     terminal = Terminal("chat", bundle)
     terminal.wait_for("you")

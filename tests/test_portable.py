@@ -219,7 +219,7 @@ def test_tied_embedding_is_stored_once(random_model):
     table = tied.config.vocab_size * tied.config.d_model
     for weights, size in zip(WEIGHTS.values(), (4, 1), strict=True):
         sizes = [len(build_graph(model, weights(True), Form.PORTABLE).SerializeToString()) for model in (tied, untied)]
-        assert sizes[1] - sizes[0] >= table * size
+        assert abs(sizes[1] - sizes[0] - table * size) < 4 * tied.config.vocab_size + 500
 
 
 @pytest.mark.parametrize("quantize", [[], ["--quantize"]], ids=WEIGHTS)
