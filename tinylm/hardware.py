@@ -32,14 +32,12 @@ def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
 
 def _bf16_is_faster_on_cpu() -> bool:
     """Whether this processor computes in bf16, which shows in the time of a matrix product."""
-
-    def seconds(dtype: torch.dtype) -> float:
-        a = torch.ones(512, 512, dtype=dtype)
-        times = []
-        for _ in range(5):
+    matrices = {dtype: torch.ones(512, 512, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)}
+    least = dict.fromkeys(matrices, float("inf"))
+    # In turns and often, so that a moment in which the machine is busy does not decide
+    for _ in range(20):
+        for dtype, matrix in matrices.items():
             started = time.perf_counter()
-            torch.mm(a, a)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
-    return seconds(torch.bfloat16) * 1.25 < seconds(torch.float32)
+            torch.mm(matrix, matrix)
+            least[dtype] = min(least[dtype], time.perf_counter() - started)
+    return least[torch.bfloat16] * 1.25 < least[torch.float32]
