@@ -122,9 +122,18 @@ class Int8Weights:
         step = graph.op("Div", [span, graph.constant("activations/levels", 255.0)], f"{name}/step")
         first = graph.op("Round", [graph.op("Div", [lowest, step], f"{name}/lowest/steps")], f"{name}/first")
         steps = graph.op("Sub", [graph.op("Div", [x, step], f"{name}/steps"), first], f"{name}/steps/shifted")
-        ends = [graph.constant("one", 1.0), graph.constant("zero_unsigned", np.uint8(0))]
-        levels = graph.op("QuantizeLinear", [steps, *ends], f"{name}/levels")
+        levels = self._round(graph, steps, f"{name}/levels")
         return levels, step, graph.op("Add", [first, graph.constant("middle/float", 128.0)], f"{name}/middle")
+
+    def _round(self, graph: GraphBuilder, steps: str, name: str) -> str:
+        """The nearest level, 0 to 255: uint8."""
+        if not self.portable:
+            # onnxruntime 1.23 has no kernel for the standard operator of this opset
+            ends = [graph.constant("one", 1.0), graph.constant("zero_unsigned", np.uint8(0))]
+            return graph.op("QuantizeLinear", [steps, *ends], name, MICROSOFT)
+        ends = [graph.constant("zero", 0.0), graph.constant("activations/levels", 255.0)]
+        bounded = graph.op("Clip", [graph.op("Round", [steps], f"{name}/rounded"), *ends], f"{name}/bounded")
+        return graph.op("Cast", [bounded], name, to=TensorProto.UINT8)
 
     def _sums(self, name: str) -> NDArray[np.float32]:
         """The sum of each column of a stored matrix, [outputs]."""
