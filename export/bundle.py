@@ -117,9 +117,9 @@ def export_bundle(
         (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         if genai:
             _write_genai_files(folder, model, tokenizer, portable)
-        figures = []
+        figures, byte_lengths = [], byte_lengths_of(tokenizer)
         for session in sessions:
-            figures.append(run_gate(model, fp32, session, windows, sampled, byte_lengths_of(tokenizer), progress))
+            figures.append(run_gate(model, fp32, session, windows, sampled, byte_lengths, progress))
             check_limits(figures[-1], limits or GateLimits())
         info = GraphInfo(
             precision=precision,

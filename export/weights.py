@@ -96,11 +96,11 @@ class Int8Weights:
         product = graph.op("Mul", [units, step], f"{name}/scaled")
         # What the levels were shifted by, times the sum of each column, and the bias in the same small product
         shift, rows = graph.op("Mul", [shift, step], f"{name}/shift"), [self._sums(name)]
-        bias: torch.Tensor | None = layer.bias
+        bias = _bias_of(layer)
         if bias is not None:
             room = graph.constant("room_for_one", np.array([0, 0, 0, 0, 0, 1]))
             shift = graph.op("Pad", [shift, room, graph.constant("one", 1.0)], f"{name}/shift_and_one")
-            rows.append(as_array(bias))
+            rows.append(bias)
         offset = graph.op("MatMul", [shift, graph.constant(f"{name}.offset", np.stack(rows))], f"{name}/offset")
         return graph.op("Add", [product, offset], f"{name}/product")
 
@@ -165,26 +165,9 @@ class Int4Weights(Int8Weights):
         """See `Weights`."""
         if f"{name}.weight" in graph.constants:
             return super().linear(graph, x, name, layer)
-        outputs, inputs = layer.weight.shape
         levels, scales = quantize_blocks(as_array(layer.weight))
-        return graph.op(
-            "MatMulNBits",
-            [
-                x,
-                graph.constant(f"{name}.weight", levels),
-                graph.constant(f"{name}.weight/scale", scales),
-                "",
-                "",
-                *_bias(graph, name, layer),
-            ],
-            f"{name}/product",
-            MICROSOFT,
-            K=inputs,
-            N=outputs,
-            bits=4,
-            block_size=BLOCK_SIZE,
-            accuracy_level=4,
-        )
+        stored = graph.constant(f"{name}.weight", levels), graph.constant(f"{name}.weight/scale", scales)
+        return _multiply_blocks(graph, x, stored, name, layer, bits=4, block_size=BLOCK_SIZE)
 
 
 class OneRowWeights(Int8Weights):
@@ -222,17 +205,8 @@ class BlockWeights(Int8Weights):
         column = graph.reshape(scale, [-1, 1], f"{name}/scale/column")
         shape = graph.constant(f"shape/{outputs}x{blocks}/expanded", np.array([outputs, blocks]))
         scales = graph.op("Expand", [column, shape], f"{name}/scale/blocks")
-        return graph.op(
-            "MatMulNBits",
-            [x, levels, graph.reshape(scales, [-1], f"{name}/scales"), "", "", *_bias(graph, name, layer)],
-            f"{name}/product",
-            MICROSOFT,
-            K=inputs,
-            N=outputs,
-            bits=8,
-            block_size=size,
-            accuracy_level=4,
-        )
+        stored = levels, graph.reshape(scales, [-1], f"{name}/scales")
+        return _multiply_blocks(graph, x, stored, name, layer, bits=8, block_size=size)
 
 
 def block_size(inputs: int) -> int:
@@ -243,9 +217,38 @@ def block_size(inputs: int) -> int:
     return size
 
 
-def _bias(graph: GraphBuilder, name: str, layer: torch.nn.Linear) -> list[str]:
+def _multiply_blocks(
+    graph: GraphBuilder,
+    x: str,
+    stored: tuple[str, str],
+    name: str,
+    layer: torch.nn.Linear,
+    *,
+    bits: int,
+    block_size: int,
+) -> str:
+    """X times a matrix stored as levels and scales of blocks, plus the layer's bias if it has one."""
+    return graph.op(
+        "MatMulNBits",
+        [x, *stored, "", "", *_bias(graph, name, layer)],
+        f"{name}/product",
+        MICROSOFT,
+        K=layer.in_features,
+        N=layer.out_features,
+        bits=bits,
+        block_size=block_size,
+        accuracy_level=4,
+    )
+
+
+def _bias_of(layer: torch.nn.Linear) -> NDArray[np.float32] | None:
     bias: torch.Tensor | None = layer.bias  # torch's own annotation forgets that there may be none
-    return [] if bias is None else [graph.constant(f"{name}.bias", as_array(bias))]
+    return None if bias is None else as_array(bias)
+
+
+def _bias(graph: GraphBuilder, name: str, layer: torch.nn.Linear) -> list[str]:
+    bias = _bias_of(layer)
+    return [] if bias is None else [graph.constant(f"{name}.bias", bias)]
 
 
 def _add_bias(graph: GraphBuilder, product: str, name: str, layer: torch.nn.Linear) -> str:

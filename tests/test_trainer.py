@@ -11,14 +11,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from tinylm import hardware
 from tinylm import trainer as trainer_module
 from tinylm.checkpoint import RunFolder, TrainState, load_state, load_weights
 from tinylm.config import make_config
 from tinylm.data.dataset import PackedRows
-from tinylm.errors import ConfigError, RunError
+from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, TokenSequences, make_windows
-from tinylm.hardware import resolve_hardware
 from tinylm.model import LanguageModel
 from tinylm.trainer import SilentReporter, Stage, Trainer, model_losses
 
@@ -547,30 +545,6 @@ def test_validation_is_without_dropout_and_leaves_the_model_in_training(tmp_path
     assert first.tokens == first.bytes == 38 + 13
     assert trainer.model.training
     assert first.nll == pytest.approx(model_losses(trainer.model.eval(), counting_windows()), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("device", "precision", "expected"),
-    [("cpu", "fp32", ("cpu", "fp32")), ("cpu", "bf16", ("cpu", "bf16")), ("auto", "fp32", ("cpu", "fp32"))],
-)
-def test_hardware(monkeypatch, device, precision, expected):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert resolve_hardware(config_of(device=device, precision=precision).train) == expected
-
-
-@pytest.mark.parametrize(("faster", "precision"), [(True, "bf16"), (False, "fp32")])
-def test_the_precision_is_what_the_processor_is_fast_in(monkeypatch, faster, precision):
-    monkeypatch.setattr(hardware, "_bf16_is_faster_on_cpu", lambda: faster)
-    assert resolve_hardware(config_of(device="cpu", precision="auto").train) == ("cpu", precision)
-
-
-@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps", "abacus", ""])
-def test_a_device_that_is_not_there_is_named(monkeypatch, device):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"train\.device: no .* here; there is cpu"):
-        resolve_hardware(config_of(device=device).train)
 
 
 def test_every_pass_has_rows_of_its_own_and_every_step_dropout_of_its_own(tmp_path):

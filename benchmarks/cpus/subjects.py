@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.cpus.probe import GoldenText, Subject
+from benchmarks.graphs import write_graphs
 from benchmarks.shapes import SHAPES
 from tinylm.checkpoint import RunFolder, StageName
 from tinylm.cli.eval import read_sequences
@@ -18,11 +18,7 @@ from tinylm.data.dataset import tokenize_documents
 from tinylm.data.world import training_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences
-from tinylm.export.decoders import write_decoders
-from tinylm.export.graph import build_graph
-from tinylm.export.weights import FloatWeights, Int8Weights
-from tinylm.manifest import ANY_CPU, MODEL_FILE, TOKENIZER_FILE, read_manifest
-from tinylm.model import LanguageModel
+from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, TOKENIZER_FILE, read_manifest
 from tinylm.runtime.session import open_bundle
 from tinylm.runtime.verification import greedy_continuation
 from tinylm.tokenizer import Tokenizer
@@ -136,16 +132,10 @@ def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:
 
 def decode_graphs(work: Path) -> dict[str, str]:
     """Graphs of random weights at shape S: paths of those that decode, of the fp32 and of the int8 model."""
-    torch.manual_seed(0)
-    model = LanguageModel(SHAPES["S"].config).eval()
-    fp32, int8 = (work / f"shape-S-{name}" for name in ("fp32", "int8"))
-    fp32.mkdir(exist_ok=True)
-    int8.mkdir(exist_ok=True)
-    (fp32 / MODEL_FILE).write_bytes(build_graph(model, FloatWeights()).SerializeToString())
-    weights = Int8Weights()
-    (int8 / MODEL_FILE).write_bytes(build_graph(model, weights).SerializeToString())
-    decode = write_decoders(int8, model, weights)
-    return {"fp32": str(fp32 / MODEL_FILE), "int8": str(int8 / decode[ANY_CPU])}
+    folders = {precision: work / f"shape-S-{precision}" for precision in ("fp32", "int8")}
+    for precision, folder in folders.items():
+        write_graphs(folder, SHAPES["S"].config, precision)
+    return {"fp32": str(folders["fp32"] / MODEL_FILE), "int8": str(folders["int8"] / DECODE_FILES[ANY_CPU])}
 
 
 def _subject(name: str, bundle: Path, fp32: Path | None, text: TokenSequences, work: Path) -> Subject:

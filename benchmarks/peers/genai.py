@@ -50,6 +50,7 @@ class GenaiLoop(Loop):
 
 
 def _configuration(config: ModelConfig, threads: int) -> dict[str, object]:
+    # Not by tinylm.export.genai: with it torch would come into the process whose memory is measured
     decoder = {
         "filename": MODEL_FILE,
         "head_size": config.head_dim,
