@@ -105,7 +105,7 @@ def read_sequences(path: Path, tokenizer: Tokenizer) -> TokenSequences:
 
 def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
     from tinylm.data.world import score_world, test_items
-    from tinylm.runtime.chat_model import reply_to
+    from tinylm.runtime.chat import reply_to
     from tinylm.runtime.sampling import SamplingOptions
 
     decoder, tokenizer = _decoder_of(folder, is_run)

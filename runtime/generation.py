@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinylm.errors import ContextFullError
+from tinylm.runtime.choices import Choices
 from tinylm.runtime.sampling import Sampler
 from tinylm.runtime.session import Decoder
 from tinylm.tokenizer import StreamDecoder, Tokenizer
@@ -21,11 +22,12 @@ class Result:
 
     Attributes:
         reply: its text.
-        ids: its token ids, without `<eos>`.
+        ids: its token ids, without `<eos>` and without what a stop text ended.
         prompt_tokens: tokens of the whole prompt, reused ones included.
         reused_tokens: tokens of the prompt that were in the cache already.
         completion_tokens: tokens generated, `<eos>` included.
-        finish_reason: stop (the model ended), length (max_new_tokens), context (no room left) or cancelled.
+        finish_reason: stop (the model ended, or a stop text came), length (max_new_tokens), context (no room left) or
+            cancelled.
         time_to_first_token_s: from the start to the first generated token, in seconds.
         decode_tokens_per_second: of the tokens after the first; 0 where there is none.
     """
@@ -70,6 +72,10 @@ class Generation:
         self._decoder, self._tokenizer, self._sampler = decoder, tokenizer, sampler
         self._prompt, self._should_stop = prompt, should_stop
         self._result: Result | None = None
+        self._ids: list[int] = []
+        self._reason: FinishReason = "cancelled"
+        self._first_token: float | None = None
+        self._generated = 0
 
     @property
     def result(self) -> Result:
@@ -80,54 +86,68 @@ class Generation:
 
     def __iter__(self) -> Iterator[str]:
         """Generate, in pieces of whole characters; joined they are `result.reply`."""
-        decoder, tokenizer = self._decoder, self._tokenizer
-        stream = StreamDecoder(tokenizer)
+        stream = TextStream(self._tokenizer, self._sampler.options.stop)
         started = time.perf_counter()
-        first_token: float | None = None
         reused = self._keep_common_start()
-        ids: list[int] = []
         pieces: list[str] = []
-        generated = 0
-        reason: FinishReason = "cancelled"
+        finished = False
         try:
-            logits = decoder.append(self._prompt[reused:], self._should_stop)
-            while logits is not None and not self._should_stop():
-                token = self._sampler.choose(logits)
-                generated += 1
-                if first_token is None:
-                    first_token = time.perf_counter()
-                if token == tokenizer.eos_id:
-                    reason = "stop"
-                    break
-                ids.append(token)
-                piece = stream.feed([token])
-                pieces.append(piece)
+            for token in self._tokens(reused):
+                piece = stream.feed(token)
                 if piece:
+                    pieces.append(piece)
                     yield piece
-                if generated == self._sampler.options.max_new_tokens:
-                    reason = "length"
+                if stream.stopped:
+                    self._reason = "stop"
                     break
-                if decoder.length == decoder.context_length:
-                    reason = "context"
-                    break
-                logits = decoder.append([token])
             rest = stream.finish()
             if rest:
                 pieces.append(rest)
                 yield rest
+            finished = not stream.stopped
         finally:
             ended = time.perf_counter()
-            decoding = ended - first_token if first_token is not None else 0.0
+            decoding = ended - (self._first_token or ended)
+            reply = "".join(pieces)
             self._result = Result(
-                reply="".join(pieces),
-                ids=ids,
+                reply=reply,
+                ids=self._ids if finished else _ids_of_start(self._tokenizer, self._ids, reply),
                 prompt_tokens=len(self._prompt),
                 reused_tokens=reused,
-                completion_tokens=generated,
-                finish_reason=reason,
-                time_to_first_token_s=(first_token or ended) - started,
-                decode_tokens_per_second=(generated - 1) / decoding if generated > 1 and decoding > 0 else 0.0,
+                completion_tokens=self._generated,
+                finish_reason=self._reason,
+                time_to_first_token_s=(self._first_token or ended) - started,
+                decode_tokens_per_second=(self._generated - 1) / decoding
+                if self._generated > 1 and decoding > 0
+                else 0.0,
             )
+
+    def _tokens(self, reused: int) -> Iterator[int]:
+        """The reply's tokens up to its end, whose reason is then in `_reason`."""
+        decoder, sampler, eos_id = self._decoder, self._sampler, self._tokenizer.eos_id
+        choices = Choices(self._tokenizer, sampler.options.choices) if sampler.options.choices else None
+        logits = decoder.append(self._prompt[reused:], self._should_stop)
+        while logits is not None and not self._should_stop():
+            if choices is not None:
+                choices.restrict(logits)
+            token = sampler.choose(logits, decoder.ids)
+            self._generated += 1
+            if self._first_token is None:
+                self._first_token = time.perf_counter()
+            if token == eos_id:
+                self._reason = "stop"
+                return
+            self._ids.append(token)
+            if choices is not None:
+                choices.feed(token)
+            yield token
+            if self._generated == sampler.options.max_new_tokens:
+                self._reason = "length"
+                return
+            if decoder.length == decoder.context_length:
+                self._reason = "context"
+                return
+            logits = decoder.append([token])
 
     def _keep_common_start(self) -> int:
         """Cut the cache to what it and the prompt have in common, leaving at least one token to compute."""
@@ -138,3 +158,59 @@ class Generation:
             common += 1
         self._decoder.truncate(common)
         return common
+
+
+class TextStream:
+    """The text of tokens as they come: whole characters, up to the first of the stop texts.
+
+    Args:
+        tokenizer: of the tokens.
+        stop: texts that end it and are no part of it; what may be the beginning of one is held back.
+
+    Attributes:
+        stopped: whether one of them came.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+        self._decoder = StreamDecoder(tokenizer)
+        self._stop = tuple(stop)
+        self._held = ""
+        self.stopped = False
+
+    def feed(self, token: int) -> str:
+        """The text that is certain after one more token."""
+        text = self._decoder.feed((token,))
+        return self._until_stop(text) if self._stop else text
+
+    def finish(self) -> str:
+        """What is left when no more tokens come."""
+        if self.stopped:
+            return ""
+        text = self._until_stop(self._decoder.finish())
+        return text if self.stopped else text + self._held
+
+    def _until_stop(self, text: str) -> str:
+        text = self._held + text
+        found = [place for place in (text.find(stop) for stop in self._stop) if place >= 0]
+        if found:
+            self.stopped = True
+            return text[: min(found)]
+        held = max((_common_end(text, stop) for stop in self._stop), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _common_end(text: str, stop: str) -> int:
+    """How many characters at the end of `text` are the beginning of `stop`."""
+    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
+
+
+def _ids_of_start(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> list[int]:
+    """The tokens of a text with which the text of `ids` begins: theirs, as far as their borders agree."""
+    stream, length = StreamDecoder(tokenizer), 0
+    for kept, id_ in enumerate(ids):
+        piece = stream.feed((id_,))
+        if length + len(piece) > len(text):
+            return [*ids[:kept], *tokenizer.encode(text[length:])]
+        length += len(piece)
+    return list(ids)

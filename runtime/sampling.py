@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinylm.errors import ConfigError, TinyLMError
 
+REPETITION_WINDOW = 64
+"""Tokens that the repetition penalty looks back, as llama.cpp's does: what was said long ago may be said again."""
+
+_GROUPS = 512
+_LARGEST_BIAS = 100.0
+
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """How the next token is chosen.
+    """How the next token is chosen, and when a reply ends.
 
     Attributes:
         temperature: 0 takes the likeliest token (greedy); 1 samples from the model's own distribution.
         top_k: sample among the so many likeliest tokens; 0: among all.
-        top_p: sample among the likeliest tokens that together reach this probability; 1: among all.
+        top_p: sample among the likeliest tokens that together reach this probability; 1: among all (nucleus sampling,
+            Holtzman et al. 2020).
         seed: of the random numbers; None draws one.
         max_new_tokens: length of a reply, at most.
+        min_p: sample among the tokens that are at least this share as likely as the likeliest; 0: among all (Nguyen
+            et al. 2024).
+        repetition_penalty: above 1 makes tokens of the last `REPETITION_WINDOW` less likely (Keskar et al. 2019); 1
+            leaves them alone.
+        stop: texts that end the reply; they are no part of it.
+        logit_bias: what is added to the logits of token ids, between -100 and 100.
+        choices: texts of which the reply is to be one; none leaves it free.
 
     Raises:
         ConfigError: an option is out of range.
@@ -31,6 +47,11 @@ class SamplingOptions:
     top_p: float = 0.95
     seed: int | None = None
     max_new_tokens: int = 256
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    stop: Sequence[str] = ()
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    choices: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for wrong, message in (
@@ -39,9 +60,19 @@ class SamplingOptions:
             (not 0 < self.top_p <= 1, f"top-p must be above 0 and at most 1, not {self.top_p:g}"),
             (self.seed is not None and self.seed < 0, f"seed must be 0 or more, not {self.seed}"),
             (self.max_new_tokens < 1, f"max-new-tokens must be 1 or more, not {self.max_new_tokens}"),
+            (not 0 <= self.min_p <= 1, f"min-p must be between 0 and 1, not {self.min_p:g}"),
+            (
+                not 0.01 <= self.repetition_penalty <= 100,
+                f"repetition-penalty must be between 0.01 and 100 (1: none), not {self.repetition_penalty:g}",
+            ),
+            (isinstance(self.stop, str) or not all(self.stop), "stop must be texts that are not empty"),
+            (isinstance(self.choices, str) or not all(self.choices), "choices must be texts that are not empty"),
         ):
             if wrong:
                 raise ConfigError(message)
+        for id_, bias in self.logit_bias.items():
+            if id_ < 0 or not abs(bias) <= _LARGEST_BIAS:
+                raise ConfigError(f"logit-bias must be of a token id and between -100 and 100, not {id_}={bias:g}")
 
 
 class Sampler:
@@ -50,27 +81,56 @@ class Sampler:
     Args:
         options: see `SamplingOptions`.
         never: ids that are never chosen: the model cannot speak for another role.
+        spared: ids that the repetition penalty leaves alone, beside those: the end of a reply.
     """
 
-    def __init__(self, options: SamplingOptions, never: Sequence[int]) -> None:
-        self.options = options
+    def __init__(self, options: SamplingOptions, never: Sequence[int], spared: Sequence[int] = ()) -> None:
         self._never = np.array(never, np.int64)
+        self._spared = frozenset((*never, *spared))
+        self._seed(options)
+        self._apply(options)
+
+    @property
+    def options(self) -> SamplingOptions:
+        """How tokens are chosen. Other options go on with the same random numbers, unless the seed is another."""
+        return self._options
+
+    @options.setter
+    def options(self, options: SamplingOptions) -> None:
+        if options.seed != self._options.seed:
+            self._seed(options)
+        self._apply(options)
+
+    def _seed(self, options: SamplingOptions) -> None:
         self._random = np.random.default_rng(options.seed)
 
-    def choose(self, logits: NDArray[np.float32]) -> int:
+    def _apply(self, options: SamplingOptions) -> None:
+        self._options = options
+        self._biased = np.array(list(options.logit_bias), np.int64)
+        self._biases = np.array(list(options.logit_bias.values()), np.float32)
+
+    def choose(self, logits: NDArray[np.float32], context: Sequence[int] = ()) -> int:
         """The next token's id.
 
         Args:
-            logits: fp32 [vocab_size]; those of ids that are never chosen are overwritten.
+            logits: fp32 [vocab_size], which is overwritten.
+            context: ids of the tokens before it.
 
         Raises:
+            ConfigError: `logit_bias` names an id that is not in the vocabulary.
             TinyLMError: the logits are not numbers.
         """
-        options = self.options
+        options = self._options
+        if options.repetition_penalty != 1:
+            self._penalize(logits, context)
+        if len(self._biased):
+            if int(self._biased.max()) >= len(logits):
+                raise ConfigError(f"logit-bias: there is no token {self._biased.max()} in {len(logits):,}")
+            logits[self._biased] += self._biases
         logits[self._never] = -np.inf
         highest = float(logits.max())
-        if not np.isfinite(highest):
-            if np.isnan(highest):
+        if not math.isfinite(highest):
+            if math.isnan(highest):
                 raise TinyLMError("the model's logits are not numbers (NaN): its weights are broken; export it again")
             np.nan_to_num(logits, copy=False)
             logits[self._never] = -np.inf
@@ -79,20 +139,69 @@ class Sampler:
             return int(logits.argmax())
         candidates: NDArray[np.int64] | None = None
         if 0 < options.top_k < len(logits):
-            candidates = np.argpartition(logits, -options.top_k)[-options.top_k :]
+            candidates = likeliest(logits, options.top_k)
             logits = logits[candidates]
-        # fp64, and relative to the highest: what overflows is minus infinity, a probability of 0
+        # fp64, and relative to the highest: what overflows is minus infinity, a weight of 0
         with np.errstate(over="ignore"):
-            scaled = (logits.astype(np.float64) - highest) / options.temperature
-        probabilities = np.exp(scaled)
-        probabilities /= probabilities.sum()
-        if options.top_p < 1:
-            order = np.argsort(-probabilities, kind="stable")
-            reached = np.cumsum(probabilities[order])
-            kept = order[: int(np.searchsorted(reached, options.top_p)) + 1]
+            weights = np.exp((logits.astype(np.float64) - highest) / options.temperature)
+        if options.top_p < 1 or options.min_p > 0:
+            kept = _nucleus(weights, options.top_p, options.min_p)
             candidates = kept if candidates is None else candidates[kept]
-            probabilities = probabilities[kept]
-        reached = np.cumsum(probabilities)
-        index = int(np.searchsorted(reached, self._random.random() * reached[-1], side="right"))
-        index = min(index, len(probabilities) - 1)
+            weights = weights[kept]
+        reached = weights.cumsum()
+        index = int(reached.searchsorted(self._random.random() * reached[-1], side="right"))
+        index = min(index, len(weights) - 1)
         return index if candidates is None else int(candidates[index])
+
+    def _penalize(self, logits: NDArray[np.float32], context: Sequence[int]) -> None:
+        ids = [id_ for id_ in {*context[-REPETITION_WINDOW:]} if id_ not in self._spared]
+        values = logits[ids]
+        penalty = np.float32(self._options.repetition_penalty)
+        with np.errstate(over="ignore"):
+            logits[ids] = np.where(values > 0, values / penalty, values * penalty)
+
+
+def likeliest(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
+    """The indices of the `count` highest values, in any order.
+
+    `np.argpartition` of a whole vocabulary takes as long as a small model's layers. The maxima of groups are found by
+    vector instructions; the lowest of the `count` highest of them has at least `count` values at or above it, and
+    hardly more.
+
+    Args:
+        values: floating point [n].
+        count: from 1 to n.
+    """
+    ids: NDArray[np.int64]
+    if count > _GROUPS // 2 or len(values) < 2 * _GROUPS:
+        return np.argpartition(values, -count)[-count:]
+    rows = len(values) // _GROUPS
+    maxima = values[: rows * _GROUPS].reshape(rows, _GROUPS).max(axis=0)
+    maxima.partition(_GROUPS - count)
+    (ids,) = (values >= maxima[_GROUPS - count]).nonzero()
+    if len(ids) > count:
+        ids = ids[np.argpartition(values[ids], -count)[-count:]]
+    return ids
+
+
+def _nucleus(weights: NDArray[np.float64], top_p: float, min_p: float) -> NDArray[np.int64]:
+    """The indices that top-p and min-p leave.
+
+    Args:
+        weights: probabilities up to a factor, the highest 1.
+        top_p: as in `SamplingOptions`.
+        min_p: as in `SamplingOptions`.
+    """
+    wanted = top_p * weights.sum()
+    left = np.arange(len(weights)) if min_p == 0 else (weights >= min_p).nonzero()[0]
+    if top_p == 1:
+        return left
+    # Few tokens reach it where a model is sure of anything: only those are sorted
+    count = _GROUPS // 2
+    while True:
+        some = left[likeliest(weights[left], count)] if count < len(left) else left
+        some = some[(-weights[some]).argsort(kind="stable")]
+        reached = weights[some].cumsum()
+        if reached[-1] >= wanted or count >= len(left):
+            return some[: int(reached.searchsorted(wanted)) + 1]
+        count *= 8

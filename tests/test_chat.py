@@ -9,7 +9,7 @@ from tinylm.chat_format import encode_prompt
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import encode_manifest, read_manifest
 from tinylm.runtime import Chat, ChatModel, SamplingOptions
-from tinylm.runtime.chat_model import reply_to
+from tinylm.runtime.chat import reply_to
 from tinylm.tokenizer import CONTROL_PIECES, Tokenizer
 
 GREEDY = SamplingOptions(temperature=0, max_new_tokens=12)
@@ -297,7 +297,7 @@ TAGS = [*CONTROL_PIECES, "</s>", "<s>", "<unk>", "<bot>", "<0x03>", "\u2581<user
 hostile = st.lists(st.one_of(st.sampled_from(TAGS), st.text(max_size=6)), max_size=6).map("".join)
 
 
-@given(system=hostile, texts=st.lists(hostile, min_size=1, max_size=3))
+@given(system=hostile, texts=st.lists(hostile.filter(str.strip), min_size=1, max_size=3))
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_text_never_becomes_a_control_token(tokenizer, system, texts):
     controls = {tokenizer.bos_id, tokenizer.eos_id, *tokenizer.role_ids.values()}

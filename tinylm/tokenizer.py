@@ -69,6 +69,9 @@ class Tokenizer:
         self.unk_id: int = processor.unk_id()
         self.role_ids: dict[Role, int] = {role: ids[piece] for role, piece in ROLE_PIECES.items()}
         self._byte_ids = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+        # Looked up when they are wanted: a large vocabulary takes longer than a reply's first token may
+        self._bytes: dict[int, bytes] = {}
+        self._longest_piece = 0
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Tokenizer:
@@ -133,15 +136,28 @@ class Tokenizer:
 
     def token_bytes(self) -> list[bytes]:
         """The UTF-8 bytes that each id stands for; none for control symbols."""
-        table: list[bytes] = []
-        for id_, piece in enumerate(self.pieces()):
-            if self._processor.is_control(id_) or self._processor.is_unknown(id_):
-                table.append(b"")
-            elif self._processor.is_byte(id_):
-                table.append(bytes([int(piece[3:5], 16)]))
-            else:
-                table.append(piece.replace("\u2581", " ").encode("utf-8"))
-        return table
+        return [self.bytes_of(id_) for id_ in range(self.vocab_size)]
+
+    def bytes_of(self, id_: int) -> bytes:
+        """The UTF-8 bytes that an id stands for; none for a control symbol."""
+        known = self._bytes.get(id_)
+        if known is None:
+            known = self._bytes[id_] = self._look_up_bytes(id_)
+        return known
+
+    def _look_up_bytes(self, id_: int) -> bytes:
+        piece: str = self._processor.id_to_piece(id_)
+        if self._processor.is_control(id_) or self._processor.is_unknown(id_):
+            return b""
+        if self._processor.is_byte(id_):
+            return bytes([int(piece[3:5], 16)])
+        return piece.replace("\u2581", " ").encode("utf-8")
+
+    def least_tokens(self, text: str) -> int:
+        """A number of tokens that a text has at least, found without tokenizing it."""
+        if self._longest_piece == 0:
+            self._longest_piece = max(map(len, self.pieces()))
+        return -(-len(text) // self._longest_piece)
 
     @property
     def never_sampled(self) -> list[int]:
@@ -153,12 +169,12 @@ class StreamDecoder:
     """Turns token ids into text as they come; the joined chunks equal the whole decode."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._bytes = tokenizer.token_bytes()
+        self._bytes_of = tokenizer.bytes_of
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, ids: Sequence[int]) -> str:
         """The text that these ids complete; bytes of an unfinished character are held back."""
-        return self._decoder.decode(b"".join(self._bytes[id_] for id_ in ids))
+        return self._decoder.decode(b"".join(map(self._bytes_of, ids)))
 
     def finish(self) -> str:
         """What is left when no more ids come: U+FFFD for an unfinished character, else nothing."""
