@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinylm.cli.console import notice, print_json, say
-from tinylm.cli.options import FOLDER, json_option, sampling_options, threads_option
+from tinylm.cli.console import print_json, say
+from tinylm.cli.options import FILE, FOLDER, json_option, sampling_options, threads_option
+from tinylm.cli.results import result_values, stats_line
 from tinylm.errors import BundleError, ContextFullError, TinyLMError
 
 if TYPE_CHECKING:
-    from tinylm.runtime import Chat, Result
-
-_HELP = """\
-/help    this list
-/clear   forget the conversation, keep the system message
-/stats   figures of the last reply
-/quit    leave (also Ctrl-D)
-Ctrl-C stops a reply."""
+    from tinylm.runtime import Chat, WhenFull
+    from tinylm.runtime.saved_chats import SavedChat
 
 
 @click.command("chat")
 @click.argument("bundle", type=FOLDER, required=False)
 @click.option("--prompt", help="Ask this once and leave; stdin is not read.")
 @click.option("--system", help="The system message.")
+@click.option("--session", type=FILE, help="Go on with this file's last conversation, and save every turn to it.")
+@click.option(
+    "--when-full",
+    type=click.Choice(["drop", "stop", "error"]),
+    default="drop",
+    show_default=True,
+    help="When the context is full: drop the oldest turns, stop with a message, or end with an error.",
+)
+@click.option("--stats", is_flag=True, help="Show speed, time to first token and context after each reply.")
 @sampling_options
 @threads_option
 @json_option
 def command(
-    bundle: Path | None, prompt: str | None, system: str | None, threads: int, as_json: bool, **sampling: Any
+    bundle: Path | None,
+    prompt: str | None,
+    system: str | None,
+    session: Path | None,
+    when_full: WhenFull,
+    stats: bool,
+    threads: int,
+    as_json: bool,
+    **sampling: Any,
 ) -> None:
     """Chat with BUNDLE, or with the demo model in the box.
 
@@ -53,11 +64,30 @@ def command(
             f"{bundle}: was never fine-tuned on conversations; let it go on with a text: "
             f"tinylm complete {bundle} --prompt TEXT"
         )
-    chat = model.start_chat(system, model.default_options(**sampling))
+    chat = model.start_chat(system, model.default_options(**sampling), when_full)
+    saved = _restore(chat, session, system) if session else None
     if prompt is not None:
-        _answer_once(chat, prompt, as_json)
+        try:
+            _answer_once(chat, prompt, as_json, stats)
+        finally:
+            if saved is not None:
+                saved.save(chat.messages)
     else:
-        _converse(chat, str(bundle) if bundle else "the demo model in the box")
+        from tinylm.cli.conversation import Conversation
+
+        Conversation(chat, saved, stats).run(str(bundle) if bundle else "the demo model in the box")
+
+
+def _restore(chat: Chat, session: Path, system: str | None) -> SavedChat:
+    """Go on with the last conversation of a file, if it is there."""
+    from tinylm.runtime.saved_chats import SavedChat
+
+    saved = SavedChat(session)
+    if session.exists() and session.stat().st_size:
+        chat.restore(saved.load())
+        if system:
+            chat.set_system(system)
+    return saved
 
 
 def read_stdin() -> str:
@@ -72,97 +102,20 @@ def read_stdin() -> str:
         raise TinyLMError(f"stdin: not UTF-8 text (byte 0x{error.object[error.start]:02x} at {error.start})") from None
 
 
-def result_values(result: Result) -> dict[str, Any]:
-    """A result as `--json` shows it."""
-    return {
-        "reply": result.reply,
-        "prompt_tokens": result.prompt_tokens,
-        "completion_tokens": result.completion_tokens,
-        "finish_reason": result.finish_reason,
-        "time_to_first_token_s": round(result.time_to_first_token_s, 5),
-        "decode_tokens_per_second": round(result.decode_tokens_per_second, 2),
-    }
+def _answer_once(chat: Chat, prompt: str, as_json: bool, stats: bool) -> None:
+    from contextlib import closing
 
-
-def _answer_once(chat: Chat, prompt: str, as_json: bool) -> None:
-    for text in chat.send(prompt):
-        if not as_json:
-            click.echo(text, nl=False)
-    assert chat.last_result is not None
-    if as_json:
-        print_json(result_values(chat.last_result))
-    else:
-        click.echo()
-
-
-def _converse(chat: Chat, name: str) -> None:
-    import contextlib
-
-    ask = click.style("you  ", fg="cyan", bold=True)
-    with contextlib.suppress(ImportError):
-        import readline  # noqa: F401 - gives input() its line editing and history
-
-        # Marked as invisible, or readline counts the colours' characters and wraps long lines too early
-        ask = re.sub("(\033[^m]*m)", "\001\\1\002", ask)
-    if not sys.stdout.isatty():
-        ask = ""
-
-    say(f"Chatting with {name}. /help for help, Ctrl-D to leave.")
-    while True:
-        try:
-            text = input(ask).strip()
-        except EOFError:
-            click.echo()
-            return
-        except KeyboardInterrupt:
-            click.echo()
-            continue
-        if text.startswith("/"):
-            if text == "/quit":
-                return
-            _run_command(chat, text)
-        elif text:
-            _reply(chat, text)
-
-
-def _reply(chat: Chat, text: str) -> None:
-    dropped = chat.dropped_messages
-    try:
-        pieces = chat.send(text)
-    except ContextFullError as error:
-        notice(str(error))
-        return
-    click.secho("tiny ", fg="green", bold=True, nl=False)
-    try:
-        for piece in pieces:
-            click.echo(piece, nl=False)
-        click.echo()
-    except KeyboardInterrupt:
-        pieces.close()  # type: ignore[attr-defined]
-        click.secho(" (stopped)", dim=True)
-    if chat.dropped_messages > dropped:
-        notice(f"the context is full: the {chat.dropped_messages} oldest messages are no longer seen by the model")
+    with closing(chat.send(prompt)) as pieces:
+        for text in pieces:
+            if not as_json:
+                click.echo(text, nl=False)
     result = chat.last_result
-    if result is not None and result.finish_reason in {"length", "context"}:
-        why = "max-new-tokens reached" if result.finish_reason == "length" else "the context is full"
-        click.secho(f"     (cut: {why})", dim=True)
-
-
-def _run_command(chat: Chat, text: str) -> None:
-    if text == "/help":
-        click.echo(_HELP)
-    elif text == "/clear":
-        chat.clear()
-        click.echo("The conversation is forgotten.")
-    elif text == "/stats":
-        result = chat.last_result
-        if result is None:
-            click.echo("No reply yet.")
-            return
-        click.echo(
-            f"{result.completion_tokens} tokens at {result.decode_tokens_per_second:.0f} a second, the first after "
-            f"{result.time_to_first_token_s * 1000:.0f} ms; reused {result.reused_tokens} of {result.prompt_tokens} "
-            f"prompt tokens; context {chat.context_used} of {chat.context_length}"
-        )
+    assert result is not None
+    if as_json:
+        print_json(result_values(result))
+    elif result.completion_tokens == 0 and result.finish_reason == "context":
+        raise ContextFullError(f"the context of {chat.context_length:,} tokens is full: the prompt was not answered")
     else:
-        click.echo(f"No command {text.split()[0]}; /help lists them.")
+        click.echo()
+    if stats:
+        say(stats_line(chat, result))

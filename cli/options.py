@@ -19,6 +19,17 @@ threads_option = click.option(
 )
 
 
+def _logit_bias(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[int, float]:
+    biases = {}
+    for value in values:
+        id_, _, bias = value.partition("=")
+        try:
+            biases[int(id_)] = float(bias)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not ID=BIAS, as in 42=-100", context, option) from None
+    return biases
+
+
 def sampling_options(function: F) -> F:
     """The options of `SamplingOptions`; None where the user does not say."""
     for option in reversed(
@@ -26,8 +37,25 @@ def sampling_options(function: F) -> F:
             click.option("--temperature", type=float, help="0 always takes the likeliest token; higher is livelier."),
             click.option("--top-k", type=int, help="Sample among the N likeliest tokens; 0: among all."),
             click.option("--top-p", type=float, help="Sample among the likeliest tokens that reach this probability."),
+            click.option(
+                "--min-p", type=float, help="Sample among tokens at least this share as likely as the likeliest."
+            ),
+            click.option(
+                "--repetition-penalty", type=float, help="Above 1 makes what was said lately less likely.  [default: 1]"
+            ),
             click.option("--seed", type=int, help="Equal seeds give equal replies."),
             click.option("--max-new-tokens", type=int, help="Length of a reply in tokens, at most."),
+            click.option("--stop", multiple=True, metavar="TEXT", help="End the reply before this text. Repeatable."),
+            click.option(
+                "--choice", "choices", multiple=True, metavar="TEXT", help="Reply with one of the choices. Repeatable."
+            ),
+            click.option(
+                "--logit-bias",
+                multiple=True,
+                metavar="ID=BIAS",
+                callback=_logit_bias,
+                help="Make a token likelier (up to 100) or less likely (down to -100). Repeatable.",
+            ),
         )
     ):
         function = option(function)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Literal, get_args
 
 from tinylm.chat_format import Conversation, Message, encode_prompt, encode_turn
@@ -143,7 +143,7 @@ class Chat:
         self._see_as_much_as_fits()
         return text
 
-    def retry(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
+    def retry(self, should_stop: Callable[[], bool] = lambda: False) -> Generator[str, None, None]:
         """Reply anew to the user's last message; the earlier reply goes when the first piece is asked for.
 
         Raises:
@@ -153,7 +153,7 @@ class Chat:
             raise TinyLMError("there is no message to reply to yet")
         return self._stream(None, should_stop)
 
-    def send(self, text: str, should_stop: Callable[[], bool] = lambda: False) -> Iterator[str]:
+    def send(self, text: str, should_stop: Callable[[], bool] = lambda: False) -> Generator[str, None, None]:
         """Say something and get the reply as it is generated.
 
         Nothing happens before the first piece is asked for. A reply that is cancelled, by `should_stop` or by closing
@@ -177,7 +177,9 @@ class Chat:
             return self._refuse(error.prompt_tokens)
         return self._stream((message, turn), should_stop)
 
-    def _stream(self, new: tuple[Message, list[int]] | None, should_stop: Callable[[], bool]) -> Iterator[str]:
+    def _stream(
+        self, new: tuple[Message, list[int]] | None, should_stop: Callable[[], bool]
+    ) -> Generator[str, None, None]:
         """Reply to a new message and its ids, or anew to the user's last."""
         place = len(self._turns) if new else self._last_user_turn()
         assert place is not None
@@ -199,7 +201,8 @@ class Chat:
             self.messages.append({"role": "assistant", "content": result.reply})
             self._turns.append([assistant, *result.ids, self._tokenizer.eos_id])
 
-    def _refuse(self, prompt_tokens: int) -> Iterator[str]:
+    def _refuse(self, prompt_tokens: int) -> Generator[str, None, None]:
+        """The reply to a message that is not sent: none."""
         self.last_result = Result(
             reply="",
             ids=[],
@@ -210,7 +213,7 @@ class Chat:
             time_to_first_token_s=0.0,
             decode_tokens_per_second=0.0,
         )
-        return iter(())
+        yield from ()
 
     def _dropped_for(self, turn: Sequence[int], place: int) -> int:
         """How many of the oldest messages must go so that a turn after the first `place` ones, and a reply, fit.

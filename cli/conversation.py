@@ -1,0 +1,190 @@
+"""A chat at the terminal: reads, replies, and obeys what begins with a slash."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from tinylm.cli.line_input import LineInput
+from tinylm.cli.results import stats_line
+from tinylm.cli.screen import Screen
+from tinylm.errors import ContextFullError, TinyLMError
+
+if TYPE_CHECKING:
+    from tinylm.runtime import Chat, Result
+    from tinylm.runtime.saved_chats import SavedChat
+
+
+class Leave(Exception):  # noqa: N818 - a wish, not an error
+    """The person leaves."""
+
+
+class Conversation:
+    """A chat with its terminal.
+
+    Args:
+        chat: the conversation.
+        saved: where every turn is saved; None to save on request alone.
+        show_stats: whether each reply is followed by its figures.
+
+    Attributes:
+        chat: as given.
+        saved: as given, or where the person had it saved to or loaded from.
+        show_stats: as given.
+        screen: the terminal.
+    """
+
+    def __init__(self, chat: Chat, saved: SavedChat | None = None, show_stats: bool = False) -> None:
+        self.chat, self.saved, self.show_stats = chat, saved, show_stats
+        self.screen = Screen()
+        self._autosave = saved is not None
+
+    def run(self, name: str) -> None:
+        """Chat until the person leaves.
+
+        Args:
+            name: of the model, for the greeting.
+
+        Raises:
+            ContextFullError: the context is full, and that is to be an error.
+        """
+        from tinylm.cli.slash import COMMANDS
+
+        screen = self.screen
+        lines = LineInput(screen.prompt("you", "bold cyan"), screen.prompt("...", "cyan"), sorted(COMMANDS))
+        screen.say(f"Chatting with {name}. /help for help, Ctrl-D to leave.")
+        interrupted = False
+        with _exit_on_signals():
+            while True:
+                try:
+                    interrupted = self._turn(lines.read())
+                except Leave:
+                    return
+                except EOFError:
+                    screen.end_line()
+                    return
+                except KeyboardInterrupt:
+                    screen.end_line()
+                    if interrupted:
+                        return
+                    interrupted = True
+                    screen.say("Ctrl-C once more or Ctrl-D leaves.", "dim")
+
+    def _turn(self, text: str) -> bool:
+        """Answer what was typed.
+
+        Returns:
+            whether Ctrl-C stopped the reply.
+        """
+        from tinylm.cli.slash import run_command
+
+        try:
+            if text.startswith("/") and not text.startswith("//"):
+                return run_command(self, text)
+            # A message may begin with a slash all the same, if it is typed twice
+            text = text.removeprefix("/")
+            return bool(text) and self.reply(lambda should_stop: self.chat.send(text, should_stop))
+        except ContextFullError as error:
+            if self.chat.when_full == "error":
+                raise
+            self.screen.notice(str(error))
+        except TinyLMError as error:
+            self.screen.notice(str(error))
+        return False
+
+    def reply(self, send: Callable[[Callable[[], bool]], Generator[str, None, None]]) -> bool:
+        """Show a reply as it comes; Ctrl-C stops it, and twice leaves.
+
+        Args:
+            send: begins it; gets what tells whether it is to stop.
+
+        Returns:
+            whether it was stopped.
+        """
+        dropped = self.chat.dropped_messages
+        with _interrupts() as interrupts:
+            pieces = send(lambda: bool(interrupts))
+            try:
+                self.screen.show_reply(pieces)
+            except KeyboardInterrupt:
+                raise Leave from None
+            finally:
+                pieces.close()
+                self.save_turn()
+                self.screen.end_line()
+        result = self.chat.last_result
+        assert result is not None
+        self._explain(result, dropped)
+        return result.finish_reason == "cancelled"
+
+    def start_anew(self) -> None:
+        """Forget the conversation; what was saved of it stays, and the next is saved beside it."""
+        from tinylm.runtime.saved_chats import SavedChat
+
+        self.chat.clear()
+        self.saved = None if self.saved is None else SavedChat(self.saved.path)
+
+    def _explain(self, result: Result, dropped: int) -> None:
+        """Say what a reply alone does not show."""
+        chat, screen = self.chat, self.screen
+        if result.finish_reason == "cancelled":
+            screen.aside("stopped")
+        elif result.finish_reason == "length":
+            screen.aside("cut: max-new-tokens reached")
+        elif result.finish_reason == "context" and result.completion_tokens:
+            screen.aside("cut: the context is full")
+        elif result.finish_reason == "context":
+            screen.notice(
+                f"the context of {chat.context_length:,} tokens is full, so the message was not sent. "
+                "/undo, /clear or `/set when-full drop` goes on; /save keeps the conversation"
+            )
+        if chat.dropped_messages > dropped:
+            screen.notice(
+                f"the context is full: the {chat.dropped_messages} oldest messages are no longer seen by the model"
+            )
+        if self.show_stats and result.completion_tokens:
+            screen.aside(stats_line(chat, result))
+
+    def save_turn(self) -> None:
+        """Save the conversation where every turn is to be saved; what keeps it from being saved is shown."""
+        if self._autosave and self.saved is not None:
+            try:
+                self.saved.save(self.chat.messages)
+            except TinyLMError as error:
+                self.screen.notice(f"not saved: {error}")
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """A list that Ctrl-C puts something into, so that nothing is torn in the middle; a second one interrupts."""
+    seen: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if seen:
+            raise KeyboardInterrupt
+        seen.append(number)
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """Let a lost connection or a `kill` end the chat the orderly way, so that the turn is saved."""
+
+    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,75 @@
+"""Text that comes in pieces, wrapped between words and safe for a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from rich.cells import cell_len
+
+# Scripts without spaces may be broken after any of their characters
+_WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff60\U00020000-\U0003fffd"
+_PARTS = re.compile(rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+")
+# What a model or a user says must not steer the terminal
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd") | {0x09: "    ", 0x0A: "\n", 0x0D: None}
+
+
+class WordWrap:
+    """Wraps text as it comes; a word is held back until its end is known.
+
+    Args:
+        width: tells how many columns there are.
+        indent: columns that every line but the first begins with.
+        column: where the first line begins.
+    """
+
+    def __init__(self, width: Callable[[], int], indent: int = 0, column: int = 0) -> None:
+        self._width, self._indent, self._column = width, indent, column
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """What can be shown after one more piece."""
+        parts: list[str] = _PARTS.findall(self._held + text.translate(_CONTROLS))
+        self._held = ""
+        last = parts[-1] if parts else " "
+        if not last.isspace() and not re.match(f"[{_WIDE}]", last) and cell_len(last) < self._room:
+            self._held = parts.pop()
+        return "".join(map(self._place, parts))
+
+    def finish(self) -> str:
+        """What was held back."""
+        held, self._held = self._held, ""
+        return self._place(held) if held else ""
+
+    @property
+    def _room(self) -> int:
+        # One column less: terminals differ in what they do after the last one
+        return max(8, self._width() - self._indent - 1)
+
+    def _place(self, part: str) -> str:
+        limit = self._indent + self._room
+        if part == "\n":
+            return self._new_line()
+        size = cell_len(part)
+        if part.isspace():
+            shown = part[: max(0, limit - self._column)]
+            self._column += size
+            return shown
+        if self._column + size <= limit:
+            self._column += size
+            return part
+        before = self._new_line() if self._column > self._indent else ""
+        if size <= self._room:
+            self._column += size
+            return before + part
+        return before + "".join(map(self._place_character, part))
+
+    def _place_character(self, character: str) -> str:
+        size = cell_len(character)
+        before = self._new_line() if self._column + size > self._indent + self._room else ""
+        self._column += size
+        return before + character
+
+    def _new_line(self) -> str:
+        self._column = self._indent
+        return "\n" + " " * self._indent

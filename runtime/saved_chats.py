@@ -1,0 +1,96 @@
+"""Conversations on disk: JSON Lines in OpenAI's form, a conversation a line, as `tinylm train --finetune` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tinylm.chat_format import Conversation, Message
+from tinylm.errors import DataError
+from tinylm.files import write_file
+
+
+class _SavedMessage(msgspec.Struct):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _SavedConversation(msgspec.Struct):
+    messages: list[_SavedMessage]
+
+
+_DECODER = msgspec.json.Decoder(_SavedConversation)
+
+
+class SavedChat:
+    """The place of one conversation in a file of several.
+
+    The first `save` appends a line; later ones, and those after `load`, replace it, wherever it has moved to by then.
+
+    Args:
+        path: the file; it need not be there.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        self._line: bytes | None = None
+
+    def load(self, number: int | None = None) -> Conversation:
+        """Read a conversation.
+
+        Args:
+            number: which of the file's conversations, counted from 1; None for the last.
+
+        Raises:
+            DataError: names the file and the line that is none, or the number that is too high.
+        """
+        lines = [line for line in self._read() if line.strip()]
+        if not 1 <= (len(lines) if number is None else number) <= len(lines):
+            raise DataError(self.path, None, f"holds {len(lines)} conversations" if lines else "holds no conversation")
+        self._line = lines[(number or 0) - 1]
+        return [{"role": message.role, "content": message.content} for message in _DECODER.decode(self._line).messages]
+
+    def save(self, messages: Sequence[Message]) -> None:
+        """Write the conversation as it is now, or take it out of the file where nothing is left of it.
+
+        Replies that were stopped before their first word are left out.
+
+        Raises:
+            DataError: the file holds something else than conversations; it stays as it is.
+            TinyLMError: it cannot be written; it stays as it is.
+        """
+        spoken = [message for message in messages if message["content"]]
+        line = None
+        if any(message["role"] != "system" for message in spoken):
+            line = json.dumps({"messages": spoken}, ensure_ascii=False).encode("utf-8", "replace")
+        lines = self._read() if self.path.exists() else []
+        if self._line is not None and self._line in lines:
+            # The last of equal lines: an equal conversation further up is another one's
+            place = len(lines) - 1 - lines[::-1].index(self._line)
+            lines[place : place + 1] = [line] if line else []
+        elif line:
+            lines.append(line)
+        write_file(self.path, b"".join(part + b"\n" for part in lines))
+        self._line = line
+
+    def _read(self) -> list[bytes]:
+        """The file's lines; those that are not empty are conversations."""
+        try:
+            lines = self.path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+        except FileNotFoundError:
+            raise DataError(self.path, None, "no such file; check the path") from None
+        except OSError as error:
+            raise DataError(self.path, None, f"cannot be read ({error.strerror})") from None
+        for number, line in enumerate(lines, start=1):
+            try:
+                if line.strip():
+                    _DECODER.decode(line)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                problem = f'not a conversation as {{"messages": […]}} ({error}); mend or remove that line'
+                raise DataError(self.path, number, problem) from None
+        return lines
