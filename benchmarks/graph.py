@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from bare import BareLoop, RuntimeLoop, decode_path
-from graphs import write_graphs
+from graphs import random_model, write_graphs
 from loops import METRICS, Loop, Metric
 from onnx import TensorProto, helper
 from onnxruntime import OrtValue
@@ -86,7 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         folders = {precision: Path(parent) / precision for precision in ("fp32", "int8")}
         for precision, folder in folders.items():
-            write_graphs(folder, CONFIG, precision)
+            write_graphs(folder, random_model(CONFIG), precision)
         sizes = {name: sum(file.stat().st_size for file in folder.iterdir()) for name, folder in folders.items()}
         decode = decode_path(folders["int8"])
         assert decode is not None

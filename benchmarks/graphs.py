@@ -14,18 +14,24 @@ from tinylm.manifest import MODEL_FILE
 from tinylm.model import LanguageModel
 
 
-def write_graphs(folder: Path, config: ModelConfig, precision: str) -> None:
-    """Write the graphs of a model that was never trained.
+def random_model(config: ModelConfig) -> LanguageModel:
+    """A model that was never trained, the same each time."""
+    torch.manual_seed(0)
+    return LanguageModel(config).eval()
+
+
+def write_graphs(folder: Path, model: LanguageModel, precision: str) -> dict[str, str]:
+    """Write the graphs of a model.
 
     Args:
         folder: to be made.
-        config: the model's shape.
+        model: its weights are read.
         precision: fp32 or int8.
+
+    Returns:
+        the graphs for single tokens, as a manifest lists them.
     """
-    torch.manual_seed(0)
-    model = LanguageModel(config).eval()
     weights = Int8Weights() if precision == "int8" else FloatWeights()
     folder.mkdir()
     (folder / MODEL_FILE).write_bytes(build_graph(model, weights).SerializeToString())
-    if isinstance(weights, Int8Weights):
-        write_decoders(folder, model, weights)
+    return write_decoders(folder, model, weights) if isinstance(weights, Int8Weights) else {}

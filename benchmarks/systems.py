@@ -100,9 +100,9 @@ def write_models(shape: Shape, systems: Sequence[System], folder: Path) -> None:
 def write_model(shape: Shape, path: Path) -> None:
     """Write one model; its name is its precision."""
     if path.name in ("int8", "fp32"):
-        from graphs import write_graphs
+        from graphs import random_model, write_graphs
 
-        write_graphs(path, shape.config, path.name)
+        write_graphs(path, random_model(shape.config), path.name)
     else:
         from peers.gguf_file import write_gguf
 

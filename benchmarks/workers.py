@@ -75,9 +75,18 @@ def seconds(metric: Metric) -> float:
 
 def peak_rss_mb() -> float:
     """The most memory that this process ever had resident, Python and its packages included."""
-    status = Path("/proc/self/status")
-    if status.exists():  # rusage would count the parent's memory from before exec as well
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
+    if Path("/proc/self/status").exists():  # rusage would count the parent's memory from before exec as well
+        return memory_mb("VmHWM")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def memory_mb(kind: str, process: int | str = "self") -> float:
+    """Memory of a process, in MiB, as Linux counts it.
+
+    Args:
+        kind: VmRSS (resident now) or VmHWM (the most that ever was).
+        process: its id.
+    """
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{kind}:")).split()[1]) / 1024

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.cpus.probe import GoldenText, Subject
-from benchmarks.graphs import write_graphs
+from benchmarks.graphs import random_model, write_graphs
 from benchmarks.shapes import SHAPES
 from tinylm.checkpoint import RunFolder, StageName
 from tinylm.cli.eval import read_sequences
@@ -134,7 +134,7 @@ def decode_graphs(work: Path) -> dict[str, str]:
     """Graphs of random weights at shape S: paths of those that decode, of the fp32 and of the int8 model."""
     folders = {precision: work / f"shape-S-{precision}" for precision in ("fp32", "int8")}
     for precision, folder in folders.items():
-        write_graphs(folder, SHAPES["S"].config, precision)
+        write_graphs(folder, random_model(SHAPES["S"].config), precision)
     return {"fp32": str(folders["fp32"] / MODEL_FILE), "int8": str(folders["int8"] / DECODE_FILES[ANY_CPU])}
 
 
