@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from tinylm.errors import ConfigError, TinyLMError
 REPETITION_WINDOW = 64
 """Tokens that the repetition penalty looks back, as llama.cpp's does: what was said long ago may be said again."""
 
-_GROUPS = 512
+Number = TypeVar("Number", np.float32, np.float64)
+
+_GROUPS = 256
 _LARGEST_BIAS = 100.0
 
 
@@ -128,30 +130,52 @@ class Sampler:
                 raise ConfigError(f"logit-bias: there is no token {self._biased.max()} in {len(logits):,}")
             logits[self._biased] += self._biases
         logits[self._never] = -np.inf
-        highest = float(logits.max())
+        maxima = _group_maxima(logits)
+        highest = maxima.max()
         if not math.isfinite(highest):
             if math.isnan(highest):
                 raise TinyLMError("the model's logits are not numbers (NaN): its weights are broken; export it again")
             np.nan_to_num(logits, copy=False)
             logits[self._never] = -np.inf
-            highest = float(logits.max())
+            maxima = _group_maxima(logits)
+            highest = maxima.max()
         if options.temperature == 0 or options.top_k == 1:
             return int(logits.argmax())
-        candidates: NDArray[np.int64] | None = None
+        # The candidates, likeliest first; all in their own order where nothing is cut off
+        ids: NDArray[np.int64] | None = None
+        total: float | None = None
         if 0 < options.top_k < len(logits):
-            candidates = likeliest(logits, options.top_k)
-            logits = logits[candidates]
-        # fp64, and relative to the highest: what overflows is minus infinity, a weight of 0
-        with np.errstate(over="ignore"):
-            weights = np.exp((logits.astype(np.float64) - highest) / options.temperature)
-        if options.top_p < 1 or options.min_p > 0:
-            kept = _nucleus(weights, options.top_p, options.min_p)
-            candidates = kept if candidates is None else candidates[kept]
-            weights = weights[kept]
+            ids = _likeliest(logits, maxima, options.top_k)
+        elif options.top_p < 1 or options.min_p > 0:
+            ids, total = self._head(logits, highest)
+        weights = self._weights(logits if ids is None else logits[ids], highest)
         reached = weights.cumsum()
-        index = int(reached.searchsorted(self._random.random() * reached[-1], side="right"))
-        index = min(index, len(weights) - 1)
-        return index if candidates is None else int(candidates[index])
+        kept = len(reached)
+        if options.top_p < 1:
+            kept = min(kept, int(reached.searchsorted(options.top_p * (total or reached[-1]))) + 1)
+        if options.min_p > 0:
+            kept = min(kept, int(np.count_nonzero(weights >= options.min_p)))
+        drawn = self._random.random() * reached[kept - 1]
+        index = min(int(reached.searchsorted(drawn, side="right")), kept - 1)
+        return index if ids is None else int(ids[index])
+
+    def _weights(self, logits: NDArray[np.float32], highest: np.float32) -> NDArray[np.float64]:
+        """Probabilities up to a factor: 1 for the highest logit."""
+        # fp64, so that the largest fp32 over the lowest temperature is a number still
+        return np.exp((logits.astype(np.float64) - highest) / max(self._options.temperature, 1e-30))
+
+    def _head(self, logits: NDArray[np.float32], highest: np.float32) -> tuple[NDArray[np.int64], float]:
+        """The likeliest ids in order, as many as top-p and min-p may want, and the sum of all weights."""
+        weights = self._weights(logits, highest)
+        total, maxima = float(weights.sum()), _group_maxima(weights)
+        # Few tokens reach top-p where a model is sure of anything: only so many are sorted
+        count = _GROUPS // 2
+        while True:
+            ids = _likeliest(weights, maxima, min(count, len(weights)))
+            enough = weights[ids].sum() >= self._options.top_p * total or weights[ids[-1]] < self._options.min_p
+            if enough or count >= len(weights):
+                return ids, total
+            count *= 8
 
     def _penalize(self, logits: NDArray[np.float32], context: Sequence[int]) -> None:
         ids = [id_ for id_ in {*context[-REPETITION_WINDOW:]} if id_ not in self._spared]
@@ -161,47 +185,36 @@ class Sampler:
             logits[ids] = np.where(values > 0, values / penalty, values * penalty)
 
 
-def likeliest(values: NDArray[np.floating[Any]], count: int) -> NDArray[np.int64]:
-    """The indices of the `count` highest values, in any order.
+def _group_maxima(values: NDArray[Number]) -> NDArray[Number]:
+    """The maximum of each of `_GROUPS` groups of values; the values themselves where they are few.
+
+    Args:
+        values: [n].
+    """
+    rows = len(values) // _GROUPS
+    if rows < 2:
+        return values
+    maxima: NDArray[Number] = values[: rows * _GROUPS].reshape(rows, _GROUPS).max(axis=0)
+    rest = values[rows * _GROUPS :]
+    if len(rest):
+        np.maximum(maxima[: len(rest)], rest, out=maxima[: len(rest)])
+    return maxima
+
+
+def _likeliest(values: NDArray[Number], maxima: NDArray[Number], count: int) -> NDArray[np.int64]:
+    """The indices of the `count` highest values, highest first.
 
     `np.argpartition` of a whole vocabulary takes as long as a small model's layers. The maxima of groups are found by
     vector instructions; the lowest of the `count` highest of them has at least `count` values at or above it, and
     hardly more.
 
     Args:
-        values: floating point [n].
+        values: [n], numbers all.
+        maxima: of their groups.
         count: from 1 to n.
     """
-    ids: NDArray[np.int64]
-    if count > _GROUPS // 2 or len(values) < 2 * _GROUPS:
-        return np.argpartition(values, -count)[-count:]
-    rows = len(values) // _GROUPS
-    maxima = values[: rows * _GROUPS].reshape(rows, _GROUPS).max(axis=0)
-    maxima.partition(_GROUPS - count)
-    (ids,) = (values >= maxima[_GROUPS - count]).nonzero()
-    if len(ids) > count:
-        ids = ids[np.argpartition(values[ids], -count)[-count:]]
-    return ids
-
-
-def _nucleus(weights: NDArray[np.float64], top_p: float, min_p: float) -> NDArray[np.int64]:
-    """The indices that top-p and min-p leave.
-
-    Args:
-        weights: probabilities up to a factor, the highest 1.
-        top_p: as in `SamplingOptions`.
-        min_p: as in `SamplingOptions`.
-    """
-    wanted = top_p * weights.sum()
-    left = np.arange(len(weights)) if min_p == 0 else (weights >= min_p).nonzero()[0]
-    if top_p == 1:
-        return left
-    # Few tokens reach it where a model is sure of anything: only those are sorted
-    count = _GROUPS // 2
-    while True:
-        some = left[likeliest(weights[left], count)] if count < len(left) else left
-        some = some[(-weights[some]).argsort(kind="stable")]
-        reached = weights[some].cumsum()
-        if reached[-1] >= wanted or count >= len(left):
-            return some[: int(reached.searchsorted(wanted)) + 1]
-        count *= 8
+    if count > len(maxima) // 2 or len(maxima) == len(values):
+        ids = np.argpartition(values, -count)[-count:]
+    else:
+        (ids,) = (values >= np.partition(maxima, -count)[-count]).nonzero()
+    return ids[values[ids].argsort()[: -count - 1 : -1]]

@@ -69,6 +69,7 @@ class Session:
         self._decode = load_onnx(decode, self.threads) if decode else self._session
         self._ids: list[int] = []
         self._ones = np.ones((1, self.context_length), np.int64)
+        self._masks: dict[int, onnxruntime.OrtValue] = {}
         self._token = np.zeros((1, 1), np.int64)
         self._logits = np.zeros((1, 1, self.vocab_size), np.float32)
         layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
@@ -145,8 +146,7 @@ class Session:
             session, binding = self._session, self._prefill_binding
             tokens = np.array([ids], np.int64)
             binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(tokens))
-        mask = self._ones[:, : self.length + len(ids)]
-        binding.bind_ortvalue_input("attention_mask", onnxruntime.OrtValue.ortvalue_from_numpy(mask))
+        binding.bind_ortvalue_input("attention_mask", self._mask(self.length + len(ids)))
         if self._grows:
             # A portable graph: the cache that comes out goes in the next time
             for (past, present), value in zip(self._names, self._cache, strict=True):
@@ -156,6 +156,13 @@ class Session:
         if self._grows:
             self._cache = binding.get_outputs()[1:]
         self._ids += ids
+
+    def _mask(self, length: int) -> onnxruntime.OrtValue:
+        """Ones for so many tokens. Making a value costs a small model's loop more than keeping them all."""
+        mask = self._masks.get(length)
+        if mask is None:
+            mask = self._masks[length] = onnxruntime.OrtValue.ortvalue_from_numpy(self._ones[:, :length])
+        return mask
 
 
 def open_bundle(folder: Path, manifest: Manifest, threads: int = 0) -> Session:
