@@ -73,14 +73,16 @@ def turn_seconds(bundle: Path, first_tokens: int, new_tokens: int, repeats: int)
     """
     model = ChatModel(bundle)
     options = model.default_options(max_new_tokens=first_tokens)
-    text = message(new_tokens)
-    second, fresh = [], []
-    for _ in range(repeats + 1):
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(2 * (repeats + 1)):
         chat = model.start_chat(options=options)
+        # Before both, so that processor and caches come from the same work
         "".join(chat.send(message(new_tokens, first=5)))
-        second.append(_first_token(chat, text))
-        model.session.truncate(0)
-        fresh.append(_first_token(model.start_chat(options=options), text))
+        if number % 2:
+            chat = model.start_chat(options=options)
+            model.session.truncate(0)
+        times[number % 2].append(_first_token(chat, message(new_tokens)))
+    second, fresh = times
     return second[1:], fresh[1:]
 
 
