@@ -29,7 +29,7 @@ from workers import Result, Worker
 from tinylm.config import ModelConfig
 from tinylm.errors import TinyLMError
 
-_REPEATS = 31
+_REPEATS = 41
 _IDLE_SECONDS = 10.0
 _FULL_TURNS = 6
 

@@ -97,6 +97,18 @@ def test_both_loops_are_timed_as_often(benchmarks, random_bundle):
     assert min(whole + bare) > 0
 
 
+def test_both_loops_run_on_one_session(benchmarks, random_bundle, monkeypatch):
+    loaded = []
+    original = benchmarks.conversations.session.load_onnx
+    monkeypatch.setattr(
+        benchmarks.conversations.session,
+        "load_onnx",
+        lambda path, threads: loaded.append(path) or original(path, threads),
+    )
+    benchmarks.conversations.loop_seconds(random_bundle, context=40, tokens=5, repeats=1)
+    assert sorted(path.name for path in loaded) == ["decode.onnx", "model.onnx"]
+
+
 def test_reply_that_is_shorter_than_the_bare_loop_is_no_measurement(benchmarks, random_bundle):
     with pytest.raises(TinyLMError, match="other work than the bare one: Result"):
         benchmarks.conversations.loop_seconds(random_bundle, context=200, tokens=100, repeats=1)
