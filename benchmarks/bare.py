@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,21 @@ class BareLoop(Loop):
         config: its shape.
         threads: of onnxruntime.
         decode: the graph for single tokens; by default the one that the runtime takes.
+        load: makes onnxruntime's session of a graph, with a number of threads.
     """
 
-    def __init__(self, path: Path, config: ModelConfig, threads: int, decode: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        config: ModelConfig,
+        threads: int,
+        decode: Path | None = None,
+        load: Callable[[Path, int], InferenceSession] = load_onnx,
+    ) -> None:
         self.vocab_size = config.vocab_size
         decode = decode or decode_path(path)
-        self._prefill_session = load_onnx(path / MODEL_FILE, threads)
-        self._decode_session = load_onnx(decode, threads) if decode else self._prefill_session
+        self._prefill_session = load(path / MODEL_FILE, threads)
+        self._decode_session = load(decode, threads) if decode else self._prefill_session
         self._length = 0
         self._ones = np.ones((1, config.context_length), np.int64)
         self._token = np.zeros((1, 1), np.int64)

@@ -25,7 +25,7 @@ _PATIENCE = 120.0
 
 
 class Place:
-    """Where commands run: a folder of their own, without the caller's settings, so that nothing else is imported or kept.
+    """Where commands run: a folder without anything that Python could import, and without the caller's options.
 
     Args:
         folder: is there.
@@ -33,8 +33,8 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        own = {name: value for name, value in os.environ.items() if not name.startswith("TINYLM_")}
-        self.environment = {**own, "XDG_CACHE_HOME": str(folder / "cache"), "TERM": "xterm"}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TINYLM_")}
+        self.environment = {**kept, "TERM": "xterm"}
 
     def seconds_to_end(self, command: Sequence[str]) -> float:
         """Wall time of a command."""
@@ -62,7 +62,7 @@ class Place:
         """What a command prints."""
         with self._start(command) as process:
             assert process.stdout is not None
-            printed = process.stdout.read()
+            printed = process.stdout.readall()
             self._check(process)
         return printed.decode()
 
@@ -117,12 +117,20 @@ class Terminal:
         os.close(keyboard)
 
     def __enter__(self) -> Terminal:
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the program."""
         self._process.kill()
         self._process.wait()
         os.close(self._screen)
