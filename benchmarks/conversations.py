@@ -83,6 +83,7 @@ def turn_seconds(bundle: Path, first_tokens: int, new_tokens: int, repeats: int)
         chat = model.start_chat(options=options)
         # Before both, so that processor and caches come from the same work
         "".join(chat.send(message(new_tokens, first=5)))
+        chat.prepare()  # as `tinylm chat` does while its user types
         if number % 2:
             chat = model.start_chat(options=options)
             model.session.truncate(0)
@@ -110,6 +111,7 @@ def resident_mb(bundle: Path, warm_up: int, turns: int, tokens: int) -> tuple[fl
                 raise TinyLMError("the context did not fill up in the warm-up")
         for _ in chat.send(f"Turn {number}"):
             pass
+        chat.prepare()
     return before, memory_mb("VmRSS")
 
 
@@ -120,6 +122,6 @@ def result_of(chat: Chat) -> Result:
 
 
 def _first_token(chat: Chat, text: str) -> float:
-    with closing(chat.send(text)) as pieces:  # type: ignore[type-var]
+    with closing(chat.send(text)) as pieces:
         next(pieces)
     return result_of(chat).time_to_first_token_s

@@ -57,6 +57,7 @@ class Conversation:
         lines = LineInput(screen.prompt("you", "bold cyan"), screen.prompt("...", "cyan"), sorted(COMMANDS))
         screen.say(f"Chatting with {name}. /help for help, Ctrl-D to leave.")
         interrupted = False
+        self.chat.prepare()
         with _exit_on_signals():
             while True:
                 try:
@@ -118,6 +119,7 @@ class Conversation:
         result = self.chat.last_result
         assert result is not None
         self._explain(result, dropped)
+        self.chat.prepare()
         return result.finish_reason == "cancelled"
 
     def start_anew(self) -> None:

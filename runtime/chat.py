@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Generator, Sequence
+from itertools import chain
 from typing import Literal, get_args
 
 from tinylm.chat_format import Conversation, Message, encode_prompt, encode_turn
 from tinylm.errors import ConfigError, ContextFullError, TinyLMError
-from tinylm.runtime.generation import Generation, Result
+from tinylm.runtime.generation import Generation, Result, keep_common_start
 from tinylm.runtime.sampling import Sampler, SamplingOptions
 from tinylm.runtime.session import Decoder
 from tinylm.tokenizer import Tokenizer
+
+_ID = "i"
 
 WhenFull = Literal["drop", "stop", "error"]
 """What happens to a message that leaves no room for a reply: the oldest whole exchanges are dropped from what the model
@@ -54,9 +58,9 @@ class Chat:
         self.messages: Conversation = []
         self.dropped_messages = 0
         self.last_result: Result | None = None
-        # The ids of <bos> and the system message, and those of every message after it
+        # The ids of <bos> and the system message, and those of every message after it, packed: a chat may be long
         self._opening = self._encode_opening(system)
-        self._turns: list[list[int]] = []
+        self._turns: list[array[int]] = []
         if system:
             self.messages.append({"role": "system", "content": system})
 
@@ -121,7 +125,7 @@ class Chat:
         if any(message["role"] == "system" for message in turns):
             raise TinyLMError("a system message must be the first of a conversation")
         opening = self._encode_opening(messages[0]["content"] if has_system else None)
-        encoded = [encode_turn(self._tokenizer, message)[0] for message in turns]
+        encoded = [self._encode(message) for message in turns]
         self._check_fit(opening, encoded)
         self._opening, self._turns = opening, encoded
         self.messages = [message.copy() for message in messages]
@@ -168,7 +172,7 @@ class Chat:
             raise TinyLMError("the message is empty")
         self._check_length(text, "message")
         message: Message = {"role": "user", "content": text}
-        turn = encode_turn(self._tokenizer, message)[0]
+        turn = self._encode(message)
         try:
             self._dropped_for(turn, len(self._turns))
         except _NoRoomLeftError as error:
@@ -177,8 +181,19 @@ class Chat:
             return self._refuse(error.prompt_tokens)
         return self._stream((message, turn), should_stop)
 
+    def prepare(self) -> None:
+        """Prefill what the next message begins with, whatever it says: for the time while the user types.
+
+        It makes the next first token come sooner, and changes nothing else.
+        """
+        prompt = [*self._prompt(self.dropped_messages, len(self._turns)), self._tokenizer.role_ids["user"]]
+        if len(prompt) <= self.context_length:
+            new = prompt[keep_common_start(self._decoder, prompt) :]
+            if new:
+                self._decoder.append(new)
+
     def _stream(
-        self, new: tuple[Message, list[int]] | None, should_stop: Callable[[], bool]
+        self, new: tuple[Message, array[int]] | None, should_stop: Callable[[], bool]
     ) -> Generator[str, None, None]:
         """Reply to a new message and its ids, or anew to the user's last."""
         place = len(self._turns) if new else self._last_user_turn()
@@ -186,8 +201,7 @@ class Chat:
         message, turn = new or (self.messages[self._first_turn + place], self._turns[place])
         assistant = self._tokenizer.role_ids["assistant"]
         dropped = self._dropped_for(turn, place)
-        history = [id_ for ids in self._turns[dropped:place] for id_ in ids]
-        prompt = [*self._opening, *history, *turn, assistant]
+        prompt = [*self._prompt(dropped, place), *turn, assistant]
         generation = Generation(self._decoder, self._tokenizer, prompt, self._sampler, should_stop)
         self._cut(place)
         self.messages.append(message)
@@ -199,7 +213,11 @@ class Chat:
             result = generation.result
             self.last_result = result
             self.messages.append({"role": "assistant", "content": result.reply})
-            self._turns.append([assistant, *result.ids, self._tokenizer.eos_id])
+            self._turns.append(array(_ID, [assistant, *result.ids, self._tokenizer.eos_id]))
+
+    def _prompt(self, dropped: int, place: int) -> list[int]:
+        """The ids of the opening and of the turns from `dropped` up to `place`."""
+        return [*self._opening, *chain.from_iterable(self._turns[dropped:place])]
 
     def _refuse(self, prompt_tokens: int) -> Generator[str, None, None]:
         """The reply to a message that is not sent: none."""
@@ -272,6 +290,9 @@ class Chat:
     def _first_turn(self) -> int:
         """The index in `messages` of the first that is no system message."""
         return 1 if self.messages and self.messages[0]["role"] == "system" else 0
+
+    def _encode(self, message: Message) -> array[int]:
+        return array(_ID, encode_turn(self._tokenizer, message)[0])
 
     def _encode_opening(self, system: str | None) -> list[int]:
         opening = [self._tokenizer.bos_id]

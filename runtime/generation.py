@@ -88,7 +88,8 @@ class Generation:
         """Generate, in pieces of whole characters; joined they are `result.reply`."""
         stream = TextStream(self._tokenizer, self._sampler.options.stop)
         started = time.perf_counter()
-        reused = self._keep_common_start()
+        # All but one token at least: the last one gives the logits
+        reused = keep_common_start(self._decoder, self._prompt[:-1])
         pieces: list[str] = []
         finished = False
         try:
@@ -149,15 +150,20 @@ class Generation:
                 return
             logits = decoder.append([token])
 
-    def _keep_common_start(self) -> int:
-        """Cut the cache to what it and the prompt have in common, leaving at least one token to compute."""
-        common = 0
-        for cached, wanted in zip(self._decoder.ids, self._prompt[:-1], strict=False):
-            if cached != wanted:
-                break
-            common += 1
-        self._decoder.truncate(common)
-        return common
+
+def keep_common_start(decoder: Decoder, ids: Sequence[int]) -> int:
+    """Cut the cache to what it and the given tokens begin with in common.
+
+    Returns:
+        how many tokens that are.
+    """
+    common = 0
+    for cached, wanted in zip(decoder.ids, ids, strict=False):
+        if cached != wanted:
+            break
+        common += 1
+    decoder.truncate(common)
+    return common
 
 
 class TextStream:
