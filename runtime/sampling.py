@@ -145,10 +145,13 @@ class Sampler:
         ids: NDArray[np.int64] | None = None
         total: float | None = None
         if 0 < options.top_k < len(logits):
-            ids = _likeliest(logits, maxima, options.top_k)
-        elif options.top_p < 1 or options.min_p > 0:
-            ids, total = self._head(logits, highest)
-        weights = self._weights(logits if ids is None else logits[ids], highest)
+            ids, logits = _likeliest(logits, maxima, options.top_k)
+            weights = self._weights(logits, highest)
+        else:
+            weights = self._weights(logits, highest)
+            if options.top_p < 1 or options.min_p > 0:
+                total = float(weights.sum())
+                ids, weights = self._head(weights, total)
         reached = weights.cumsum()
         kept = len(reached)
         if options.top_p < 1:
@@ -162,19 +165,19 @@ class Sampler:
     def _weights(self, logits: NDArray[np.float32], highest: np.float32) -> NDArray[np.float64]:
         """Probabilities up to a factor: 1 for the highest logit."""
         # fp64, so that the largest fp32 over the lowest temperature is a number still
-        return np.exp((logits.astype(np.float64) - highest) / max(self._options.temperature, 1e-30))
+        weights: NDArray[np.float64] = np.subtract(logits, highest, dtype=np.float64)
+        weights /= max(self._options.temperature, 1e-30)
+        return np.exp(weights, out=weights)
 
-    def _head(self, logits: NDArray[np.float32], highest: np.float32) -> tuple[NDArray[np.int64], float]:
-        """The likeliest ids in order, as many as top-p and min-p may want, and the sum of all weights."""
-        weights = self._weights(logits, highest)
-        total, maxima = float(weights.sum()), _group_maxima(weights)
+    def _head(self, weights: NDArray[np.float64], total: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The likeliest ids in order, as many as top-p and min-p may want, and their weights."""
+        maxima = _group_maxima(weights)
         # Few tokens reach top-p where a model is sure of anything: only so many are sorted
         count = _GROUPS // 2
         while True:
-            ids = _likeliest(weights, maxima, min(count, len(weights)))
-            enough = weights[ids].sum() >= self._options.top_p * total or weights[ids[-1]] < self._options.min_p
-            if enough or count >= len(weights):
-                return ids, total
+            ids, head = _likeliest(weights, maxima, min(count, len(weights)))
+            if count >= len(weights) or head.sum() >= self._options.top_p * total or head[-1] < self._options.min_p:
+                return ids, head
             count *= 8
 
     def _penalize(self, logits: NDArray[np.float32], context: Sequence[int]) -> None:
@@ -201,8 +204,10 @@ def _group_maxima(values: NDArray[Number]) -> NDArray[Number]:
     return maxima
 
 
-def _likeliest(values: NDArray[Number], maxima: NDArray[Number], count: int) -> NDArray[np.int64]:
-    """The indices of the `count` highest values, highest first.
+def _likeliest(
+    values: NDArray[Number], maxima: NDArray[Number], count: int
+) -> tuple[NDArray[np.int64], NDArray[Number]]:
+    """The indices of the `count` highest values, and those values, highest first.
 
     `np.argpartition` of a whole vocabulary takes as long as a small model's layers. The maxima of groups are found by
     vector instructions; the lowest of the `count` highest of them has at least `count` values at or above it, and
@@ -217,4 +222,6 @@ def _likeliest(values: NDArray[Number], maxima: NDArray[Number], count: int) -> 
         ids = np.argpartition(values, -count)[-count:]
     else:
         (ids,) = (values >= np.partition(maxima, -count)[-count]).nonzero()
-    return ids[values[ids].argsort()[: -count - 1 : -1]]
+    found = values[ids]
+    order = found.argsort()[: -count - 1 : -1]
+    return ids[order], found[order]

@@ -121,8 +121,9 @@ class Session:
             raise ContextFullError(
                 f"{self.length + len(ids):,} tokens do not fit into the context of {self.context_length:,}"
             )
-        for start in range(0, len(ids), PREFILL_CHUNK):
-            if start and should_stop is not None and should_stop():
+        self._run(ids[:PREFILL_CHUNK])
+        for start in range(PREFILL_CHUNK, len(ids), PREFILL_CHUNK):
+            if should_stop is not None and should_stop():
                 return None
             self._run(ids[start : start + PREFILL_CHUNK])
         logits: NDArray[np.float32] = self._logits[0, 0]
