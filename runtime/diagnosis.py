@@ -148,7 +148,7 @@ def _system(machine: Machine, packages: Packages) -> Iterator[Finding]:
     if name == "musl":
         advice = "onnxruntime has no packages for musl (Alpine): use a system with glibc, as Debian or Ubuntu"
         yield Finding("system", level, text, advice)
-    elif name == "glibc" and _numbers(version) < _LEAST_GLIBC:
+    elif name == "glibc" and numbers_of(version) < _LEAST_GLIBC:
         least = ".".join(map(str, _LEAST_GLIBC))
         yield Finding("system", level, text, f"onnxruntime's packages need glibc {least}: update the system")
     else:
@@ -158,9 +158,9 @@ def _system(machine: Machine, packages: Packages) -> Iterator[Finding]:
 def _python(machine: Machine) -> Finding:
     version = machine.interpreter.version
     least, newest = _PYTHONS
-    if _numbers(version)[:2] < least:
+    if numbers_of(version)[:2] < least:
         return Finding("Python", "problem", version, "TinyLM needs Python 3.11 or newer: update the system")
-    if _numbers(version)[:2] > newest:
+    if numbers_of(version)[:2] > newest:
         advice = "TinyLM was not tried on it; if a package is missing for it, use Python 3.11 to 3.13"
         return Finding("Python", "note", version, advice)
     return Finding("Python", "ok", version)
@@ -205,7 +205,7 @@ def _packages(packages: Packages, machine: Machine) -> Iterator[Finding]:
     install = "pip install 'onnxruntime>=1.23'"
     if version == "1.21.0" and machine.is_arm:
         yield Finding("onnxruntime", "problem", "1.21.0 crashes on a Raspberry Pi 4", install)
-    elif version is not None and _numbers(version)[:2] < _LEAST_ONNXRUNTIME:
+    elif version is not None and numbers_of(version)[:2] < _LEAST_ONNXRUNTIME:
         yield Finding("onnxruntime", "problem", f"{version} is too old for TinyLM's bundles", install)
     elif failure and version is None:
         yield Finding("onnxruntime", "problem", "not installed", install)
@@ -234,7 +234,7 @@ def _cache() -> Finding:
     )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers_of(version: str) -> tuple[int, ...]:
     """The leading numbers of a version, as 1.23.0rc1: (1, 23)."""
     numbers = []
     for part in version.split("."):

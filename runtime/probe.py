@@ -6,10 +6,12 @@ Its weights are constants that onnxruntime makes and packs while loading.
 
 from __future__ import annotations
 
+import math
 import statistics
 import struct
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime
@@ -17,42 +19,54 @@ import onnxruntime
 _FLOAT, _INT8, _INT64 = 1, 3, 7
 _IR_VERSION, _OPSET = 10, 20
 _WIDTH = 512
-_LAYERS = {2_000_000: 4, 10_000_000: 6, 30_000_000: 8, 110_000_000: 12}
-"""Sizes of models, in bytes of int8 weights, and the layers that they commonly have."""
+_CONTRIB = "com.microsoft"
+SIZES = (2_000_000, 10_000_000, 30_000_000)
+"""Bytes of weights that are measured: in the caches of most machines, at their edge, and beyond."""
 
-_LARGEST_PROBE = 32_000_000
-_REPEATS, _LEAST_REPEATS, _SECONDS = 15, 3, 0.3
+_REPEATS, _LEAST_REPEATS, _SECONDS = 15, 3, 0.15
 
 
-def estimate_speeds(
-    threads: int, tokens_per_second: float, weight_bytes: int, layers: int, largest: int = _LARGEST_PROBE
-) -> dict[str, dict[str, float]]:
-    """The decoding speed to expect of int8 models, at a short context.
+@dataclass(frozen=True)
+class Expectation:
+    """What decoding speed to expect of int8 models of any size, at a short context.
 
-    A token takes the time that its weights take to come through the kernel, and an overhead, which is what else the
-    measured bundle took, by its layers.
+    A token takes the time in which its weights come through the kernel, and an overhead for each layer.
+
+    Attributes:
+        rates: bytes a second, by the bytes of weights that were measured.
+        layer_seconds: overhead of a layer.
+    """
+
+    rates: dict[int, float]
+    layer_seconds: float
+
+    def rate(self, weight_bytes: int) -> float:
+        """Bytes a second of a model of this size: as measured with the nearest."""
+        return self.rates[min(self.rates, key=lambda size: abs(math.log(size / weight_bytes)))]
+
+    def tokens_per_second(self, weight_bytes: int, layers: int) -> float:
+        """What to expect of a model with so many bytes of int8 weights a token."""
+        return 1 / (weight_bytes / self.rate(weight_bytes) + self.layer_seconds * layers)
+
+
+def expectation(
+    threads: Sequence[int], tokens_per_second: float, weight_bytes: int, layers: int, largest: int = SIZES[-1]
+) -> Expectation:
+    """Measure the kernel, and take what else a bundle's token took for overhead.
 
     Args:
-        threads: of onnxruntime.
-        tokens_per_second: measured with a bundle.
-        weight_bytes: of that bundle.
+        threads: numbers of threads, the best of which counts for each size.
+        tokens_per_second: of a bundle.
+        weight_bytes: of that bundle, as one token takes them.
         layers: of that bundle.
-        largest: bytes of weights to measure with, at most.
-
-    Returns:
-        by megabytes: `gigabytes_per_second` and `tokens_per_second`.
+        largest: bytes of weights to measure with, at most; they are in memory twice.
     """
-    rates = {size: weights_per_second(min(size, largest), threads) for size in _LAYERS if size <= largest}
-    nearest = min(rates, key=lambda size: abs(size - weight_bytes))
-    overhead = max(0.0, 1 / tokens_per_second - weight_bytes / rates[nearest]) / layers
-    estimates = {}
-    for size, count in _LAYERS.items():
-        rate = rates.get(size, rates[max(rates)])
-        estimates[str(size // 1_000_000)] = {
-            "gigabytes_per_second": round(rate / 1e9, 2),
-            "tokens_per_second": round(1 / (size / rate + overhead * count), 1),
-        }
-    return estimates
+    rates = {
+        size: max(weights_per_second(size, count) for count in threads) for size in SIZES if size <= max(largest, SIZES[0])
+    }
+    kernel = Expectation(rates, 0.0)
+    overhead = 1 / tokens_per_second - weight_bytes / kernel.rate(weight_bytes)
+    return Expectation(rates, max(0.0, overhead) / layers)
 
 
 def weights_per_second(size: int, threads: int) -> float:
@@ -103,9 +117,6 @@ def probe_graph(width: int, count: int) -> bytes:
         _field(8, _field(1, domain) + _field(2, version)) for domain, version in (("", _OPSET), (_CONTRIB, 1))
     )
     return _field(1, _IR_VERSION) + _field(7, graph) + opsets
-
-
-_CONTRIB = "com.microsoft"
 
 
 def _node(operator: str, inputs: Sequence[str], output: str, domain: str) -> bytes:
