@@ -12,14 +12,13 @@ from tinylm.manifest import Manifest, read_manifest
 from tinylm.runtime.child import call
 from tinylm.runtime.diagnosis import Finding, Packages, diagnose, numbers_of, try_packages
 from tinylm.runtime.machine import ROOT, Interpreter, Machine, read_machine
-from tinylm.runtime.memory import check_memory, estimate_bytes, needed_bytes
+from tinylm.runtime.memory import BLOCKS_FROM, check_memory, estimate_bytes, needed_bytes
 
 _TIMEOUT = 300.0
 _TYPICAL = {2: (4, 192), 10: (6, 288), 30: (8, 512), 110: (12, 768)}
 """Sizes in MB of int8 weights, with the layers and the width that such models commonly have."""
 
 _TYPICAL_CONTEXT = 1024
-_BLOCKS_FROM = 16_000_000  # where exports write the decoding graph for x86
 _SCARCE = 400_000_000
 _READING_SPEED = 5.0
 """Tokens a second at which people read."""
@@ -83,6 +82,7 @@ def measure(folder: str, cores: int) -> dict[str, Any]:
     from tinylm.runtime import benchmark
     from tinylm.runtime.chat_model import ChatModel
     from tinylm.runtime.probe import SIZES, expectation
+    from tinylm.runtime.session import has_avx2
     from tinylm.runtime.verification import verify_bundle
 
     manifest = verify_bundle(folder)
@@ -98,7 +98,8 @@ def measure(folder: str, cores: int) -> dict[str, Any]:
         figures["decode_tokens_per_second"],
         config.d_model * weights * bits // 8,
         config.num_layers,
-        SIZES[1] if scarce else SIZES[-1],
+        has_avx2=has_avx2(),
+        largest=SIZES[1] if scarce else SIZES[-1],
     )
     names = ("load_s", "time_to_first_token_s", "prefill_tokens_per_second", "decode_tokens_per_second", "threads")
     return {
@@ -156,7 +157,7 @@ def _with_memory(estimates: list[dict[str, Any]], machine: Machine) -> list[dict
     for estimate in estimates:
         size = estimate["megabytes"] * 1_000_000
         layers, width = _TYPICAL[estimate["megabytes"]]
-        needed = estimate_bytes(size, _TYPICAL_CONTEXT * layers * width, has_avx2 and size > _BLOCKS_FROM)
+        needed = estimate_bytes(size, _TYPICAL_CONTEXT * layers * width, has_avx2 and size > BLOCKS_FROM)
         fits = None if room is None else needed <= room
         completed.append({**estimate, "memory_mb": round(needed / 1e6), "fits": fits})
     return completed

@@ -17,6 +17,9 @@ _WEIGHTS = 2
 _WEIGHTS_X86 = 5
 """The same where the decoding graph for x86 packs them in blocks of its own; 5.0 to 5.2 were measured."""
 
+BLOCKS_FROM = 16_000_000
+"""Bytes of a model from which exports write that graph."""
+
 _WAYS_OUT = "close other programs, add swap, or train a smaller model or one of shorter context"
 _MESSAGES = ("bad_alloc", "failed to allocate", "bad allocation", "out of memory", "cannot allocate memory")
 

@@ -1,6 +1,6 @@
 """How fast this machine takes int8 weights through onnxruntime's own kernel, whatever models are at hand.
 
-The graph is a chain of int8 matrices, written here byte by byte as ONNX's protocol buffers: a device has no onnx package.
+The graph is a chain of int8 matrices in the form of a bundle's decoding graph, written here byte by byte as ONNX's protocol buffers: a device has no onnx package.
 Its weights are constants that onnxruntime makes and packs while loading.
 """
 
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime
 
-_FLOAT, _INT8, _INT64 = 1, 3, 7
+from tinylm.runtime.memory import BLOCKS_FROM
+
+_FLOAT, _UINT8, _INT8, _INT64 = 1, 2, 3, 7
 _IR_VERSION, _OPSET = 10, 20
-_WIDTH = 512
+_BLOCK = 256
 _CONTRIB = "com.microsoft"
 SIZES = (2_000_000, 10_000_000, 30_000_000)
 """Bytes of weights that are measured: in the caches of most machines, at their edge, and beyond."""
@@ -50,7 +52,13 @@ class Expectation:
 
 
 def expectation(
-    threads: Sequence[int], tokens_per_second: float, weight_bytes: int, layers: int, largest: int = SIZES[-1]
+    threads: Sequence[int],
+    tokens_per_second: float,
+    weight_bytes: int,
+    layers: int,
+    *,
+    has_avx2: bool,
+    largest: int = SIZES[-1],
 ) -> Expectation:
     """Measure the kernel, and take what else a bundle's token took for overhead.
 
@@ -59,56 +67,72 @@ def expectation(
         tokens_per_second: of a bundle.
         weight_bytes: of that bundle, as one token takes them.
         layers: of that bundle.
+        has_avx2: whether this is an x86 with AVX2, for which larger bundles have a decoding graph of blocks.
         largest: bytes of weights to measure with, at most; they are in memory twice.
     """
     rates = {
-        size: max(weights_per_second(size, count) for count in threads) for size in SIZES if size <= max(largest, SIZES[0])
+        size: max(weights_per_second(size, count, has_avx2 and size > BLOCKS_FROM) for count in threads)
+        for size in SIZES
+        if size <= max(largest, SIZES[0])
     }
     kernel = Expectation(rates, 0.0)
     overhead = 1 / tokens_per_second - weight_bytes / kernel.rate(weight_bytes)
     return Expectation(rates, max(0.0, overhead) / layers)
 
 
-def weights_per_second(size: int, threads: int) -> float:
+def weights_per_second(size: int, threads: int, blocks: bool = False) -> float:
     """Bytes of int8 weights a second that one token is multiplied with.
 
     Args:
         size: of the weights in bytes.
         threads: of onnxruntime.
+        blocks: see `probe_graph`.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
-    count = max(1, round(size / _WIDTH**2))
-    session = onnxruntime.InferenceSession(probe_graph(_WIDTH, count), options, providers=["CPUExecutionProvider"])
-    inputs = {"x0": np.ones((1, _WIDTH), np.float32)}
+    # Some 30 matrices, as models have
+    width = _BLOCK * max(1, round(math.sqrt(size / 30) / _BLOCK))
+    count = max(1, round(size / width**2))
+    graph = probe_graph(width, count, blocks)
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    inputs = {"x0": np.ones((1, width), np.float32)}
     session.run(None, inputs)
     times: list[float] = []
     while len(times) < _REPEATS and (len(times) < _LEAST_REPEATS or sum(times) < _SECONDS):
         started = time.perf_counter()
         session.run(None, inputs)
         times.append(time.perf_counter() - started)
-    return count * _WIDTH**2 / statistics.median(times)
+    return count * width**2 / statistics.median(times)
 
 
-def probe_graph(width: int, count: int) -> bytes:
+def probe_graph(width: int, count: int, blocks: bool = False) -> bytes:
     """An ONNX model: fp32 [1, width] times `count` int8 matrices of [width, width], one after the other.
 
     See https://github.com/onnx/onnx/blob/main/onnx/onnx.proto for the numbers of the fields.
+
+    Args:
+        width: of the matrices, a multiple of the blocks' 256.
+        count: of the matrices.
+        blocks: in `MatMulNBits` rather than in `DynamicQuantizeMatMul`, as in bundles' graphs for x86.
     """
+    columns = width // _BLOCK
+    shape, kind, scales = ([width, columns, _BLOCK], _UINT8, width * columns) if blocks else ([width] * 2, _INT8, width)
+    sizes = {"K": width, "N": width, "bits": 8, "block_size": _BLOCK, "accuracy_level": 4}
+    product = b"".join(_attribute(name, 3, size, 2) for name, size in sizes.items()) if blocks else b""
     nodes = []
     for number in range(count):
         # No two alike, or onnxruntime makes one of them
-        value = _tensor("", [1], _INT8, bytes([1 + number % 120]))
-        fill = _field(5, _field(1, "value") + _field(5, value) + _field(20, 4))
+        value = _tensor("", [1], kind, bytes([1 + number % 120]))
+        inputs = [f"x{number}", f"w{number}", "scale", *([] if blocks else ["zero"])]
         nodes += [
-            _node("ConstantOfShape", ["shape"], f"w{number}", "") + fill,
-            _node("DynamicQuantizeMatMul", [f"x{number}", f"w{number}", "scale", "zero"], f"x{number + 1}", _CONTRIB),
+            _node("ConstantOfShape", ["shape"], f"w{number}", "") + _attribute("value", 5, value, 4),
+            _node("MatMulNBits" if blocks else "DynamicQuantizeMatMul", inputs, f"x{number + 1}", _CONTRIB) + product,
         ]
     constants = [
-        _tensor("shape", [2], _INT64, struct.pack("<2q", width, width)),
-        _tensor("scale", [width], _FLOAT, struct.pack("<f", 0.01) * width),
-        _tensor("zero", [], _INT8, b"\0"),
+        _tensor("shape", [len(shape)], _INT64, struct.pack(f"<{len(shape)}q", *shape)),
+        _tensor("scale", [scales], _FLOAT, struct.pack("<f", 0.01) * scales),
+        *([] if blocks else [_tensor("zero", [], _INT8, b"\0")]),
     ]
     graph = b"".join(_field(1, node) for node in nodes) + _field(2, "probe")
     graph += b"".join(_field(5, tensor) for tensor in constants)
@@ -117,6 +141,10 @@ def probe_graph(width: int, count: int) -> bytes:
         _field(8, _field(1, domain) + _field(2, version)) for domain, version in (("", _OPSET), (_CONTRIB, 1))
     )
     return _field(1, _IR_VERSION) + _field(7, graph) + opsets
+
+
+def _attribute(name: str, slot: int, value: int | bytes, kind: int) -> bytes:
+    return _field(5, _field(1, name) + _field(slot, value) + _field(20, kind))
 
 
 def _node(operator: str, inputs: Sequence[str], output: str, domain: str) -> bytes:
