@@ -36,6 +36,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except TinyLMError as error:
             raise UserError(error) from None
+        except MemoryError:
+            raise UserError(
+                TinyLMError("this machine has too little memory for it: close other programs, or add swap")
+            ) from None
         except ModuleNotFoundError as error:
             if error.name not in {"torch", "onnx", "safetensors", "tomlkit"}:
                 raise

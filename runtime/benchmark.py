@@ -9,13 +9,17 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinylm.errors import ConfigError
 from tinylm.manifest import Manifest, read_manifest
 from tinylm.runtime.child import call
 from tinylm.runtime.machine import peak_rss_mb, usable_cores
 from tinylm.runtime.threads import CLEAR_GAIN, candidates, remember_threads
+
+if TYPE_CHECKING:
+    from tinylm.runtime.chat_model import ChatModel
+    from tinylm.runtime.session import Session
 
 PROMPT = 128
 """Tokens of the prompt to the first token, and context of the decoding speed that is shown first."""
@@ -40,7 +44,7 @@ def benchmark(
     folder: Path,
     threads: Sequence[int] = (),
     contexts: Sequence[int] = (),
-    progress: Callable[[int], object] = lambda threads: None,
+    progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Measure a bundle, and remember the best number of threads for chats if all were tried.
 
@@ -68,7 +72,8 @@ def benchmark(
     counts = sorted(set(threads)) or candidates(usable_cores())
     measured = []
     for count in counts:
-        progress(count)
+        if progress is not None:
+            progress(count)
         measured.append(call(f"{__name__}:measure", str(folder.absolute()), count, lengths))
     best = best_of(measured)
     if not threads:
@@ -96,14 +101,40 @@ def measure(folder: str, threads: int, contexts: Sequence[int]) -> dict[str, Any
     Returns:
         as `benchmark`, with `contexts`: prefill and decode of each.
     """
+    model, load_s = _load(folder, threads)
+    figures = _figures(model.session, contexts)
+    peak = peak_rss_mb()
+    idle = _idle_cpu_percent()
+    # Another beside the first would have raised the peak
+    del model
+    loads = [load_s, *(_load(folder, threads)[1] for _ in range(_LOADS - 1))]
+    main = min(figures["contexts"], key=lambda detail: abs(detail["context"] - figures["prompt_tokens"]))
+    return {
+        "load_s": round(statistics.median(loads), 4),
+        "time_to_first_token_s": figures["time_to_first_token_s"],
+        "prefill_tokens_per_second": figures["contexts"][0]["prefill_tokens_per_second"],
+        "decode_tokens_per_second": main["decode_tokens_per_second"],
+        "threads": threads,
+        "peak_rss_mb": peak and round(peak, 1),
+        "idle_cpu_percent": round(idle, 2),
+        "prompt_tokens": figures["prompt_tokens"],
+        "context": main["context"],
+        "contexts": figures["contexts"],
+    }
+
+
+def _load(folder: str, threads: int) -> tuple[ChatModel, float]:
+    """A bundle as a chat loads it, and the seconds that takes; imports are none of it."""
     from tinylm.runtime.chat_model import ChatModel
 
     started = time.perf_counter()
-    model = ChatModel(folder, threads=threads)
-    loads = [time.perf_counter() - started]
-    session = model.session
-    length, vocabulary = session.context_length, session.vocab_size
-    ids = [(7 + 611 * number) % vocabulary for number in range(length)]
+    return ChatModel(folder, threads=threads), time.perf_counter() - started
+
+
+def _figures(session: Session, contexts: Sequence[int]) -> dict[str, Any]:
+    """The time to the first token of a fresh session, and the speed at each context."""
+    length = session.context_length
+    ids = [(7 + 611 * number) % session.vocab_size for number in range(length)]
     prompt = ids[: min(PROMPT, length // 2)]
     started = time.perf_counter()
     logits = session.append(prompt)
@@ -121,26 +152,10 @@ def measure(folder: str, threads: int, contexts: Sequence[int]) -> dict[str, Any
 
     # From the longest down: the cache is filled once
     details = [_at_context(session.append, at(context), ids[context:], context) for context in reversed(contexts)]
-    details.reverse()
-    main = min(details, key=lambda detail: abs(detail["context"] - len(prompt)))
-    peak = peak_rss_mb()
-    idle = _idle_cpu_percent()
-    del session, model
-    for _ in range(_LOADS - 1):
-        started = time.perf_counter()
-        ChatModel(folder, threads=threads)
-        loads.append(time.perf_counter() - started)
     return {
-        "load_s": round(statistics.median(loads), 4),
         "time_to_first_token_s": round(first_token, 5),
-        "prefill_tokens_per_second": details[0]["prefill_tokens_per_second"],
-        "decode_tokens_per_second": main["decode_tokens_per_second"],
-        "threads": threads,
-        "peak_rss_mb": peak and round(peak, 1),
-        "idle_cpu_percent": round(idle, 2),
         "prompt_tokens": len(prompt),
-        "context": main["context"],
-        "contexts": details,
+        "contexts": details[::-1],
     }
 
 

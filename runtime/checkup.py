@@ -24,9 +24,7 @@ _READING_SPEED = 5.0
 """Tokens a second at which people read."""
 
 
-def examine(
-    folder: Path, name: str, root: Path = ROOT, interpreter: Interpreter | None = None
-) -> dict[str, Any]:
+def examine(folder: Path, name: str, root: Path = ROOT, interpreter: Interpreter | None = None) -> dict[str, Any]:
     """Look at this machine and at a bundle.
 
     Args:

@@ -89,7 +89,7 @@ def try_import(name: str) -> None:
     """
     try:
         import_module(name)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - packages fail in ways of their own
         lines = str(error).splitlines()
         raise TinyLMError(lines[0] if lines else type(error).__name__) from None
 

@@ -11,17 +11,15 @@ _MAC_FEATURES = {"FEAT_DotProd": "asimddp", "FEAT_I8MM": "i8mm", "FEAT_BF16": "b
 
 def memory() -> tuple[int | None, int | None]:
     """Memory in bytes: all there is, and what is available."""
-    if sys.platform == "win32":
+    if platform.system() == "Windows":
         return _windows_memory()
-    if sys.platform == "darwin":
-        size = _sysctl("hw.memsize")
-        return (int(size) if size.isdecimal() else None), None
-    return None, None
+    size = _sysctl("hw.memsize") if platform.system() == "Darwin" else ""
+    return (int(size) if size.isdecimal() else None), None
 
 
 def processor() -> tuple[str, tuple[str, ...] | None]:
     """The processor's name, and which of the features that matter it has; None for those where unknown."""
-    if sys.platform != "darwin":
+    if platform.system() != "Darwin":
         return platform.processor(), None
     found = [name for key, name in _MAC_FEATURES.items() if _sysctl(f"hw.optional.arm.{key}") == "1"]
     features = ("asimd", *found) if platform.machine() == "arm64" else None
@@ -30,10 +28,10 @@ def processor() -> tuple[str, tuple[str, ...] | None]:
 
 def peak_rss_mb() -> float | None:
     """The most memory that this process ever had resident, in MiB."""
-    if sys.platform == "win32":
+    try:
+        import resource
+    except ImportError:  # Windows
         return None
-    import resource
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 

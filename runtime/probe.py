@@ -1,7 +1,7 @@
 """How fast this machine takes int8 weights through onnxruntime's own kernel, whatever models are at hand.
 
-The graph is a chain of int8 matrices in the form of a bundle's decoding graph, written here byte by byte as ONNX's protocol buffers: a device has no onnx package.
-Its weights are constants that onnxruntime makes and packs while loading.
+The graph is a chain of int8 matrices in the form of a bundle's decoding graph, written here byte by byte as ONNX's
+protocol buffers: a device has no onnx package. Its weights are constants that onnxruntime packs while loading.
 """
 
 from __future__ import annotations
