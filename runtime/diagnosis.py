@@ -117,8 +117,9 @@ def _processor(machine: Machine) -> Iterator[Finding]:
             "onnxruntime has no packages for it: take a Raspberry Pi 3, Zero 2 W or newer",
         )
         return
-    features = machine.features
-    has = "" if features is None else f" with {', '.join(features) or 'none of the features that int8 profits from'}"
+    # A 32-bit program is told of other features than a 64-bit one
+    features = machine.features if machine.interpreter.bits == 64 else None
+    has = "" if features is None else f" with {', '.join(features) or 'no features for int8'}"
     remark = ""
     if machine.is_arm and features is not None and DOT_PRODUCT not in features:
         remark = "; no dot products: int8 is faster than fp32 here, but less so than on a Raspberry Pi 5"
@@ -188,7 +189,9 @@ def _clock(machine: Machine) -> Iterator[Finding]:
         advice = "the clock is lowered when it is so hot: give it a heat sink or a fan" if hot else ""
         yield Finding("temperature", "note" if hot else "ok", f"{machine.temperature:.0f} °C", advice)
     if machine.throttled is not None:
-        told = [text for bit, text in _THROTTLED if machine.throttled & bit]
+        now = machine.throttled & 0xF
+        # What holds now was also so since then
+        told = [text for bit, text in _THROTTLED if machine.throttled & bit & ~(now << 16)]
         if not told:
             yield Finding("power", "ok", "neither throttled nor short of voltage since it was switched on")
         for text in told:
@@ -203,6 +206,8 @@ def _packages(packages: Packages, machine: Machine) -> Iterator[Finding]:
     version = packages.onnxruntime
     failure = packages.failures.get("onnxruntime")
     install = "pip install 'onnxruntime>=1.23'"
+    if machine.interpreter.bits == 32:
+        install = "the system above comes first"
     if version == "1.21.0" and machine.is_arm:
         yield Finding("onnxruntime", "problem", "1.21.0 crashes on a Raspberry Pi 4", install)
     elif version is not None and numbers_of(version)[:2] < _LEAST_ONNXRUNTIME:

@@ -24,7 +24,7 @@ CLEAR_GAIN = 1.05
 _ONE_THREAD_BYTES = 3_000_000
 """Models below are fastest on one thread where it was measured (2.1 MB: 0.14 ms a token, with two threads 0.24)."""
 
-_PAIR_SECONDS = 0.25
+_WARM_SECONDS, _PAIR_SECONDS = 0.05, 0.25
 _BLOCK_SECONDS = 0.004
 _LEAST_ROUNDS = 5
 _CONTEXT = 64
@@ -99,19 +99,27 @@ def climb(counts: Sequence[int], load: Callable[[int], Callable[[], object]]) ->
 
 
 def speed_ratio(one: Callable[[], object], other: Callable[[], object]) -> float:
-    """How many times as fast `other` is as `one`: in turns, so that what else the machine does hits both alike."""
-    one(), other()
-    started = time.perf_counter()
+    """How many times as fast `other` is as `one`.
+
+    In turns, and by the first quartile of each: what else the machine does hits both alike, and only ever adds time.
+    """
+    warm = time.perf_counter() + _WARM_SECONDS
     one()
-    block = max(1, min(16, int(_BLOCK_SECONDS / max(time.perf_counter() - started, 1e-9))))
-    ratios: list[float] = []
+    other()
+    while time.perf_counter() < warm:
+        one()
+        other()
+    block = max(1, min(16, int(_BLOCK_SECONDS / max(_seconds(one, 1), 1e-9))))
+    times: dict[Callable[[], object], list[float]] = {one: [], other: []}
     deadline = time.perf_counter() + _PAIR_SECONDS
-    while len(ratios) < _LEAST_ROUNDS or time.perf_counter() < deadline:
+    rounds = 0
+    while rounds < _LEAST_ROUNDS or time.perf_counter() < deadline:
         # There and back, so that neither profits from its place
-        order = (one, other) if len(ratios) % 2 else (other, one)
-        taken = {step: _seconds(step, block) for step in order}
-        ratios.append(taken[one] / taken[other])
-    return statistics.median(ratios)
+        for step in (one, other) if rounds % 2 else (other, one):
+            times[step].append(_seconds(step, block))
+        rounds += 1
+    quartiles = {step: statistics.quantiles(taken, n=4)[0] for step, taken in times.items()}
+    return quartiles[one] / quartiles[other]
 
 
 def _seconds(step: Callable[[], object], count: int) -> float:
