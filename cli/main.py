@@ -12,7 +12,7 @@ from tinylm import __version__
 from tinylm.errors import TinyLMError
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
-COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete")
+COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete", "bench", "doctor")
 
 
 class LazyGroup(click.Group):
@@ -36,6 +36,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except TinyLMError as error:
             raise UserError(error) from None
+        except MemoryError:
+            raise UserError(
+                TinyLMError("this machine has too little memory for it: close other programs, or add swap")
+            ) from None
         except ModuleNotFoundError as error:
             if error.name not in {"torch", "onnx", "safetensors", "tomlkit"}:
                 raise

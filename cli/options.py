@@ -15,7 +15,7 @@ FILE: Any = click.Path(path_type=Path)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=0), default=0, show_default="by model size", help="CPU threads."
+    "--threads", type=click.IntRange(min=0), default=0, show_default="the fastest, measured once", help="CPU threads."
 )
 
 

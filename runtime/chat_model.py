@@ -10,13 +10,12 @@ from typing import Any
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.chat import Chat, WhenFull
+from tinylm.runtime.demo import DEMO_BUNDLE as DEMO_BUNDLE
 from tinylm.runtime.generation import Generation
 from tinylm.runtime.sampling import Sampler, SamplingOptions
 from tinylm.runtime.session import open_bundle
+from tinylm.runtime.threads import best_threads
 from tinylm.tokenizer import Tokenizer
-
-DEMO_BUNDLE = Path(__file__).parent / "demo"
-"""The model in the box: a small assistant that lives on a Raspberry Pi."""
 
 
 class ChatModel:
@@ -30,7 +29,7 @@ class ChatModel:
 
     Args:
         bundle: the folder; None for the demo model in the box.
-        threads: CPU threads; 0 chooses by the size of the model.
+        threads: CPU threads; 0 takes as many as are fastest, see `tinylm.runtime.threads`.
 
     Attributes:
         manifest: of the bundle.
@@ -48,7 +47,7 @@ class ChatModel:
         self.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         if special_tokens(self.tokenizer) != self.manifest.special_tokens:
             raise BundleError(f"{fspath(folder)}: its tokenizer and its manifest disagree; export the bundle again")
-        self.session = open_bundle(folder, self.manifest, threads)
+        self.session = open_bundle(folder, self.manifest, threads or best_threads(folder, self.manifest))
 
     def default_options(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling defaults, with those changes that are not None."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
+from tinylm.runtime.memory import check_memory, explain_allocation
 
 PREFILL_CHUNK = 64
 """Tokens that are prefilled in one call, at most: between two calls a reply can be cancelled."""
@@ -65,6 +66,7 @@ class Session:
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
         self.threads = threads or default_threads(path.stat().st_size)
+        self._folder = path.parent
         self._session = load_onnx(path, self.threads)
         self._decode = load_onnx(decode, self.threads) if decode else self._session
         self._ids: list[int] = []
@@ -153,7 +155,11 @@ class Session:
             for (past, present), value in zip(self._names, self._cache, strict=True):
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_output(present)
-        session.run_with_iobinding(binding)
+        try:
+            session.run_with_iobinding(binding)
+        except Exception as error:
+            explain_allocation(self._folder, error)
+            raise
         if self._grows:
             self._cache = binding.get_outputs()[1:]
         self._ids += ids
@@ -170,10 +176,15 @@ def open_bundle(folder: Path, manifest: Manifest, threads: int = 0) -> Session:
     """The session of a bundle, with the decoding graph that suits this CPU.
 
     Raises:
-        BundleError: onnxruntime refuses the model.
+        BundleError: onnxruntime refuses the model, or there is too little memory for it.
     """
+    check_memory(folder, manifest, has_avx2())
     name = decode_file(manifest.graph.decode)
-    return Session(folder / MODEL_FILE, manifest.model, threads, folder / name if name else None)
+    try:
+        return Session(folder / MODEL_FILE, manifest.model, threads, folder / name if name else None)
+    except MemoryError as error:
+        explain_allocation(folder, error)
+        raise
 
 
 def decode_file(files: Mapping[str, str]) -> str | None:
@@ -208,6 +219,7 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions have no common base
+        explain_allocation(path.parent, error)
         first_line = str(error).splitlines()[0]
         raise BundleError(
             f"{path}: onnxruntime {onnxruntime.__version__} cannot load it ({first_line}); update onnxruntime, "

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tinylm.cache import recall, remember
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Message
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError
@@ -203,22 +202,11 @@ def verify_files_once(bundle: str | PathLike[str], manifest: Manifest) -> None:
         status = (folder / name).stat()
         facts += [name, entry.sha256, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    # A home that is missing, read-only or another user's is no reason to refuse a chat
-    with suppress(OSError, RuntimeError):
-        if (_cache_folder() / "verified" / key).exists():
-            return
-    verify_files(folder, manifest)
-    with suppress(OSError, RuntimeError):
-        mark = _cache_folder() / "verified" / key
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+    if recall("verified", key) is None:
+        verify_files(folder, manifest)
+        remember("verified", key, "")
 
 
 def _own_hash(values: dict[str, Any]) -> str:
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
-    return Path(base) / "tinylm" if base else Path.home() / ".cache" / "tinylm"

@@ -1,0 +1,61 @@
+"""What macOS and Windows tell about the machine, which is less than Linux does."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+_MAC_FEATURES = {"FEAT_DotProd": "asimddp", "FEAT_I8MM": "i8mm", "FEAT_BF16": "bf16"}
+
+
+def memory() -> tuple[int | None, int | None]:
+    """Memory in bytes: all there is, and what is available."""
+    if platform.system() == "Windows":
+        return _windows_memory()
+    size = _sysctl("hw.memsize") if platform.system() == "Darwin" else ""
+    return (int(size) if size.isdecimal() else None), None
+
+
+def processor() -> tuple[str, tuple[str, ...] | None]:
+    """The processor's name, and which of the features that matter it has; None for those where unknown."""
+    if platform.system() != "Darwin":
+        return platform.processor(), None
+    found = [name for key, name in _MAC_FEATURES.items() if _sysctl(f"hw.optional.arm.{key}") == "1"]
+    features = ("asimd", *found) if platform.machine() == "arm64" else None
+    return _sysctl("machdep.cpu.brand_string"), features
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory that this process ever had resident, in MiB."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+def _windows_memory() -> tuple[int | None, int | None]:
+    import ctypes
+
+    class MemoryStatus(ctypes.Structure):
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in ("total", "available", *"abcde")),
+        )
+
+    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
+    # Of Windows alone, so that no other system's ctypes has it
+    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009
+    if not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return None, None
+    return status.total, status.available
