@@ -55,6 +55,8 @@ class TrainingDisplay:
         self._speed = report.tokens_per_second
         if self._task is not None:
             figures = f"loss {self._loss:.3f}  {report.tokens_per_second:,.0f} tokens/s"
+            if report.utilization is not None:
+                figures += f"  {report.utilization:.0%} MFU"
             self._progress.update(self._task, completed=report.step, figures=figures)
 
     def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:

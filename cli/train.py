@@ -102,7 +102,7 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
-    from tinylm.hardware import resolve_hardware
+    from tinylm.hardware import resolve_compile, resolve_hardware
     from tinylm.model import LanguageModel
 
     check_free(out)
@@ -115,7 +115,8 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
         tokenizer = _train_tokenizer(config, list(texts.values()))
     values = config_values(config)
     values["model"]["vocab_size"] = tokenizer.vocab_size
-    values["train"].update(device=device, precision=precision, threads=threads)
+    compiled = resolve_compile(config.train, device)
+    values["train"].update(device=device, precision=precision, threads=threads, compile=compiled)
     config = _remake(values)
     data = _prepare(config, texts, tokenizer, threads)
 
@@ -194,6 +195,7 @@ def _train(
             state=state,
             reporter=display,
             should_stop=lambda: bool(stop_requested),
+            notify=notice,
         )
         state = trainer.train()
     if not state.finished:

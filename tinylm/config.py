@@ -128,6 +128,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Literal["auto", "bf16", "fp32"], Meta(description="auto: bf16 where the processor computes in it.")
     ] = "auto"
     device: Annotated[str, Meta(description="auto, cpu, cuda or mps.")] = "auto"
+    compile: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="torch.compile. auto: for CUDA, with a C compiler and two minutes or more."),
+    ] = "auto"
     threads: Annotated[int, Meta(ge=0, description="CPU threads. 0: as many as there are cores.")] = 0
     seed: Annotated[int, Meta(ge=0, le=2**62, description="Of weights, shuffling and dropout.")] = 1
 

@@ -1,13 +1,19 @@
-"""What `auto` stands for on this machine: the device to train on and the precision to compute in."""
+"""What `auto` stands for on this machine: the device to train on, the precision, and whether to compile."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 import time
+from typing import Literal
 
 import torch
 
 from tinylm.config import TrainConfig
 from tinylm.errors import ConfigError
+
+_LEAST_MINUTES_TO_COMPILE = 2.0
 
 
 def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
@@ -25,9 +31,33 @@ def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
         raise ConfigError(f"train.device: no {device} here; there is {', '.join(d for d in there if there[d])}")
     precision = settings.precision
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if kind == "cuda" else kind == "cpu" and _bf16_is_faster_on_cpu()
+        fast = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if kind == "cuda"
+            else kind == "cpu" and _bf16_is_faster_on_cpu()
+        )
         precision = "bf16" if fast else "fp32"
     return device, precision
+
+
+def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:
+    """Whether to compile the model on this device.
+
+    On a CPU compiling took 40 s and gave nothing. For a GPU it needs Triton and, for Triton, a C compiler; and it
+    needs time, which a short run does not get back.
+    """
+    if settings.compile != "auto":
+        return settings.compile
+    if not settings.steps and settings.minutes < _LEAST_MINUTES_TO_COMPILE:
+        return "off"
+    if not device.startswith("cuda") or not _has_c_compiler() or importlib.util.find_spec("triton") is None:
+        return "off"
+    # Triton generates code for Volta and later
+    return "on" if torch.cuda.get_device_capability(torch.device(device)) >= (7, 0) else "off"
+
+
+def _has_c_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CC"), "cc", "gcc", "clang") if name)
 
 
 def _bf16_is_faster_on_cpu() -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tinylm.config import TrainConfig
 from tinylm.model import LanguageModel
+from tinylm.muon import BatchedMuon
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter, beside the step
 
@@ -33,13 +34,16 @@ class Optimizer:
             {"params": embeddings, "weight_decay": decay, "scale": 1.0},
             {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
         ]
+        # Many small operations are what a GPU waits for: there a kernel or a product does it for all
+        on_gpu = model.embedding.weight.device.type == "cuda"
         if config.optimizer == "muon":
-            self._optimizers.append(
-                torch.optim.Muon(matrices, lr=1.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-            )
+            muon = BatchedMuon if on_gpu else torch.optim.Muon
+            self._optimizers.append(muon(matrices, lr=1.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
         else:
             adamw_groups.append({"params": matrices, "weight_decay": decay, "scale": 1.0})
-        self._optimizers.append(torch.optim.AdamW(adamw_groups, lr=1.0, betas=(0.9, 0.95), eps=1e-8))
+        self._optimizers.append(
+            torch.optim.AdamW(adamw_groups, lr=1.0, betas=(0.9, 0.95), eps=1e-8, fused=on_gpu or None)
+        )
 
     def step(self, learning_rate: float) -> None:
         """Apply the gradients and clear them."""
@@ -67,10 +71,13 @@ class Optimizer:
         for optimizer in self._optimizers:
             expected = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else {"step", *_MOMENTS}
             for group in optimizer.param_groups:
+                fused = bool(group.get("fused"))  # then the count of steps is on the device too
                 for parameter in _tensors(group["params"]):
                     prefix = f"{self._names[parameter]}/"
                     state = {
-                        key.removeprefix(prefix): value.to(parameter.device) if value.ndim else value.clone()
+                        key.removeprefix(prefix): value.to(
+                            parameter.device if value.ndim or fused else value.device, copy=True
+                        )
                         for key, value in tensors.items()
                         if key.startswith(prefix)
                     }

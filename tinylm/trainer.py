@@ -8,7 +8,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tinylm.checkpoint import RunFolder, StageName, TrainState, load_optimizer, save_checkpoint
+from tinylm.compute import LossComputer
 from tinylm.config import Config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
 from tinylm.files import user_errors, write_file
+from tinylm.meter import MeasuredStep, Meter, TakenStep
 from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer, learning_rate_factor
+from tinylm.utilization import peak_flops, training_flops
 
 CHECKPOINT_SECONDS = 300.0
 _CALIBRATION_SHARE = 0.02
@@ -60,7 +62,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What is known after an optimizer step."""
+    """What is known after an optimizer step.
+
+    On a GPU, several steps are reported at a time, a little later.
+
+    Attributes:
+        stage, step, steps: which step of how many.
+        loss: mean negative log-likelihood, in nats, of its supervised tokens.
+        learning_rate: that it was taken with.
+        tokens_per_second: over the last steps.
+        utilization: model FLOPs over what the GPU could do, over the last steps; None on a CPU.
+    """
 
     stage: StageName
     step: int
@@ -68,6 +80,7 @@ class StepReport:
     loss: float
     learning_rate: float
     tokens_per_second: float
+    utilization: float | None = None
 
 
 class Reporter(Protocol):
@@ -109,6 +122,7 @@ class Trainer:
         state: where an earlier process stopped, to go on there; None to begin.
         reporter: is told what happens.
         should_stop: asked after each step; True saves and leaves.
+        notify: told what the user should know.
     """
 
     def __init__(
@@ -123,6 +137,7 @@ class Trainer:
         state: TrainState | None = None,
         reporter: Reporter | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.run, self.config, self.stages, self.byte_lengths = run, config, list(stages), byte_lengths
         self.device = torch.device(config.train.device)
@@ -132,6 +147,8 @@ class Trainer:
         self.should_stop = should_stop
         self._resumed = state is not None
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
+        self.compute = LossComputer(self.model, config.train, notify)
+        self._peak = peak_flops(self.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
 
@@ -166,7 +183,7 @@ class Trainer:
     def validate(self, stage: Stage) -> Score:
         """Score the model on a stage's held-out windows."""
         self.model.eval()
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self.compute.autocast():
             result = score(self._window_losses, stage.validation, self.byte_lengths)
         self.model.train()
         return result
@@ -185,73 +202,84 @@ class Trainer:
             load_optimizer(self.run.checkpoint("last"), optimizer)
         self.reporter.stage_started(stage.name, state.step, steps)
         saved = time.monotonic()
-        log_every = max(1, steps // 500)
-        speed = _Speed()
+        meter = Meter(self.device)
         while state.step < steps:
-            started = time.monotonic()
             factor = learning_rate_factor(state.step, steps, settings.warmup, settings.decay)
-            loss, tokens = self._step(stage, optimizer, stage.learning_rate * factor)
-            elapsed = time.monotonic() - started
+            meter.add(self._step(stage, optimizer, stage.learning_rate * factor))
             state.step += 1
-            state.seconds += elapsed
-            state.tokens += tokens
-            report = StepReport(
-                stage.name, state.step, steps, loss, stage.learning_rate * factor, speed.add(tokens, elapsed)
-            )
-            self.reporter.stepped(report)
-            if state.step % log_every == 0 or state.step == steps:
-                self._log(
-                    stage=stage.name,
-                    step=state.step,
-                    loss=round(loss, 5),
-                    learning_rate=report.learning_rate,
-                    tokens_per_second=round(report.tokens_per_second),
-                    seconds=round(state.seconds, 2),
-                )
+            if meter.due:
+                self._account(stage, meter)
             stopping = self.should_stop()
             validate = _is_validation_step(state.step, steps, settings.validations)
+            save = validate or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS
+            if save or state.step == steps:
+                self._account(stage, meter)
             if validate:
                 self._validate_and_keep_best(stage)
-            if validate or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if save:
                 self._save_last(optimizer)
                 saved = time.monotonic()
+                meter.restart()
             if stopping and not (last and state.step == steps):
                 return False
         if not stage.validation:
             save_checkpoint(self.run.checkpoint("best"), self.model, None, state)
         return True
 
-    def _step(self, stage: Stage, optimizer: Optimizer, learning_rate: float) -> tuple[float, int]:
-        """One optimizer step: mean loss of its supervised tokens, and positions processed."""
-        settings = self.config.train
+    def _step(self, stage: Stage, optimizer: Optimizer, learning_rate: float) -> TakenStep:
+        """One optimizer step."""
+        settings, step = self.config.train, self.state.step + 1
         # Dropout has no state to save: each step's masks follow from the seed, the stage and the step
         torch.manual_seed(_mix(settings.seed, stage.name, self.state.step))
         first = self.state.step * settings.accumulate
         batches = [stage.batches.batch(first + part, settings.batch_size) for part in range(settings.accumulate)]
-        counted = max(1, sum(int((targets != IGNORED).sum()) for _, targets in batches))
-        total = 0.0
-        for inputs, targets in batches:
-            with self._autocast():
-                loss = self._loss_sum(inputs, targets) / counted
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
+        counted = sum(int((targets != IGNORED).sum()) for _, targets in batches)
+        losses = self.compute.backward(batches, max(1, counted))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf)
-        # Before the update: weights that a gradient without a number went into must never be saved
-        _require_finite(total + float(norm), stage, self.state.step + 1)
+        if self.device.type == "cpu":
+            # Before the update, where looking costs nothing; on a GPU, `_account` looks before anything is saved
+            _require_finite(sum(loss.item() for loss in losses) + norm.item(), stage, step)
         optimizer.step(learning_rate)
-        return total, sum(inputs.size for inputs, _ in batches)
+        positions = sum(inputs.size for inputs, _ in batches)
+        flops = training_flops(self.model, positions, counted)
+        return TakenStep(step, learning_rate, losses, norm, positions, flops)
 
-    def _loss_sum(self, inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
-        """Summed negative log-likelihood, in nats, of the counted targets; logits are made for those alone."""
-        hidden = self.model.hidden(torch.from_numpy(inputs).to(self.device)).flatten(0, 1)
-        flat = torch.from_numpy(targets).to(self.device).flatten()
-        if (targets == IGNORED).any():
-            kept = (flat != IGNORED).nonzero().squeeze(1)
-            hidden, flat = hidden[kept], flat[kept]
-        return F.cross_entropy(self.model.output(hidden).float(), flat, reduction="sum")
+    def _account(self, stage: Stage, meter: Meter) -> None:
+        """Read the last steps, make sure that they are sound, count, log and report them."""
+        for measured in meter.read():
+            _require_finite(measured.loss + measured.norm, stage, measured.taken.step)
+            self.state.seconds += measured.seconds
+            self.state.tokens += measured.taken.positions
+            self._report(stage, measured)
+        meter.restart()
+
+    def _report(self, stage: Stage, measured: MeasuredStep) -> None:
+        taken, steps = measured.taken, self.state.plan[stage.name]
+        utilization = measured.flops_per_second / self._peak if self._peak else None
+        self.reporter.stepped(
+            StepReport(
+                stage.name,
+                taken.step,
+                steps,
+                measured.loss,
+                taken.learning_rate,
+                measured.tokens_per_second,
+                utilization,
+            )
+        )
+        if taken.step % max(1, steps // 500) == 0 or taken.step == steps:
+            self._log(
+                stage=stage.name,
+                step=taken.step,
+                loss=round(measured.loss, 5),
+                learning_rate=taken.learning_rate,
+                tokens_per_second=round(measured.tokens_per_second),
+                seconds=round(self.state.seconds, 2),
+                **({} if utilization is None else {"utilization": round(utilization, 4)}),
+            )
 
     def _window_losses(self, windows: Sequence[Window]) -> float:
-        return window_losses(self._loss_sum, windows, self.config.train.batch_size)
+        return window_losses(self.compute.loss_sum, windows, self.config.train.batch_size)
 
     def _validate_and_keep_best(self, stage: Stage) -> None:
         if not stage.validation:
@@ -294,10 +322,12 @@ class Trainer:
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
         """Seconds of a step and of a validation with its checkpoint; at a learning rate of 0, nothing is learned."""
         optimizer = Optimizer(self.model, self.config.train)
-        self._step(stage, optimizer, 0.0)
+        # Fine-tuning compiles again once it has seen another number of targets
+        for _ in range(3 if self.compute.compiled else 1):
+            self._step(stage, optimizer, 0.0).norm.item()
         started, taken = time.monotonic(), 0
         while taken < 3 or (time.monotonic() - started < seconds and taken < 200):
-            self._step(stage, optimizer, 0.0)
+            self._step(stage, optimizer, 0.0).norm.item()
             taken += 1
         step_seconds = (time.monotonic() - started) / taken
         started = time.monotonic()
@@ -313,11 +343,6 @@ class Trainer:
 
     def _save_last(self, optimizer: Optimizer | None) -> None:
         save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.config.train.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def _log(self, **values: Any) -> None:
         with user_errors(self.run.metrics), self.run.metrics.open("a", encoding="utf-8") as file:
@@ -367,17 +392,6 @@ def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: in
 
     with torch.inference_mode():
         return window_losses(loss_sum, windows, batch_size)
-
-
-class _Speed:
-    """Tokens a second over the last steps."""
-
-    def __init__(self) -> None:
-        self._recent: list[tuple[int, float]] = []
-
-    def add(self, tokens: int, seconds: float) -> float:
-        self._recent = [*self._recent[-19:], (tokens, seconds)]
-        return sum(t for t, _ in self._recent) / max(sum(s for _, s in self._recent), 1e-9)
 
 
 def _require_finite(value: float, stage: Stage, step: int) -> None:
