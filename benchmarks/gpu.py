@@ -128,9 +128,12 @@ def _train(
     with TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         run.checkpoint("last").parent.mkdir()
-        notify = lambda text: print(text, file=sys.stderr)  # noqa: E731
-        Trainer(run, config, model, [stage], byte_lengths, deadline=deadline, notify=notify).train()
+        Trainer(run, config, model, [stage], byte_lengths, deadline=deadline, notify=_say).train()
         return [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _config(options: argparse.Namespace, arch: str, vocab_size: int, **train: Any) -> Config:
@@ -208,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--accumulate", type=int, nargs="+", default=[1, 8], help="passes a step, where speed is measured"
     )
-    _add(parser, "--steps", 96, "passes that are timed")
+    _add(parser, "--steps", 64, "passes that are timed")
     parser.add_argument("--data", type=Path, help="text to learn from; without it, only speed is measured")
     _add(parser, "--seconds", 90.0, "that each architecture learns for")
     _add(parser, "--learning-rate", 2e-3, "its peak")

@@ -30,12 +30,16 @@ class LossComputer:
         self.model, self._notify = model, notify
         self.device = torch.device(settings.device)
         self._bf16 = settings.precision == "bf16"
-        self.compiled = settings.compile == "on"
         self._fast_hidden, self._fast_head = model.hidden, self._head
-        if self.compiled:
-            self._fast_hidden = torch.compile(model.hidden)
-            # Fine-tuning has another number of targets each time
-            self._fast_head = torch.compile(self._head, dynamic=None)
+        self.compiled = False
+        if settings.compile == "on":
+            try:
+                self._fast_hidden = torch.compile(model.hidden)
+                # By itself, as fine-tuning has another number of targets each time
+                self._fast_head = torch.compile(self._head)
+                self.compiled = True
+            except RuntimeError as error:  # of a Python that it does not know
+                self._note(error)
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32 for what is not bf16
 
@@ -62,11 +66,15 @@ class LossComputer:
         try:
             return self._backward(batches, counted, self._fast_hidden, self._fast_head)
         except torch._dynamo.exc.TorchDynamoException as error:
-            reason = str(error).strip().partition("\n")[0]
-            self._notify(f"the model cannot be compiled here and is computed as it is, more slowly: {reason}")
+            self._note(error)
             self.compiled = False
             self.model.zero_grad(set_to_none=True)
             return self.backward(batches, counted)
+
+    def _note(self, error: Exception) -> None:
+        lines = [line.strip() for line in str(error).splitlines()]
+        reason = next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
+        self._notify(f"the model cannot be compiled here and is computed as it is, more slowly: {reason}")
 
     def _backward(
         self,

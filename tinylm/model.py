@@ -227,7 +227,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     """Rotary positions on x [batch, heads, length, head_dim], first half of the channels paired with the second."""
-    # One expression over whole rows, as halves that are put together again take a compiled GPU kernel twice the time
+    # Over whole rows: of halves that are put together again, a compiled kernel computes both for each element
     partners = x.roll(x.shape[-1] // 2, dims=-1)
     rotated = x * torch.cat((cosines, cosines), dim=-1) + partners * torch.cat((-sines, sines), dim=-1)
     return rotated.to(x.dtype)

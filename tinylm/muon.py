@@ -18,9 +18,12 @@ class BatchedMuon(torch.optim.Muon):
     """`torch.optim.Muon` with Nesterov momentum and updates scaled to the size of AdamW's (`match_rms_adamw`)."""
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """Apply the gradients."""
-        assert closure is None
+    def step(self, closure: Any = None) -> Any:
+        """Apply the gradients; with a closure, first call it and give what it returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = {}
             for parameter in _tensors(group["params"]):
@@ -28,6 +31,7 @@ class BatchedMuon(torch.optim.Muon):
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for parameters in by_shape.values():
                 self._update(parameters, group)
+        return loss
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

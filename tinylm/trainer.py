@@ -236,8 +236,8 @@ class Trainer:
         counted = sum(int((targets != IGNORED).sum()) for _, targets in batches)
         losses = self.compute.backward(batches, max(1, counted))
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf)
-        if self.device.type == "cpu":
-            # Before the update, where looking costs nothing; on a GPU, `_account` looks before anything is saved
+        if _reads_before_update(self.device):
+            # On a GPU, which would have to wait, `_account` looks before anything is saved
             _require_finite(sum(loss.item() for loss in losses) + norm.item(), stage, step)
         optimizer.step(learning_rate)
         positions = sum(inputs.size for inputs, _ in batches)
@@ -392,6 +392,10 @@ def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: in
 
     with torch.inference_mode():
         return window_losses(loss_sum, windows, batch_size)
+
+
+def _reads_before_update(device: torch.device) -> bool:
+    return device.type == "cpu"
 
 
 def _require_finite(value: float, stage: Stage, step: int) -> None:

@@ -79,6 +79,8 @@ def peak_flops(device: torch.device) -> float | None:
 def datasheet_flops(name: str) -> float | None:
     """The datasheet's dense bf16 operations a second of a device of this name; None where it is not known."""
     words = f" {name} ".replace("-", " ").lower()
+    if " laptop " in words:
+        return None  # named like the card for desktops, and slower
     return next((rate * 1e12 for part, rate in _PEAK_TFLOPS if f" {part.lower()} " in words), None)
 
 
