@@ -283,3 +283,14 @@ def test_what_was_prepared_for_one_conversation_does_not_disturb_another(model):
     list(other.send("Something quite different."))
     other.prepare()
     assert said(model.start_chat(None, GREEDY).send("Hello!")) == expected
+
+
+def test_a_chat_tells_beforehand_whether_it_has_room(model):
+    chat = model.start_chat(None, GREEDY, "stop")
+    assert chat.has_room_for("Hello!")
+    fill(chat)
+    assert not chat.has_room_for("7" * 12)
+    chat.when_full = "drop"
+    assert chat.has_room_for("7" * 12)
+    assert not chat.has_room_for("7" * 500)
+    assert not chat.has_room_for("word " * 10**6)
