@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from tinylm.chat_format import Role
@@ -20,10 +21,13 @@ _LABEL = re.compile(
 _QUESTION_ROLES: dict[str, Role] = {"q": "user", "question": "user", "a": "assistant", "answer": "assistant"}
 
 
+MarkKind = Literal["role", "bos", "eos", "end"]
+
+
 class Mark(NamedTuple):
     """A mark in a line."""
 
-    kind: Literal["role", "bos", "eos", "end"]
+    kind: MarkKind
     """`role` begins a turn, `bos` a conversation; `eos` ends a conversation, as a rule; `end` only sets text off."""
     role: Role | None
     start: int
@@ -54,13 +58,12 @@ class Markup:
         """The marks of a line, in order."""
         found: list[Mark] = []
         for match in self.pattern.finditer(line):
-            groups = match.groupdict()
-            if groups.get("role") is not None:
-                found.append(Mark("role", self.roles[_normal(groups["role"])], *match.span()))
-            elif groups.get("bos") is not None:
-                found.append(Mark("bos", None, *match.span()))
+            name = match.lastgroup
+            kind: MarkKind = "bos" if name == "bos" else "eos" if name == "eos" else "end"
+            if name == "role":
+                found.append(Mark("role", self.roles[_normal(match["role"])], *match.span()))
             else:
-                found.append(Mark("eos" if groups.get("eos") is not None else "end", None, *match.span()))
+                found.append(Mark(kind, None, *match.span()))
         return found
 
 
@@ -202,6 +205,7 @@ def _label_markup(name: str, roles: dict[str, Role], each_question_anew: bool = 
     return _markup(name, pattern, roles, each_question_anew=each_question_anew)
 
 
+@lru_cache(maxsize=1024)
 def _normal(label: str) -> str:
     """A label in lower case, with one space before its number; marks in brackets without spaces."""
     label = re.sub(r"[\s_-]+", " ", label.strip().lower())

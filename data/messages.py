@@ -15,7 +15,7 @@ from tinylm.data.turns import (
 )
 from tinylm.data.values import fail, first_value, kind_of, shown, shown_keys, text_of
 
-ROLE_KEYS = ("role", "from", "speaker", "sender", "author", "agent", "speaker_id", "speaker_idx")
+ROLE_KEYS = ("role", "from", "speaker", "sender_class", "sender", "author", "agent", "speaker_id", "speaker_idx")
 TEXT_KEYS = ("content", "value", "text", "message", "utterance")
 _TOOL_KEYS = ("tool_calls", "function_call")
 _PAIR_KEYS = (("input", "output"), ("question", "answer"), ("prompt", "response"), ("instruction", "output"))
@@ -107,7 +107,10 @@ def _name_of(place: Place, message: Mapping[str, object]) -> str:
     if isinstance(name, dict):
         name = name.get("role")
     if name is None:
-        fail(place, f"a message has no role: looked for {', '.join(ROLE_KEYS[:5])}; found keys {shown_keys(message)}")
+        fail(
+            place,
+            f"a message has no role: looked for role, from, speaker, sender, author; found keys {shown_keys(message)}",
+        )
     if isinstance(name, int) and not isinstance(name, bool):
         return str(name)
     if not isinstance(name, str):

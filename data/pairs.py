@@ -27,6 +27,8 @@ _REPLY_KEYS = (
     ("assistant_message", "assistant_response", "model_response", "bot_response"),
     ("assistant", "bot", "ai", "gpt", "chatbot", "a", "target", "targets", "outputs"),
 )
+# How a text ends whose next turn is the assistant's, in any markup
+_REPLY_MARKS = (":", ">", "]", "assistant", "model")
 _CHOSEN, _REJECTED = "chosen", "rejected"
 REJECTED_REPLIES = "rejected replies; the chosen ones are read"
 
@@ -103,10 +105,9 @@ def turns_of_pair(place: Place, fields: Mapping[str, object], pair: Pair) -> Ite
     if isinstance(asked, list) and _holds_messages(asked):
         yield from turns_of_list(place, asked)
     else:
-        marked = turns_of_text(place, asked) if isinstance(asked, str) and pair.replied == _CHOSEN else None
         texts = [text_of(place, fields[key], key).strip() for key in pair.asked]
         question = "\n\n".join(text for text in texts if text)
-        yield from marked[1] if marked is not None else [Turn("user", question, place)]
+        yield from _turns_before_reply(place, question) or [Turn("user", question, place)]
     yield from _reply(place, fields[pair.replied], pair.replied)
 
 
@@ -132,6 +133,16 @@ def turns_of_preference(
         yield from turns_of_list(place, chosen)
     else:
         fail(place, f"chosen must be a text or a list of messages, found {kind_of(chosen)}")
+
+
+def _turns_before_reply(place: Place, question: str) -> list[Turn] | None:
+    """The turns of a question that marks who speaks and ends where the assistant is to reply."""
+    if not question.endswith(_REPLY_MARKS):
+        return None
+    marked = turns_of_text(place, question)
+    if marked is None or marked[1][-1].role != "assistant" or marked[1][-1].text.strip():
+        return None
+    return marked[1][:-1]
 
 
 def _reply(place: Place, reply: object, key: str) -> Iterator[Turn]:

@@ -29,6 +29,7 @@ _SEPARATORS = {
     "<eot>": re.compile(r"<eot>", re.IGNORECASE),
     "tab": re.compile(r"\t"),
 }
+_FIELDS = " +++$+++ "
 _NEARLY_ALL, _MOST = 0.95, 0.5
 _NUMBERED = re.compile(r"(\d+) (.*)", re.DOTALL)
 _PERSONA = re.compile(r"your persona: *(.*)|partner's persona: *.*", re.IGNORECASE)
@@ -44,11 +45,12 @@ def find_separator(path: str | PathLike[str]) -> str | None:
     """
     counts: Counter[str] = Counter()
     first_without: dict[str, int] = {}
-    lines = numbered = tab_fields = no_turns = 0
+    lines = numbered = tab_fields = no_turns = fields = 0
     for number, line in iter_lines(path):
         if not line.strip():
             continue
         lines += 1
+        fields += _FIELDS in line
         numbered += _NUMBERED.fullmatch(line) is not None if lines > 1 else line.startswith("1 ")
         for name, pattern in _SEPARATORS.items():
             if pattern.search(line):
@@ -69,7 +71,7 @@ def find_separator(path: str | PathLike[str]) -> str | None:
         raise DataError(
             path, 1, f"unclear what parts the turns: {' and '.join(found)} are both in every line; keep one"
         )
-    if found == ["tab"] and 2 * no_turns > tab_fields:
+    if 2 * fields > lines or (found == ["tab"] and 2 * no_turns > tab_fields):
         raise DataError(path, 1, "lines of fields, not of turns; put the columns' names on top and name the file .tsv")
     if found:
         return found[0]

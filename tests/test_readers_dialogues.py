@@ -74,6 +74,7 @@ RAW = "no <user>/<assistant> tags found; is this raw text? then give it to --pre
         ("hi ||| hello __eou__ a\nbye ||| b __eou__ c", ":1", "unclear what parts the turns: __eou__ and ||| are"),
         ("hi ||| hello\nbye ||| you\nno more\n", ":3", "no ||| in this line, but in 2 of 3: unclear whether it parts"),
         ("1\thi\n2\thello\n", ":1", "lines of fields, not of turns; put the columns' names on top"),
+        ("L1 +++$+++ u0 +++$+++ Anna +++$+++ hi\n" * 3, ":1", "lines of fields, not of turns; put the columns'"),
         ("text:hi\tlabels:hello\n" * 2, ":1", "lines of fields, not of turns; put the columns' names"),
         ("Anna: hi\nBen: hello\nAnna: bye\nBen: see you\n", ":1",
          'looks like a chat log of "Anna", "Ben": who is the assistant? Write their names as User: and Assistant:'),
