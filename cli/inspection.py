@@ -52,7 +52,8 @@ def _show_file(console: Console, file: FileFacts) -> None:
     for note in file.notes:
         console.print(Padding(Text(note, style="yellow"), (0, 0, 0, 2), expand=False))
     if file.error is not None:
-        console.print(Padding(Text(file.error, style="red"), (0, 0, 0, 2), expand=False))
+        how = "not read to its end, see below" if file.read else "not read, see below"
+        console.print(Padding(Text(how, style="red"), (0, 0, 0, 2), expand=False))
 
 
 def _rows(kind: Kind, facts: KindFacts, inspection: Inspection) -> Iterator[tuple[str, str]]:

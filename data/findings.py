@@ -40,7 +40,7 @@ def findings_of(inspection: Inspection) -> list[Finding]:
 def _of_files(inspection: Inspection) -> Iterator[Finding]:
     for file in inspection.files:
         if file.error is not None:
-            yield Finding("error", f"cannot be read: {file.error}", "mend it or leave the file out")
+            yield Finding("error", f"cannot be read: {file.error}", "mend it or leave it out; raw text: give --as text")
         if "cp1252" in file.encoding:
             yield Finding(
                 "warning", f"{file.path} is not UTF-8 and is read as cp1252", "check accented letters in the samples"

@@ -27,7 +27,7 @@ from tinylm.data.pairs import (
 from tinylm.data.summary import ReadSummary
 from tinylm.data.trees import is_export_tree, is_nested_tree, turns_of_export_tree, turns_of_nested_tree
 from tinylm.data.turns import Dialogue, NotConversationsError, Turn, alternating
-from tinylm.data.values import fail, kind_of, normal_key, optional_text, shown_keys, text_of
+from tinylm.data.values import fail, fields_of, kind_of, normal_key, optional_text, shown_keys, text_of
 from tinylm.errors import DataError
 
 MESSAGE_LISTS = (
@@ -58,7 +58,7 @@ def is_record(value: object) -> bool:
         return bool(value) and (_is_bare_message(value[0]) or texts or all(map(is_role_pair, value)))
     if not isinstance(value, dict):
         return False
-    fields = {normal_key(key): item for key, item in value.items()}
+    fields = fields_of(value)
     if any(fields.get(key) is not None for key in MESSAGE_LISTS) or is_preference(fields):
         return True
     if is_nested_tree(value) or is_export_tree(value):
@@ -103,7 +103,7 @@ def parts_of_record(
     elif isinstance(record, list):
         yield Dialogue(place, turns_of_list(place, record), "lists of messages")
     elif isinstance(record, dict):
-        fields = {normal_key(key): value for key, value in record.items()}
+        fields = fields_of(record)
         yield from _Record(place, record, fields, summary).parts(documents)
     else:
         fail(place, f"expected an object with a conversation or a text, found {kind_of(record)}")
@@ -140,8 +140,8 @@ class _Record:
         elif is_preference(fields):
             self._note_rejected()
             yield self._dialogue(turns_of_preference(place, fields), "chosen/rejected", "chosen")
-        elif numbered := self._numbered_texts():
-            yield self._dialogue(alternating(place, numbered.values()), "a turn a column", *numbered)
+        elif numbered := self._numbered_keys():
+            yield self._dialogue(self._numbered_turns(numbered), "a turn a column", *numbered)
         elif (key := self._dialogue_column()) is not None:
             yield self._dialogue(_turns_of_cell(place, fields[key], key), f"dialogues in {key}", key)
         elif (key := self._document_key()) is not None:
@@ -194,21 +194,20 @@ class _Record:
         # The last of the candidates is what was said
         yield from turns_of_list(self._place, [*history, *candidates[-1:]])
 
-    def _numbered_texts(self) -> dict[str, str]:
-        """Texts under `turn1`, `turn2`, … up to the first that is missing or empty."""
+    def _numbered_keys(self) -> list[str]:
+        """The keys `turn1`, `turn2`, … in order."""
         numbered = {int(match[2]): key for key in self._fields if (match := _NUMBERED_KEY.fullmatch(key))}
-        first = min(numbered, default=0)
         # Two sentences are mostly a pair to compare
-        if len(numbered) < 3 or first > 1:
-            return {}
-        texts: dict[str, str] = {}
-        for number in range(first, first + len(numbered)):
-            key = numbered.get(number, "")
-            text = optional_text(self._place, self._fields.get(key), key)
-            if not text.strip():
-                break
-            texts[key] = text
-        return texts
+        first = min(numbered, default=0)
+        if len(numbered) < 3 or first > 1 or max(numbered) != first + len(numbered) - 1:
+            return []
+        return [numbered[number] for number in sorted(numbered)]
+
+    def _numbered_turns(self, keys: list[str]) -> Iterator[Turn]:
+        texts = [optional_text(self._place, self._fields.get(key), key) for key in keys]
+        while texts and not texts[-1].strip():
+            texts.pop()
+        yield from alternating(self._place, texts)
 
     def _dialogue_column(self) -> str | None:
         found = []

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import chain, groupby, islice
 
 from tinylm.data.lines import Place
 from tinylm.data.messages import ROLE_KEYS, TEXT_KEYS, turns_of_messages
-from tinylm.data.records import Document, is_record, parts_of_record
+from tinylm.data.records import MESSAGE_LISTS, Document, is_record, parts_of_record
 from tinylm.data.summary import ReadSummary
 from tinylm.data.trees import dialogues_of_rows, is_tree_row
 from tinylm.data.turns import Dialogue
-from tinylm.data.values import fail, normal_key, shown
+from tinylm.data.values import fail, fields_of, shown
 
 Record = tuple[Place, object]
 
@@ -39,7 +39,7 @@ def parts_of_records(records: Iterable[Record], summary: ReadSummary, documents:
     if is_tree_row(first):
         yield from dialogues_of_rows(everything, summary)
     elif _is_turn_row(first):
-        key = _conversation_key([_fields(record) for _, record in begin if isinstance(record, dict)])
+        key = _conversation_key([fields_of(record) for _, record in begin if isinstance(record, dict)])
         yield from _grouped(everything, key, summary)
     elif documents and len(begin) == 1 and isinstance(first, list):
         # A lone list of texts is a list of documents; several are dialogues
@@ -52,9 +52,9 @@ def parts_of_records(records: Iterable[Record], summary: ReadSummary, documents:
 
 
 def _is_turn_row(record: object) -> bool:
-    if not isinstance(record, dict) or any(isinstance(record.get(key), list) for key in ("messages", "conversations")):
+    if not isinstance(record, dict) or any(isinstance(record.get(key), list) for key in MESSAGE_LISTS):
         return False
-    fields = _fields(record)
+    fields = fields_of(record)
     has_text = any(isinstance(fields.get(key), str | list) for key in TEXT_KEYS)
     has_role = any(isinstance(fields.get(key), str | int | dict) for key in ROLE_KEYS)
     return (
@@ -62,10 +62,6 @@ def _is_turn_row(record: object) -> bool:
         and has_role
         and (not is_record(record) or any(fields.get(key) is not None for key in _CONVERSATION_KEYS))
     )
-
-
-def _fields(record: Mapping[str, object]) -> dict[str, object]:
-    return {normal_key(key): value for key, value in record.items()}
 
 
 def _conversation_key(begin: list[dict[str, object]]) -> str | None:
@@ -97,7 +93,7 @@ def _grouped(records: Iterable[Record], key: str | None, summary: ReadSummary) -
 def _checked(place: Place, record: object, key: str | None) -> tuple[str, Place, dict[str, object]]:
     if not isinstance(record, dict):
         fail(place, "expected a row with a role and a text, as the rows before it")
-    fields = _fields(record)
+    fields = fields_of(record)
     if key is not None and fields.get(key) is None:
         fail(place, f"no {key}, which tells the conversations apart in the rows before it")
     return str(fields.get(key)) if key is not None else "", place, fields

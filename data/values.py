@@ -62,6 +62,14 @@ def normal_key(key: str) -> str:
     return re.sub(r"[\W_]+", "_", key.strip().lower()).strip("_")
 
 
+def fields_of(record: Mapping[str, object]) -> dict[str, object]:
+    """A record's values by their normal keys; where two keys become one, that which is normal by itself wins."""
+    fields = {normal_key(key): value for key, value in record.items()}
+    if len(fields) < len(record):
+        fields |= {key: value for key, value in record.items() if normal_key(key) == key}
+    return fields
+
+
 def first_value(record: Mapping[str, object], keys: Sequence[str]) -> object:
     """The value of the first key that has one."""
     return next((record[key] for key in keys if record.get(key) is not None), None)

@@ -107,6 +107,7 @@ PERSONA = {
             HI,
             id="topical_chat",
         ),
+        pytest.param({"Prompt": "other", "prompt": "hi", "completion": "hello"}, HI, id="alike_keys"),
         pytest.param({"turn_1": "hi", "turn_2": "hello", "turn_3": "bye", "turn_4": "see you"}, LONG, id="columns"),
         pytest.param({"text": "### Human: hi### Assistant: hello"}, HI, id="guanaco"),
         pytest.param(
