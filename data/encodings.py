@@ -45,6 +45,8 @@ _MARKED = (
 )
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _LAST_ASCII = re.compile(rb"[\x00-\x7f][\x80-\xff]*\Z")
+# With these, most characters of UTF-8 text in Latin script begin; as letters, they are no words by themselves
+_FIRST_BYTES = (b"\xc2", b"\xc3", b"\xe2")
 _NEVER_AFTER_A_LETTER = frozenset("\u201a\u201e\u20ac\u02c6\u02dc\u2039\u2020\u2021\u2030")
 
 
@@ -129,12 +131,16 @@ def _count_runs(text: bytes) -> tuple[int, int]:
     fitting = total = 0
     for run in _HIGH_RUN.finditer(text):
         total += 1
-        fitting += _fits_cp1252(run[0], chr(text[run.start() - 1]) if run.start() else " ")
+        before, after = text[run.start() - 1 : run.start()], text[run.end() : run.end() + 1]
+        fitting += _fits_cp1252(run[0], before.decode() or " ", after.decode() or " ")
     return fitting, total - fitting
 
 
-def _fits_cp1252(run: bytes, before: str) -> bool:
+def _fits_cp1252(run: bytes, before: str, after: str) -> bool:
+    """Whether bytes above 0x7f between two ASCII characters are text in cp1252."""
     if len(run) > 2 or _is_utf8(run):
+        return False
+    if run in _FIRST_BYTES and not before.isalpha() and not after.isalpha():
         return False
     try:
         characters = run.decode("cp1252")

@@ -15,8 +15,8 @@ from tinylm.data.turns import (
 )
 from tinylm.data.values import fail, first_value, kind_of, shown, shown_keys, text_of
 
-ROLE_KEYS = ("role", "from", "speaker", "sender_class", "sender", "author", "agent", "speaker_id", "speaker_idx")
-TEXT_KEYS = ("content", "value", "text", "message", "utterance")
+ROLE_KEYS = ("role", "from", "speaker", "sender_class", "sender", "author", "agent", "speaker_id", "speaker_idx", "who")
+TEXT_KEYS = ("content", "value", "text", "message", "utterance", "body", "sentence")
 _TOOL_KEYS = ("tool_calls", "function_call")
 _PAIR_KEYS = (("input", "output"), ("question", "answer"), ("prompt", "response"), ("instruction", "output"))
 _TOOL_REASON = "tools, which a model here cannot call"

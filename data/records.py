@@ -40,6 +40,11 @@ _LOOKED_FOR = "messages, conversations, dialog, prompt/response, question/answer
 # In the name of a column that holds a whole dialogue, and in that of one that is about it
 _DIALOGUE_WORDS = frozenset({"conversation", "dialogue", "dialog", "chat", "transcript"})
 _ABOUT_WORDS = frozenset({"id", "ids", "index", "number", "type", "title", "topic", "name", "date", "time", "length"})
+_CONVERSATION_KEY = re.compile(
+    r"(?:conversation|conv|dialog|dialogue|chat|thread|session)(?:_?(?:id|idx|index|no|num|number|hash))?"
+)
+# A message with one of these is a row of a table, which says of itself where it belongs
+_ROW_KEYS = ("id", "message_id")
 _NUMBERED_KEY = re.compile(r"(?:.*_)?(turn|sentence|utterance|message|line)_?(\d+)")
 
 
@@ -74,6 +79,11 @@ def is_text_column(name: str) -> bool:
     """Whether a column of this name is known to hold texts or dialogues."""
     key = normal_key(name)
     return key in MESSAGE_LISTS or key in DOCUMENT_KEYS or bool(set(key.split("_")) & _DIALOGUE_WORDS)
+
+
+def is_conversation_key(key: str) -> bool:
+    """Whether a column, by its normal key, tells the conversations of its rows apart."""
+    return _CONVERSATION_KEY.fullmatch(key) is not None
 
 
 def is_list_of_messages(value: object) -> bool:
@@ -308,7 +318,7 @@ def _is_bare_message(value: object) -> bool:
         isinstance(value, dict)
         and is_message(value)
         and not is_record(value)
-        and not any(normal_key(key) in ROW_KEYS for key in value)
+        and not any(normal_key(key) in _ROW_KEYS or is_conversation_key(normal_key(key)) for key in value)
     )
 
 
@@ -349,10 +359,3 @@ def _is_text(value: object) -> bool:
 def _is_text_like(value: object) -> bool:
     """Whether a value that is not read may be text that the user misses."""
     return (isinstance(value, str) and value.count(" ") > 2) or (isinstance(value, list | dict) and bool(value))
-
-
-ROW_KEYS = frozenset(
-    {"conversation_id", "conv_id", "conversationid", "convid", "dialog_id", "dialogue_id", "dialogid", "dialogueid"}
-    | {"chat_id", "thread_id", "session_id", "message_id", "id"}
-)
-"""Keys that make a message a row of a table, which says of itself what conversation it belongs to."""

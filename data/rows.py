@@ -7,7 +7,7 @@ from itertools import chain, groupby, islice
 
 from tinylm.data.lines import Place
 from tinylm.data.messages import ROLE_KEYS, TEXT_KEYS, turns_of_messages
-from tinylm.data.records import MESSAGE_LISTS, Document, is_record, parts_of_record
+from tinylm.data.records import MESSAGE_LISTS, Document, is_conversation_key, is_record, parts_of_record
 from tinylm.data.summary import ReadSummary
 from tinylm.data.trees import dialogues_of_rows, is_tree_row
 from tinylm.data.turns import Dialogue
@@ -15,10 +15,6 @@ from tinylm.data.values import fail, fields_of, shown
 
 Record = tuple[Place, object]
 
-_CONVERSATION_KEYS = (
-    *("conversation_id", "conv_id", "conversationid", "convid", "dialog_id", "dialogue_id", "dialogid", "dialogueid"),
-    *("chat_id", "thread_id", "session_id", "conversation", "dialogue", "dialog"),
-)
 _ORDER_KEYS = ("turn_id", "turn_index", "turn_idx", "turn", "utterance_idx", "turn_number", "message_index", "position")
 _NO_COLUMN = "no column tells the conversations apart: all rows are one conversation"
 
@@ -57,17 +53,13 @@ def _is_turn_row(record: object) -> bool:
     fields = fields_of(record)
     has_text = any(isinstance(fields.get(key), str | list) for key in TEXT_KEYS)
     has_role = any(isinstance(fields.get(key), str | int | dict) for key in ROLE_KEYS)
-    return (
-        has_text
-        and has_role
-        and (not is_record(record) or any(fields.get(key) is not None for key in _CONVERSATION_KEYS))
-    )
+    return has_text and has_role and (not is_record(record) or _conversation_key([fields]) is not None)
 
 
 def _conversation_key(begin: list[dict[str, object]]) -> str | None:
     """The column that tells the conversations apart."""
-    for key in _CONVERSATION_KEYS:
-        if begin[0].get(key) is not None:
+    for key, value in begin[0].items():
+        if is_conversation_key(key) and isinstance(value, str | int | float):
             return key
     # An id may also be that of the row
     same = len(begin) > 1 and begin[0].get("id") is not None and begin[0].get("id") == begin[1].get("id")

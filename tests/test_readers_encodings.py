@@ -56,6 +56,7 @@ def test_encodings(tmp_path, content, name):
         pytest.param(f"{FRENCH}\n".encode() * 2 + b"caf\xe9", 3, "0xe9", id="one_latin_letter_in_utf8"),
         pytest.param(b"hello\nw\xffrld", 2, "0xff", id="no_letter"),
         pytest.param(b"hello\nworld\xc3", 2, "0xc3", id="cut_letter"),
+        pytest.param(b"no letter \xc3( here", 1, "0xc3", id="first_byte_alone"),
         pytest.param(b"it\xe2\x80s", 1, "0xe2", id="cut_quotation_mark"),
         pytest.param("Привет, мир".encode("cp1251"), 1, "0xcf", id="another_alphabet"),
         pytest.param("日本語の文章です".encode("shift-jis"), 1, "0x93", id="japanese"),

@@ -221,6 +221,7 @@ LOOKED_FOR = (
     "instruction/output, text and the like; found keys"
 )
 NOT_READ = "is not read, only system, user and assistant: rename the role or take the record out"
+TEXTS = "content, value, text, message, utterance, body, sentence"
 TOOLS = "tools, which a model here cannot call"
 HALF = "half a surrogate pair"
 
@@ -335,7 +336,7 @@ def test_records_that_are_left_out_and_counted(tmp_path, read, record, problem, 
         ({"messages": [{"role": True, "content": "a"}]}, "a role must be a text, found true or false"),
         (
             bot(None),
-            'a message has no text: looked for content, value, text, message, utterance; found keys "role", "content"',
+            f'a message has no text: looked for {TEXTS}; found keys "role", "content"',
         ),
         (bot({"a": 1}), "the assistant turn must be a text, found an object"),
         (bot([{"type": "text"}]), "a text part of the assistant turn has no text"),

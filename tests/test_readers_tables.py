@@ -50,6 +50,8 @@ ROWS = "conversation_id,role,text\n1,user,hi\n1,assistant,hello\n2,user,bye\n2,a
         pytest.param("a.csv", f"question,answer\n{'x' * 200_000},y\n", [chat("U:" + "x" * 200_000, "A:y")], id="long"),
         pytest.param("a.csv", "question,answer,\nhi,hello,,,\n\n,,\n", [HI], id="empty_cells_and_rows"),
         pytest.param("a.csv", ROWS, [HI, BYE], id="a_turn_a_row"),
+        pytest.param("a.csv", "Chat,Who,Message\n1,Human,hi\n1,Bot,hello\n2,Human,bye\n2,Bot,see you\n", [HI, BYE],
+                     id="other_names"),
         pytest.param("a.csv", "id,role,content\n7,user,hi\n7,bot,hello\n", [HI], id="id_of_conversations"),
         pytest.param("a.csv", "id,role,content\n7,user,hi\n8,bot,hello\n", [HI], id="id_of_rows"),
         pytest.param(
