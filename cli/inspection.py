@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tinylm.data.measures import clipped
+
 if TYPE_CHECKING:
     from tinylm.data.findings import Finding
     from tinylm.data.inspection import FileFacts, Inspection, Kind, KindFacts
@@ -99,15 +101,10 @@ def _show_samples(console: Console, samples: list[Spans]) -> None:
     how = Text("green", style=_SUPERVISED) if console.is_terminal else Text("in «»")
     console.print(Text.assemble(("Samples", "bold"), ": what the model is to learn to say is ", how))
     for sample in samples:
-        text, left = Text(), _SHOWN_CHARACTERS
-        for content, said in sample:
-            shown = content[:left]
-            marked = shown if console.is_terminal or not said else f"«{shown}»"
+        text = Text()
+        for content, said in clipped(sample, _SHOWN_CHARACTERS):
+            marked = content if console.is_terminal or not said else f"«{content}»"
             text.append(marked, style=_SUPERVISED if said else "")
-            left -= len(shown)
-            if left <= 0:
-                text.append(" …", style="dim")
-                break
         console.print(Padding(text, (0, 0, 1, 2), expand=False))
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from tinylm.chat_format import Conversation
 from tinylm.config import TokenizerConfig
-from tinylm.data.measures import Sequenced, Spans, TokenFacts, measure_tokens, sequence_of, spans_of
+from tinylm.data.measures import Sequenced, Spans, TokenFacts, clipped, measure_tokens, sequence_of, spans_of
 from tinylm.data.readers import iter_conversations, iter_documents
 from tinylm.data.sampling import DuplicateCounter, Sample
 from tinylm.data.summary import ReadSummary
@@ -28,6 +28,7 @@ _SAMPLE_CHARACTERS = 8_000_000
 # A longer text is measured by its beginning
 _MEASURED_CHARACTERS = 1_000_000
 _SHOWN_SAMPLES = 3
+_SAMPLE_LENGTH = 2000
 
 
 @dataclass
@@ -105,7 +106,7 @@ class Inspection:
     Attributes:
         kinds: what the files hold, by kind.
         vocab_size, tokenizer: of the tokenizer that it was measured with, and where that is from.
-        samples: some examples as spans of text, each with whether the model is to learn to say it.
+        samples: some examples as spans of text, each with whether the model is to learn to say it; long ones are cut.
     """
 
     files: list[FileFacts]
@@ -199,7 +200,9 @@ def inspect(
     notify("Counting tokens")
     for name, items in samples.items():
         kinds[name].tokens = _measure(items, tokenizer, context_length, kinds[name])
-    result.samples = [spans_of(sequence_of(item, tokenizer, context_length), tokenizer) for item in _spread(samples)]
+    for item in _spread(samples):
+        spans = spans_of(sequence_of(item, tokenizer, context_length), tokenizer)
+        result.samples.append(clipped(spans, _SAMPLE_LENGTH))
     return result
 
 

@@ -143,5 +143,16 @@ def spans_of(sequence: Sequenced, tokenizer: Tokenizer) -> Spans:
     return [(text.decode("utf-8", "replace"), said) for text, said in spans]
 
 
+def clipped(spans: Spans, characters: int) -> Spans:
+    """The beginning of an example, with a sign where it is cut."""
+    kept: Spans = []
+    for text, said in spans:
+        if characters <= 0:
+            return [*kept, (" \u2026", False)]
+        kept.append((text[:characters], said))
+        characters -= len(text)
+    return kept if characters >= 0 else [*kept, (" \u2026", False)]
+
+
 def _is_byte_piece(piece: str) -> bool:
     return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")

@@ -76,7 +76,9 @@ def turns_of_messages(messages: Sequence[tuple[Place, object]], in_marks: bool =
         role = known_role(name) if speakers is None else speakers[name]
         if role is None:
             if is_tool_role(name):
-                raise UnusableError(place, f"role {shown(name)}: tools are not read", _TOOL_REASON)
+                raise UnusableError(
+                    place, f"role {shown(name)}: tools are not read, so take the record out", _TOOL_REASON
+                )
             fail(
                 place,
                 f"role {shown(name)} is not read, only system, user and assistant: "

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tinylm.data.findings import findings_of
 from tinylm.data.inspection import inspect
+from tinylm.data.measures import clipped
 from tinylm.data.sampling import DuplicateCounter, Sample
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -89,6 +90,16 @@ def test_samples_show_the_loss_mask(tmp_path):
     ]
     (tmp_path / "a.txt").write_text("one")
     assert look(tmp_path / "a.txt").samples == [[("<bos>", False), ("one<eos>", True)]]
+    (tmp_path / "a.txt").write_text("one " * 5000)
+    ((_, text, end),) = look(tmp_path / "a.txt").samples
+    assert (len(text[0]), end) == (1995, (" \u2026", False))
+
+
+def test_clipped():
+    spans = [("ab", False), ("cd", True)]
+    assert clipped(spans, 4) == spans
+    assert clipped(spans, 3) == [("ab", False), ("c", True), (" \u2026", False)]
+    assert clipped(spans, 2) == [("ab", False), (" \u2026", False)]
 
 
 @pytest.mark.parametrize(

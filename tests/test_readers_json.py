@@ -260,13 +260,21 @@ def bot(content: object, **more: object) -> dict[str, object]:
             "empty assistant turn; write its text or take it out",
             "an empty assistant turn",
         ),
-        ({"messages": [{"role": "tool", "content": "a"}]}, 'role "tool": tools are not read', TOOLS),
         (
-            {"conversations": [{"from": "function_call", "value": "a"}]},
-            'role "function_call": tools are not read',
+            {"messages": [{"role": "tool", "content": "a"}]},
+            'role "tool": tools are not read, so take the record out',
             TOOLS,
         ),
-        ({"conversations": [{"from": "observation", "value": "a"}]}, 'role "observation": tools are not read', TOOLS),
+        (
+            {"conversations": [{"from": "function_call", "value": "a"}]},
+            'role "function_call": tools are not read, so take the record out',
+            TOOLS,
+        ),
+        (
+            {"conversations": [{"from": "observation", "value": "a"}]},
+            'role "observation": tools are not read, so take the record out',
+            TOOLS,
+        ),
         (bot("a", tool_calls=[{}]), "a message has tool_calls; tools are not read, so take the record out", TOOLS),
         (
             bot(None, function_call={"a": 1}),
