@@ -18,6 +18,8 @@ from tinylm.data.values import fail, first_value, kind_of, shown, shown_keys, te
 ROLE_KEYS = ("role", "from", "speaker", "sender_class", "sender", "author", "agent", "speaker_id", "speaker_idx", "who")
 TEXT_KEYS = ("content", "value", "text", "message", "utterance", "body", "sentence")
 _TOOL_KEYS = ("tool_calls", "function_call")
+# As programs write them: a text may well be "Human" or "AI"
+_PAIR_ROLES = ("system", "user", "assistant", "human", "gpt", "bot", "model")
 _PAIR_KEYS = (("input", "output"), ("question", "answer"), ("prompt", "response"), ("instruction", "output"))
 _TOOL_REASON = "tools, which a model here cannot call"
 
@@ -29,7 +31,7 @@ def is_message(value: object) -> bool:
 
 def is_role_pair(value: object) -> bool:
     """Whether a value is a list of a role's name and a text."""
-    return _is_pair(value) and isinstance(value, list | tuple) and known_role(value[0]) is not None
+    return _is_pair(value) and isinstance(value, list | tuple) and value[0] in _PAIR_ROLES
 
 
 def turns_of_list(place: Place, messages: Sequence[object], in_marks: bool = False) -> Iterator[Turn]:
@@ -144,7 +146,7 @@ def _is_exchange(message: object) -> bool:
 
 def _turns_of_pairs(place: Place, pairs: Sequence[object]) -> Iterator[Turn]:
     texts = [[text_of(place, text, "a turn") for text in pair] for pair in pairs if isinstance(pair, list | tuple)]
-    if all(known_role(name) is not None for name, _ in texts):
+    if all(is_role_pair(pair) for pair in pairs):
         yield from turns_of_messages([(place, {"role": name, "content": text}) for name, text in texts])
     else:
         yield from alternating(place, [text for pair in texts for text in pair])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, groupby, islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, groupby, islice, pairwise
+from typing import TypeGuard
 
 from tinylm.data.lines import Place
 from tinylm.data.messages import ROLE_KEYS, TEXT_KEYS, turns_of_messages
@@ -16,6 +17,7 @@ from tinylm.data.values import fail, fields_of, shown
 Record = tuple[Place, object]
 
 _ORDER_KEYS = ("turn_id", "turn_index", "turn_idx", "turn", "utterance_idx", "turn_number", "message_index", "position")
+_LOOKED_AT_ROWS = 200
 _NO_COLUMN = "no column tells the conversations apart: all rows are one conversation"
 
 
@@ -30,40 +32,50 @@ def parts_of_records(records: Iterable[Record], summary: ReadSummary, documents:
     """
     stream = iter(records)
     begin = list(islice(stream, 2))
-    everything = chain(begin, stream)
     first = begin[0][1] if begin else None
     if is_tree_row(first):
-        yield from dialogues_of_rows(everything, summary)
+        yield from dialogues_of_rows(chain(begin, stream), summary)
     elif _is_turn_row(first):
-        key = _conversation_key([fields_of(record) for _, record in begin if isinstance(record, dict)])
-        yield from _grouped(everything, key, summary)
+        key = _conversation_key(first)
+        if key is None:
+            begin += islice(stream, _LOOKED_AT_ROWS)
+            key = "id" if _has_repeated_id([record for _, record in begin]) else None
+        yield from _grouped(chain(begin, stream), key, summary)
     elif documents and len(begin) == 1 and isinstance(first, list):
         # A lone list of texts is a list of documents; several are dialogues
         texts = first if all(isinstance(text, str) for text in first) else [first]
         for text in texts:
             yield from parts_of_record(begin[0][0], text, summary, documents)
     else:
-        for place, record in everything:
+        for place, record in chain(begin, stream):
             yield from parts_of_record(place, record, summary, documents)
 
 
-def _is_turn_row(record: object) -> bool:
+def _is_turn_row(record: object) -> TypeGuard[dict[str, object]]:
     if not isinstance(record, dict) or any(isinstance(record.get(key), list) for key in MESSAGE_LISTS):
         return False
     fields = fields_of(record)
     has_text = any(isinstance(fields.get(key), str | list) for key in TEXT_KEYS)
     has_role = any(isinstance(fields.get(key), str | int | dict) for key in ROLE_KEYS)
-    return has_text and has_role and (not is_record(record) or _conversation_key([fields]) is not None)
+    return has_text and has_role and (not is_record(record) or _conversation_key(record) is not None)
 
 
-def _conversation_key(begin: list[dict[str, object]]) -> str | None:
-    """The column that tells the conversations apart."""
-    for key, value in begin[0].items():
-        if is_conversation_key(key) and isinstance(value, str | int | float):
-            return key
-    # An id may also be that of the row
-    same = len(begin) > 1 and begin[0].get("id") is not None and begin[0].get("id") == begin[1].get("id")
-    return "id" if same else None
+def _conversation_key(record: Mapping[str, object]) -> str | None:
+    """The column that tells the conversations apart, found by its name."""
+    return next(
+        (
+            key
+            for key, value in fields_of(record).items()
+            if is_conversation_key(key) and isinstance(value, str | int | float)
+        ),
+        None,
+    )
+
+
+def _has_repeated_id(records: list[object]) -> bool:
+    """Whether an `id` is that of conversations, for it may also be that of the row."""
+    ids = [fields_of(record).get("id") for record in records if isinstance(record, dict)]
+    return any(one is not None and one == other for one, other in pairwise(ids))
 
 
 def _grouped(records: Iterable[Record], key: str | None, summary: ReadSummary) -> Iterator[Dialogue]:

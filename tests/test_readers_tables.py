@@ -7,10 +7,11 @@ import sys
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
+from tinylm.data.messages import is_role_pair
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
 
@@ -53,6 +54,7 @@ ROWS = "conversation_id,role,text\n1,user,hi\n1,assistant,hello\n2,user,bye\n2,a
         pytest.param("a.csv", "Chat,Who,Message\n1,Human,hi\n1,Bot,hello\n2,Human,bye\n2,Bot,see you\n", [HI, BYE],
                      id="other_names"),
         pytest.param("a.csv", "id,role,content\n7,user,hi\n7,bot,hello\n", [HI], id="id_of_conversations"),
+        pytest.param("a.csv", "id,role,content\n7,bot,hi\n8,user,hi\n8,bot,hello\n", [chat("A:hi"), HI], id="late_id"),
         pytest.param("a.csv", "id,role,content\n7,user,hi\n8,bot,hello\n", [HI], id="id_of_rows"),
         pytest.param(
             "a.csv", "dialogue_id,turn,speaker,utterance\n1,2,B,hello\n1,1,A,hi\n", [HI], id="turns_out_of_order"
@@ -157,6 +159,8 @@ def test_csv_round_trip(tmp_path, pairs, delimiter, quoting):
 def test_yaml_round_trip(tmp_path, dialogues):
     path = tmp_path / "a.yml"
     texts = [[text for pair in pairs for text in pair] for pairs in dialogues]
+    # A role's name and a text are no dialogue
+    assume(not any(is_role_pair(dialogue) for dialogue in texts))
     path.write_text(yaml.safe_dump({"conversations": texts}, allow_unicode=False), encoding="utf-8")
     assert load_conversation_data(path) == [
         [{"role": "assistant" if index % 2 else "user", "content": text} for index, text in enumerate(dialogue)]
