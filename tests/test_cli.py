@@ -24,7 +24,7 @@ REPLY_KEYS = [
 ]
 # As `tinylm` does it, but wherever the script of the environment may lie
 ENTRY = "import sys; from tinylm.cli.main import main; sys.argv[0] = 'tinylm'; main()"
-LEAVES = [(name,) for name in ("", *COMMANDS)] + [("data", "world")]
+LEAVES = [(name,) for name in ("", *COMMANDS)] + [("data", "world"), ("data", "inspect")]
 
 
 def tinylm(*arguments, **options):
