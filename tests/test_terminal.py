@@ -54,6 +54,11 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
+    def interrupt(self):
+        """Press Ctrl-C at the prompt: once Python waits there, or it would notice it at the next key only."""
+        time.sleep(0.3)
+        self.type("\x03")
+
     def ends_with(self, seconds=60):
         """The exit code, once the command has left."""
         deadline = time.monotonic() + seconds
@@ -106,7 +111,7 @@ def test_ctrl_d_leaves_and_ctrl_c_does_not(bundle):
     terminal.wait_for("you")
     terminal.type("half a line")
     terminal.wait_for("half a line")
-    terminal.type("\x03")
+    terminal.interrupt()
     terminal.wait_for("you")
     terminal.type("\x04")
     assert terminal.ends_with() == 0
@@ -140,10 +145,10 @@ def saved(path):
 
 def test_ctrl_c_twice_leaves(chat):
     terminal = chat()
-    terminal.type("\x03")
+    terminal.interrupt()
     terminal.wait_for("Ctrl-C once more or Ctrl-D leaves.")
     terminal.wait_for("you ")
-    terminal.type("\x03")
+    terminal.interrupt()
     assert terminal.ends_with() == 0
     assert "Traceback" not in terminal.text
 
@@ -151,7 +156,7 @@ def test_ctrl_c_twice_leaves(chat):
 def test_a_message_between_two_ctrl_c_keeps_the_chat_open(chat):
     terminal = chat("--max-new-tokens", "3")
     for _ in range(2):
-        terminal.type("\x03")
+        terminal.interrupt()
         terminal.wait_for("once more")
         terminal.wait_for("you ")
         terminal.type("Hello\n")
