@@ -54,10 +54,13 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def interrupt(self):
-        """Press Ctrl-C at the prompt: once Python waits there, or it would notice it at the next key only."""
-        time.sleep(0.3)
-        self.type("\x03")
+    def signal(self, number=signal.SIGINT):
+        """Send a signal at the prompt: once Python waits there, or it would notice it at the next key only."""
+        time.sleep(0.5)
+        if number == signal.SIGINT:
+            self.type("\x03")
+        else:
+            self.process.send_signal(number)
 
     def ends_with(self, seconds=60):
         """The exit code, once the command has left."""
@@ -111,7 +114,7 @@ def test_ctrl_d_leaves_and_ctrl_c_does_not(bundle):
     terminal.wait_for("you")
     terminal.type("half a line")
     terminal.wait_for("half a line")
-    terminal.interrupt()
+    terminal.signal()
     terminal.wait_for("you")
     terminal.type("\x04")
     assert terminal.ends_with() == 0
@@ -145,10 +148,10 @@ def saved(path):
 
 def test_ctrl_c_twice_leaves(chat):
     terminal = chat()
-    terminal.interrupt()
+    terminal.signal()
     terminal.wait_for("Ctrl-C once more or Ctrl-D leaves.")
     terminal.wait_for("you ")
-    terminal.interrupt()
+    terminal.signal()
     assert terminal.ends_with() == 0
     assert "Traceback" not in terminal.text
 
@@ -156,7 +159,7 @@ def test_ctrl_c_twice_leaves(chat):
 def test_a_message_between_two_ctrl_c_keeps_the_chat_open(chat):
     terminal = chat("--max-new-tokens", "3")
     for _ in range(2):
-        terminal.interrupt()
+        terminal.signal()
         terminal.wait_for("once more")
         terminal.wait_for("you ")
         terminal.type("Hello\n")
@@ -172,7 +175,7 @@ def test_a_kill_saves_what_was_said(chat, tmp_path, number):
     terminal.type("Hello\n")
     terminal.wait_for("max-new-tokens reached")
     terminal.wait_for("you ")
-    terminal.process.send_signal(number)
+    terminal.signal(number)
     assert terminal.ends_with() == 128 + number
     assert [message["role"] for message in saved(tmp_path / "mine.jsonl")[0]] == ["user", "assistant"]
     assert "Traceback" not in terminal.text
