@@ -99,9 +99,17 @@ def test_focus_is_seen_wherever_it_goes(chat):
     chat.page.locator(".skip").focus()
     for _ in range(12):
         chat.press("Tab")
+        # The message field is framed by its form
         seen = chat.page.evaluate(
-            "(e => getComputedStyle(e).outlineStyle !== 'none' || getComputedStyle(e.form ?? e).boxShadow !== 'none')"
-            "(document.activeElement)"
+            """(e => {
+                const {outlineStyle, boxShadow} = getComputedStyle(e.id === 'text' ? e.form : e);
+                const focused = outlineStyle + boxShadow;
+                e.blur();
+                const style = getComputedStyle(e.id === 'text' ? e.form : e);
+                const plain = style.outlineStyle + style.boxShadow;
+                e.focus();
+                return focused !== plain;
+            })(document.activeElement)"""
         )
         assert seen, chat.page.evaluate("document.activeElement.outerHTML")
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tinylm.data import load_conversation_data
+
 expect = pytest.importorskip("playwright.sync_api", reason="needs a browser: pip install '.[dev]'").expect
 HOSTILE = "<script>alert(1)</script><img src=x onerror=\"document.title='hit'\">"
 
@@ -79,6 +81,8 @@ def test_export_and_import_round_trip(chat, server, tmp_path):
         },
         {"messages": [system, {"role": "user", "content": "First"}, {"role": "assistant", "content": "One."}]},
     ]
+    # What was said here can be learnt from
+    assert [conversation[-1]["content"] for conversation in load_conversation_data(exported)] == [HOSTILE, "One."]
     chat.page.evaluate("localStorage.clear()")
     chat.page.reload()
     chat.import_file(exported)

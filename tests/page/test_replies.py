@@ -152,3 +152,9 @@ def test_the_view_follows_the_reply_unless_the_reader_scrolls_up(chat, server):
     chat.button("Latest").click()
     chat.wait(at_end)
     expect(chat.button("Latest")).to_be_hidden()
+    # A notice takes room from the messages, and the end stays in view
+    server.will_fail(500, "The model is tired.")
+    chat.say("More, please")
+    expect(chat.notice).to_be_visible()
+    chat.wait(at_end)
+    expect(chat.button("Latest")).to_be_hidden()
