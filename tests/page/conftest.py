@@ -146,6 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self._authorized():
             return
+        if request["model"] != self.server.model:
+            self._json(404, {"error": {"message": "There is no such model.", "code": "model_not_found"}})
+            return
         answer = self.server.answer(request)
         if answer.status == 200:
             self._stream(answer)

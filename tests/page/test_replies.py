@@ -133,7 +133,7 @@ def test_a_reply_at_the_token_limit_says_so(chat, server):
     server.will_say("Once upon", finish_reason="length")
     chat.talk("A story, please.")
 
-    expect(chat.figures).to_have_text(re.compile("^Cut at the longest allowed · "))
+    expect(chat.figures).to_have_text(re.compile("^Cut off at the limit · "))
 
 
 def test_the_view_follows_the_reply_unless_the_reader_scrolls_up(chat, server):

@@ -138,3 +138,36 @@ def test_a_stream_that_reports_an_error_shows_it(chat):
 
     expect(chat.notice).to_contain_text("Out of time.")
     expect(chat.texts).to_have_text(["Hello", "Half"])
+
+
+def test_a_server_that_comes_back_with_another_model_answers(chat, server):
+    chat.talk("Hello")
+    server.model = "nova"
+    chat.talk("And now?")
+
+    expect(chat.page).to_have_title("nova")
+    assert [request["model"] for request in server.requests] == ["pip-demo", "nova"]
+
+
+def test_a_message_before_the_model_is_known_waits_for_its_name(chat, server):
+    server.key = "right"
+    chat.page.evaluate("localStorage.clear()")
+    chat.page.reload()
+    dialog = chat.page.get_by_role("dialog", name="API key")
+    expect(dialog).to_be_visible()
+    chat.press("Escape")
+    expect(dialog).to_be_hidden()
+    chat.say("Hello")
+    expect(dialog).to_be_visible()
+    chat.page.get_by_label("Key", exact=True).fill("right")
+    chat.press("Enter")
+
+    expect(chat.texts).to_have_text(["Hello", "I hear you."])
+
+
+def test_a_conversation_of_more_than_the_server_takes_is_shortened(chat, server):
+    chat.talk("One", "Two")
+    server.will_fail(413, "the body is longer than 1,000,000 bytes", "body_too_long")
+    chat.talk("Three")
+
+    assert [message["content"] for message in server.requests[-1]["messages"]] == ["Two", "I hear you.", "Three"]
