@@ -77,6 +77,7 @@ class FakeServer(ThreadingHTTPServer):
         requests: the bodies of the requests for a reply.
         key: the API key that it asks for.
         most_messages: requests of more of them do not fit the context.
+        context_length: as it tells it; every character is a token.
         left: set when a client has left a reply that was held.
     """
 
@@ -89,6 +90,7 @@ class FakeServer(ThreadingHTTPServer):
         self.model = "pip-demo"
         self.key = None
         self.most_messages = None
+        self.context_length = None
         self.requests = []
         self.left = threading.Event()
         self._answers = deque()
@@ -140,7 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path != "/v1/models":
             self._json(404, {"error": {"message": "There is no such path."}})
         elif self._authorized():
-            self._json(200, {"object": "list", "data": [{"id": self.server.model, "object": "model"}]})
+            about = {"id": self.server.model, "object": "model", "context_length": self.server.context_length}
+            self._json(200, {"object": "list", "data": [about]})
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -151,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         answer = self.server.answer(request)
         if answer.status == 200:
-            self._stream(answer)
+            self._stream(answer, sum(len(message["content"]) for message in request["messages"]))
         else:
             self._json(answer.status, {"error": {"message": answer.message, "code": answer.code}}, answer.headers)
 
@@ -171,7 +174,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _stream(self, answer):
+    def _stream(self, answer, prompt_tokens):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -188,7 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": answer.finish_reason}]})
-        self._event({"choices": [], "usage": {"prompt_tokens": 21, "completion_tokens": len(answer.pieces)}})
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(answer.pieces)}
+        self._event({"choices": [], "usage": usage})
         self.wfile.write(b"data: [DONE]\n\n")
 
     def _event(self, content):

@@ -19,7 +19,7 @@ def test_a_reply_streams_in_and_shows_its_figures(chat, server):
     expect(chat.page.locator("#state")).to_have_text("Replying")
     hold.set()
     expect(chat.texts.last).to_have_text("Once upon a time\nthere was a rover.", use_inner_text=True)
-    expect(chat.figures).to_have_text(re.compile(r"^2 tokens · [\d.,]+ tokens/s · prompt 21$"))
+    expect(chat.figures).to_have_text(re.compile(r"^2 tokens · [\d.,]+ tokens/s · prompt 16$"))
     assert server.requests == [
         {
             "model": "pip-demo",

@@ -55,11 +55,23 @@ def test_what_no_longer_fits_is_dropped_by_whole_exchanges_and_the_page_says_so(
     assert len(server.requests) == asked + 2
 
 
+def test_room_for_a_reply_is_made_before_the_context_is_full(chat, server):
+    server.context_length = 100
+    chat.page.reload()
+    for number in range(1, 4):
+        chat.talk(f"{number} is a message of 24.")
+
+    # A quarter is for the reply, and an eighth more than must goes
+    assert [len(request["messages"]) for request in server.requests] == [1, 3, 3]
+    assert server.requests[2]["messages"][0]["content"] == "2 is a message of 24."
+    expect(chat.page.locator(".border")).to_be_visible()
+
+
 def test_a_message_that_is_too_long_by_itself_can_be_edited(chat, server):
     chat.talk("One")
     server.most_messages = 0
     chat.say("Much too long")
-    expect(chat.notice).to_contain_text("too long for this model. Too long for 64 tokens.")
+    expect(chat.notice).to_contain_text("This is too long for the model, even without the earlier messages")
     server.most_messages = None
 
     chat.button("Edit the message").click()
