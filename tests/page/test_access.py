@@ -150,20 +150,27 @@ def test_nothing_is_cut_off_at_any_width(chat, server, width):
     expect(chat.field).to_be_in_viewport()
 
 
-def test_fingers_get_large_targets(open_page):
+def test_fingers_get_large_targets(open_page, server):
     chat = open_page(viewport=PHONE, has_touch=True, is_mobile=True)
-    chat.field.fill("Hello")
-    chat.button("Send").tap()
-    expect(chat.texts).to_have_count(2)
-    # The keyboard would cover the reply
-    expect(chat.field).not_to_be_focused()
+    server.will_say("I hear you.")
+    server.will_fail(500, "The model is tired.")
+    for text in ("Hello", "Again"):
+        chat.field.fill(text)
+        chat.button("Send").tap()
+        expect(chat.texts.first).to_be_visible()
+        # The keyboard would cover the reply
+        expect(chat.field).not_to_be_focused()
+    expect(chat.notice).to_be_visible()
 
-    sizes = chat.page.evaluate(
+    sizes = (
         "[...document.querySelectorAll('button')].filter(e => e.checkVisibility({visibilityProperty: true}))"
         ".map(e => Math.min(e.offsetWidth, e.offsetHeight))"
     )
-    assert len(sizes) > 5
-    assert min(sizes) >= 40
+    before = chat.page.evaluate(sizes)
+    chat.button("Conversations").tap()
+    after = chat.page.evaluate(sizes)
+    assert len(after) > len(before) > 8
+    assert min(before + after) >= 40
     # Smaller text in fields makes iOS zoom in
     assert chat.page.evaluate("parseFloat(getComputedStyle(document.getElementById('text')).fontSize)") >= 16
 
