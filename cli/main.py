@@ -12,7 +12,7 @@ from tinylm import __version__
 from tinylm.errors import TinyLMError
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
-COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete", "bench", "doctor")
+COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete", "bench", "doctor", "completion")
 
 
 class LazyGroup(click.Group):

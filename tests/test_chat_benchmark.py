@@ -212,7 +212,7 @@ def test_whole_chat_in_a_terminal(benchmarks, place, random_bundle):
     with benchmarks.commands.Terminal(command, place) as terminal:
         for _ in range(3):
             terminal.say(benchmarks.conversations.message(9))
-        assert "context 256 of 256" in terminal.say("/stats")
+        assert "context 256/256" in terminal.say("/stats")
 
 
 def test_torch_never_enters_the_process_that_measures():

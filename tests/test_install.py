@@ -92,6 +92,12 @@ def test_it_completes_evaluates_and_reads_data(environment, bundle, tmp_path, sa
     scored = must_run(tinylm, "eval", bundle, "--data", samples / "raw.txt", "--json", cwd=tmp_path)
     assert json.loads(scored.stdout)["bits_per_byte"] > 0
     must_run(tinylm, "data", "world", "world", "--conversations", "5", "--documents", "5", cwd=tmp_path)
+    for name in ("world/world.txt", "world/chats.jsonl", samples / "turns.csv"):
+        assert json.loads(must_run(tinylm, "data", "inspect", name, "--json", cwd=tmp_path).stdout)["ok"] is True
+    for name, extra in (("messages.parquet", "parquet"), ("corpus.yml", "yaml")):
+        result = run(tinylm, "data", "inspect", samples / name, cwd=tmp_path)
+        assert result.returncode == 1
+        assert f"tinylm[{extra}]" in result.stdout
 
 
 @pytest.mark.parametrize("name", ["torch", "onnx", "safetensors", "cli", "data", "export", "runtime", "tests"])
