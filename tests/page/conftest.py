@@ -317,7 +317,7 @@ def browser():
 
 
 @pytest.fixture
-def start_server():
+def start_fake_server():
     """Start a server; on a port if it has to be that one."""
     servers = []
 
@@ -331,8 +331,8 @@ def start_server():
 
 
 @pytest.fixture
-def server(start_server):
-    return start_server()
+def server(start_fake_server):
+    return start_fake_server()
 
 
 @pytest.fixture
@@ -340,11 +340,11 @@ def open_page(browser, server):
     """Open the page with options of Playwright's `new_context`; an error in its scripts fails the test."""
     opened = []
 
-    def open_page(**options):
+    def open_page(url=server.url, **options):
         context = browser.new_context(**options)
         context.set_default_timeout(5000)
         chat = ChatPage(context.new_page())
-        chat.page.goto(server.url)
+        chat.page.goto(url)
         opened.append((context, chat))
         return chat
 

@@ -125,13 +125,13 @@ def test_a_connection_that_breaks_loses_no_text(chat, server, begun):
     expect(chat.notice).to_be_hidden()
 
 
-def test_a_server_that_is_gone_and_comes_back_is_noticed(chat, server, start_server):
+def test_a_server_that_is_gone_and_comes_back_is_noticed(chat, server, start_fake_server):
     expect(chat.page.get_by_text("Ready")).to_be_visible()
     server.stop()
     chat.say("Hello")
     expect(chat.page.get_by_text("Not reachable")).to_be_visible()
 
-    start_server(server.server_port)
+    start_fake_server(server.server_port)
     expect(chat.page.get_by_text("Ready")).to_be_visible()
     expect(chat.notice).to_be_hidden()
     chat.button("Get a reply").click()
