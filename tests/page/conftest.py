@@ -355,6 +355,21 @@ def open_page(browser, server):
 
 
 @pytest.fixture
+def open_tab(server):
+    """Open the page once more in the browser of one that is open."""
+    opened = []
+
+    def open_tab(chat):
+        tab = ChatPage(chat.page.context.new_page())
+        tab.page.goto(server.url)
+        opened.append(tab)
+        return tab
+
+    yield open_tab
+    assert [tab.problems for tab in opened if tab.problems] == []
+
+
+@pytest.fixture
 def chat(open_page):
     """The page on a desktop."""
     return open_page(viewport={"width": 1280, "height": 800})

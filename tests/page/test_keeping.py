@@ -147,3 +147,32 @@ def test_an_import_that_the_browser_cannot_hold_leaves_all_as_it_was(chat, tmp_p
 
     expect(chat.notice).to_contain_text("storage is full")
     assert chat.storage() == before
+
+
+def test_two_tabs_do_not_overwrite_each_other(chat, server, open_tab):
+    chat.talk("In the first")
+    other = open_tab(chat)
+    other.button("New conversation").click()
+    other.talk("In the second")
+
+    expect(chat.kept).to_have_text(["In the second", "In the first"])
+    chat.talk("Still in the first")
+    expect(other.kept).to_have_text(["In the first", "In the second"])
+
+
+def test_a_browser_that_keeps_nothing_still_chats(chat):
+    chat.page.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('blocked') }})")
+    chat.page.reload()
+    expect(chat.notice).to_contain_text("This browser keeps nothing of this page.")
+
+    chat.talk("Hello")
+    expect(chat.kept).to_have_text(["Hello"])
+
+
+def test_what_something_else_has_written_there_is_passed_over(chat):
+    chat.talk("Precious")
+    for broken in ("no JSON", "7", "{}", '{"system": "", "messages": [{}]}'):
+        chat.page.evaluate("text => localStorage.setItem('tinylm.chat.other', text)", broken)
+        chat.page.evaluate("localStorage.setItem('tinylm.current', '\"other\"')")
+        chat.page.reload()
+        expect(chat.kept).to_have_text(["Precious"])

@@ -9,7 +9,7 @@ expect = pytest.importorskip("playwright.sync_api", reason="needs a browser: pip
 
 def test_a_reply_streams_in_and_shows_its_figures(chat, server):
     hold = server.will_begin("Once ", "upon a time\nthere was a rover.")
-    expect(chat.page).to_have_title("pip-demo")
+    expect(chat.page).to_have_title("pip-demo · TinyLM")
     expect(chat.page.get_by_text("Ready")).to_be_visible()
 
     chat.say("A story, please.")
@@ -158,3 +158,19 @@ def test_the_view_follows_the_reply_unless_the_reader_scrolls_up(chat, server):
     expect(chat.notice).to_be_visible()
     chat.wait(at_end)
     expect(chat.button("Latest")).to_be_hidden()
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_a_reply_can_be_copied_with_and_without_https(chat, server, is_secure):
+    server.will_say("Water them in the evening.")
+    chat.talk("How do I water tomatoes?")
+    if is_secure:
+        chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    else:
+        chat.page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+
+    chat.button("Copy").click()
+
+    expect(chat.button("Copied")).to_be_visible()
+    chat.field.press("Control+v")
+    expect(chat.field).to_have_value("Water them in the evening.")

@@ -157,7 +157,7 @@ def test_a_server_that_comes_back_with_another_model_answers(chat, server):
     server.model = "nova"
     chat.talk("And now?")
 
-    expect(chat.page).to_have_title("nova")
+    expect(chat.page).to_have_title("nova · TinyLM")
     assert [request["model"] for request in server.requests] == ["pip-demo", "nova"]
 
 
