@@ -102,11 +102,13 @@ def test_focus_is_seen_wherever_it_goes(chat):
         # The message field is framed by its form
         seen = chat.page.evaluate(
             """(e => {
-                const {outlineStyle, boxShadow} = getComputedStyle(e.id === 'text' ? e.form : e);
-                const focused = outlineStyle + boxShadow;
+                const look = () => {
+                    const {outlineStyle, outlineWidth, boxShadow} = getComputedStyle(e.id === 'text' ? e.form : e);
+                    return (outlineStyle === 'none' ? 0 : parseFloat(outlineWidth)) + boxShadow;
+                };
+                const focused = look();
                 e.blur();
-                const style = getComputedStyle(e.id === 'text' ? e.form : e);
-                const plain = style.outlineStyle + style.boxShadow;
+                const plain = look();
                 e.focus();
                 return focused !== plain;
             })(document.activeElement)"""
