@@ -284,3 +284,22 @@ def test_data_world_writes_something_to_train_on(must, tmp_path):
     assert result.stdout == ""
     assert {path.name for path in (tmp_path / "world").iterdir()} == {"world.txt", "chats.jsonl"}
     assert np.char.count((tmp_path / "world" / "chats.jsonl").read_text(), "\n") == 20
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_options_and_choices(must, shell, tmp_path):
+    assert "_TINYLM_COMPLETE" in must("completion", shell).stdout
+
+    def completions(words, at):
+        variables = {"_TINYLM_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": at}
+        return tinylm(env={**os.environ, **variables}, cwd=tmp_path).stdout
+
+    assert "complete" in completions("tinylm comp", "1" if shell != "fish" else "comp")
+    assert "--when-full" in completions("tinylm chat --wh", "2" if shell != "fish" else "--wh")
+    assert "error" in completions("tinylm chat --when-full ", "3" if shell != "fish" else "")
+
+
+def test_bash_takes_the_completion(tmp_path):
+    script = f'eval "$({sys.executable} -c "{ENTRY}" completion bash)"; complete -p tinylm'
+    result = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert "_tinylm_completion" in result.stdout, result.stderr
