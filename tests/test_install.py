@@ -64,7 +64,11 @@ def test_the_wheel_holds_every_file(wheel, repository):
     for room in ROOMS:
         inside = "tinylm" if room == "tinylm" else f"tinylm/{room}"
         for path in (repository / room).rglob("*"):
-            kept = path.suffix == ".py" or path.parent.name in {"samples", "demo"} or path.name == "py.typed"
+            kept = (
+                path.suffix == ".py"
+                or path.parent.name in {"samples", "demo"}
+                or path.name in {"py.typed", "page.html"}
+            )
             if path.is_file() and "__pycache__" not in path.parts and kept:
                 assert f"{inside}/{path.relative_to(repository / room).as_posix()}" in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"tinylm"}
