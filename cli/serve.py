@@ -14,9 +14,7 @@ from tinylm.cli.options import FOLDER, threads_option
 @click.argument("bundle", type=FOLDER, required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0: the network.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
-@click.option(
-    "--api-key", envvar="TINYLM_API_KEY", show_envvar=True, help="The key that clients must give; others see an option."
-)
+@click.option("--api-key", envvar="TINYLM_API_KEY", show_envvar=True, help="The key that clients must give.")
 @click.option("--no-auth", is_flag=True, help="Let anyone on the network ask, without a key.")
 @click.option("--name", help="The model's id.  [default: the bundle's name]")
 @click.option(
@@ -49,7 +47,7 @@ from tinylm.cli.options import FOLDER, threads_option
     default=120.0,
     show_default=True,
     metavar="SECONDS",
-    help="For a reply, waiting included; then it ends where it is.",
+    help="For a reply, waiting included; it ends there.",
 )
 @click.option(
     "--grace",

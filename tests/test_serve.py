@@ -19,6 +19,7 @@ from tinylm.runtime.demo import DEMO_BUNDLE
 CHAT = "/v1/chat/completions"
 HELLO = {"messages": [{"role": "user", "content": "Hello! Who are you?"}]}
 EOS = read_manifest(DEMO_BUNDLE).special_tokens.eos
+JSON = {"content-type": "application/json"}
 # A reply that does not end before the context does
 ENDLESS = {**HELLO, "logit_bias": {str(EOS): -100}, "max_tokens": 1000, "temperature": 1.5}
 
@@ -127,6 +128,12 @@ def test_what_is_not_supported_is_refused_by_name(unsupported, param, http):
         ({"logit_bias": {"5": 101}}, "logit_bias[...]"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [{"role": "nobody", "content": "hello"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"max_tokens": 2.5}, "max_tokens"),
+        ({"stream": "perhaps"}, "stream"),
         ({"messages": [{"role": "assistant", "content": "hi"}]}, "messages[0].role"),
         ({"messages": [*HELLO["messages"], {"role": "system", "content": "hi"}]}, "messages[1].role"),
         ({"messages": [{"role": "user", "content": "  "}]}, "messages[0].content"),
@@ -157,6 +164,8 @@ def test_what_clients_send_back_of_an_answer_is_taken(http):
     [
         (lambda http: http.post(CHAT, content=b"{}"), 415, "unsupported_media_type"),
         (lambda http: http.post(CHAT, json=[]), 400, "invalid_json"),
+        (lambda http: http.post(CHAT, content=b"{", headers=JSON), 400, "invalid_json"),
+        (lambda http: http.post(CHAT, content=b"[" * 100_000, headers=JSON), 400, "invalid_json"),
         (lambda http: http.post(CHAT, json={"messages": ["a" * 1_100_000]}), 413, "body_too_long"),
         (lambda http: http.get(CHAT), 405, "method_not_allowed"),
         (lambda http: http.get("/v1/nothing"), 404, "not_found"),

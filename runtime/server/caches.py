@@ -45,9 +45,9 @@ class CachePool:
         return len(self._caches) * self._model.cache_bytes
 
     @property
-    def has_free(self) -> bool:
-        """Whether one could be taken now."""
-        return len(self._caches) < self.capacity or any(not cache.busy for cache in self._caches)
+    def free(self) -> int:
+        """How many could be taken now."""
+        return self.capacity - sum(cache.busy for cache in self._caches)
 
     def take(self, prompt: Sequence[int]) -> Cache:
         """A cache for a prompt, with as many of its first tokens as are known; one must be free."""

@@ -63,8 +63,7 @@ class Job:
     def end(self, result: Result | None, error: ApiError | None = None) -> None:
         """It is over."""
         self.result, self.error, self.ended = result, error, time.monotonic()
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._loop.call_soon_threadsafe(self._changed.set)
+        self._loop.call_soon_threadsafe(self._wake_all)
 
     def _tell(self) -> None:
         # Waking the loop costs as much as part of a token: only when it waits
@@ -73,6 +72,10 @@ class Job:
             self._loop.call_soon_threadsafe(self._changed.set)
 
     # From the event loop
+
+    def _wake_all(self) -> None:
+        self._over.set()
+        self._changed.set()
 
     async def begun(self) -> None:
         """Wait for its first piece, or for its end.

@@ -1,9 +1,10 @@
-"""Many replies on one model: a bounded queue, and turns of a token or a chunk of a prompt each.
+"""Many replies on one model: a bounded queue, and short turns.
 
-A sequence is computed by itself in every call. On a CPU that is as fast as several in one call, where a row's
-attention is its own and small models come from the caches, and no reply can depend on what else is in the call.
-`python benchmarks/serve.py --only turns_over_batch` compares the two. What several cores give is a worker's thread
-for each: onnxruntime leaves the interpreter to others while it computes.
+A sequence is computed by itself in every call, so that no reply can depend on what else is there; what several cores
+give is a worker's thread for each, as onnxruntime leaves the interpreter to others while it computes. Several sequences
+in one call would be faster with very many streams only, and a single one then slower: rows are independent of each
+other, bit for bit, in the graph for many tokens, but not those of the faster graph for one.
+`python benchmarks/serve.py --only turns_over_batch` compares the two.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from tinylm.runtime.server.jobs import Job
 from tinylm.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+
+TURN_S = 0.005
+"""A turn is as many tokens as fit into this time, and one at least, or chunk of a prompt: what a small model's sequence
+has in the processor's caches it need not read anew for every token."""
 
 _LONGEST_RETRY = 60
 
@@ -90,7 +95,7 @@ class Scheduler:
         with self._ready:
             if self._closed:
                 raise shutting_down()
-            if len(self._waiting) >= self._queue and not self._has_room():
+            if len(self._waiting) >= self._queue + self._room():
                 raise busy(len(self._waiting), self._retry_after())
             self._waiting.append(job)
             self._ready.notify()
@@ -123,7 +128,10 @@ class Scheduler:
 
     def _work(self) -> None:
         while (turn := self._next()) is not None:
+            until = time.monotonic() + TURN_S
             done = self._step(turn)
+            while not done and time.monotonic() < until:
+                done = self._step(turn)
             with self._ready:
                 if done:
                     self._active -= 1
@@ -142,7 +150,7 @@ class Scheduler:
         with self._ready:
             while True:
                 self._refuse_late_ones()
-                if self._waiting and self._has_room():
+                if self._waiting and self._room():
                     return self._begin(self._waiting.popleft())
                 if self._turns:
                     return self._turns.popleft()
@@ -150,8 +158,9 @@ class Scheduler:
                     return None
                 self._ready.wait()
 
-    def _has_room(self) -> bool:
-        return self._active < self._parallel and self._caches.has_free
+    def _room(self) -> int:
+        """How many more may begin."""
+        return min(self._parallel - self._active, self._caches.free)
 
     def _begin(self, job: Job) -> Turn:
         cache = self._caches.take(job.prompt)
@@ -168,7 +177,7 @@ class Scheduler:
         return job.cancelled or self._stopping or job.out_of_time
 
     def _step(self, turn: Turn) -> bool:
-        """Go on by a token or a chunk.
+        """Go on by a token or a chunk of the prompt.
 
         Returns:
             whether that was the last.

@@ -14,7 +14,7 @@ from tinylm.runtime.server.answers import Answer
 from tinylm.runtime.server.errors import ApiError
 from tinylm.runtime.server.jobs import Job
 
-TOGETHER_S = 0.02
+TOGETHER_S = 0.05
 """Tokens that come within this time share an event: nobody sees the difference, and each event costs like a token."""
 
 _HEADERS = [
