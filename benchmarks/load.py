@@ -188,7 +188,7 @@ async def _vanish(port: int, message: str, seconds: float) -> None:
 
 async def _be_slow(port: int, over: asyncio.Event, message: str, number: int) -> None:
     """Even ones send their request byte by byte; odd ones never read their reply."""
-    data = request_of(json.dumps(body_of(message, 800)).encode())
+    data = request_of(json.dumps(body_of(message, 100)).encode())
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER)
     client.setblocking(False)

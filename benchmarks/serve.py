@@ -146,7 +146,9 @@ def http_over_bench(run: Run) -> Values:
 def torment_survived(run: Run) -> Values:
     """Bad clients of all kinds, and a good one all the while."""
     message = conversations.message(_PROMPT)
-    with Server(run.bundle) as server, Worker() as clients:
+    # Few caches: all of them have been full before memory is looked at
+    with Server(run.bundle, "--cache-memory", "60") as server, Worker() as clients:
+        clients.call(stream_for, server.port, 8, 5, message, 900)
         clients.call(torment, server.port, 50, 8, 100, message)
         before = server.rss_mb()
         done = clients.call(torment, server.port, run.vanishing, run.slow, run.malformed, message)
