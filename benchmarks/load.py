@@ -25,13 +25,11 @@ class Streamed:
     Attributes:
         ok: whether it came whole.
         seconds: to its end.
-        decode_seconds: from its first text to its end.
         tokens: of the reply.
     """
 
     ok: bool
     seconds: float
-    decode_seconds: float = 0.0
     tokens: int = 0
 
 
@@ -91,7 +89,7 @@ async def _stream_for(port: int, clients: int, seconds: float, message: str, tok
 
 async def stream(port: int, body: dict[str, Any]) -> Streamed:
     """Ask for a streamed reply and read it to its end."""
-    started = first = time.perf_counter()
+    started = time.perf_counter()
     tokens, finished, done = 0, False, False
     try:
         async with asyncio.timeout(_PATIENCE):
@@ -101,8 +99,6 @@ async def stream(port: int, body: dict[str, Any]) -> Streamed:
             while b"200 OK" in head[:20] and (line := await reader.readline()):
                 if not line.startswith(b"data: "):
                     continue
-                if first == started and b'"content":""' not in line:
-                    first = time.perf_counter()
                 finished = finished or b'"finish_reason":"' in line
                 if b'"usage"' in line:
                     tokens = json.loads(line[6:])["usage"]["completion_tokens"]
@@ -112,8 +108,7 @@ async def stream(port: int, body: dict[str, Any]) -> Streamed:
             writer.close()
     except (OSError, EOFError, TimeoutError):
         pass
-    ended = time.perf_counter()
-    return Streamed(finished and done and tokens > 0, ended - started, ended - first, tokens)
+    return Streamed(finished and done and tokens > 0, time.perf_counter() - started, tokens)
 
 
 def request_of(body: bytes, headers: bytes = b"content-type: application/json\r\n") -> bytes:

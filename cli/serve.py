@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tinylm.cli.console import say
-from tinylm.cli.options import FOLDER, threads_option
+from tinylm.cli.options import FOLDER
 
 
 @click.command("serve")
@@ -59,7 +59,13 @@ from tinylm.cli.options import FOLDER, threads_option
 )
 @click.option("--log-requests", is_flag=True, help="Log each request: its path and status.")
 @click.option("--log-conversations", is_flag=True, help="Log what is said, too.")
-@threads_option
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default="one for small models, else the fastest",
+    help="CPU threads of one reply.",
+)
 def command(
     bundle: Path | None,
     host: str,
@@ -93,14 +99,13 @@ def command(
         raise click.UsageError(
             f"--host {host}: anyone on the network could use it; set a key in TINYLM_API_KEY, or say --no-auth"
         )
-    from tinylm.runtime import ChatModel
     from tinylm.runtime.server.app import Limits
-    from tinylm.runtime.server.service import Settings, serve
+    from tinylm.runtime.server.service import Settings, load_model, serve
 
     if log_requests or log_conversations:
         logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
         logging.getLogger("tinylm.serve").setLevel(logging.INFO)
-    model = ChatModel(bundle, threads=threads)
+    model = load_model(bundle, threads)
     settings = Settings(
         access=Access(host, api_key, allowed_host, cors_origin),
         limits=Limits(max_new_tokens, time_limit),

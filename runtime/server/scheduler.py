@@ -182,9 +182,6 @@ class Scheduler:
         Returns:
             whether that was the last.
         """
-        if self._is_over(turn.job):
-            turn.steps.close()
-            return True
         try:
             piece = next(turn.steps)
         except StopIteration:

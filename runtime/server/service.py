@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from tinylm.runtime.chat_model import ChatModel
+from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.runtime.chat_model import DEMO_BUNDLE, ChatModel
 from tinylm.runtime.machine import read_memory, usable_cores
 from tinylm.runtime.server.app import Limits, create_app
 from tinylm.runtime.server.caches import CachePool
@@ -13,6 +15,7 @@ from tinylm.runtime.server.connections import make_server, open_socket
 from tinylm.runtime.server.metrics import Metrics
 from tinylm.runtime.server.scheduler import Scheduler
 from tinylm.runtime.server.security import Access
+from tinylm.runtime.session import default_threads
 
 _MOST_CACHE_BYTES = 256_000_000
 
@@ -42,6 +45,21 @@ class Settings:
     cache_bytes: int | None = None
     grace: float = 10.0
     log_conversations: bool = False
+
+
+def load_model(bundle: Path | None, threads: int = 0) -> ChatModel:
+    """Load a bundle for many replies at a time.
+
+    Args:
+        bundle: the folder; None for the demo model in the box.
+        threads: CPU threads of one reply; 0: one where the model is small, as a second would give a single reply little
+            and take a core from the others; else as many as are fastest.
+
+    Raises:
+        BundleError: the folder is no whole bundle, or onnxruntime refuses it.
+    """
+    size = read_manifest(bundle or DEMO_BUNDLE).files[MODEL_FILE].size
+    return ChatModel(bundle, threads=threads or int(default_threads(size) == 1))
 
 
 def serve(model: ChatModel, settings: Settings, ready: Callable[[str, int], object]) -> None:
