@@ -125,6 +125,13 @@ def test_training_there_says_what_to_install(command, environment, tmp_path, sam
     assert list(tmp_path.iterdir()) == []
 
 
+def test_serving_there_says_what_to_install(environment, tmp_path):
+    result = run(environment / "tinylm", "serve", cwd=tmp_path)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert "pip install 'tinylm[serve]'" in result.stderr
+
+
 def test_from_the_root_of_the_source_tree_too(environment, repository):
     result = must_run(environment / "python", "-m", "tinylm", "--help", cwd=repository, PYTHONDONTWRITEBYTECODE="1")
     assert "train" in result.stdout
