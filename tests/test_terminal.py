@@ -62,6 +62,11 @@ class Terminal:
         else:
             self.process.send_signal(number)
 
+    def end_input(self):
+        """Press Ctrl-D at the prompt, once Python reads keys there."""
+        time.sleep(0.5)
+        self.type("\x04")
+
     def ends_with(self, seconds=60):
         """The exit code, once the command has left."""
         deadline = time.monotonic() + seconds
@@ -116,7 +121,7 @@ def test_ctrl_d_leaves_and_ctrl_c_does_not(bundle):
     terminal.wait_for("half a line")
     terminal.signal()
     terminal.wait_for("you")
-    terminal.type("\x04")
+    terminal.end_input()
     assert terminal.ends_with() == 0
     assert "Traceback" not in terminal.text
 
@@ -201,7 +206,7 @@ def test_a_session_goes_on_where_it_was_left(chat, tmp_path):
     terminal.wait_for("you ")
     terminal.type("/undo\n")
     terminal.wait_for("Taken back: Someone else")
-    terminal.type("\x04")
+    terminal.end_input()
     assert terminal.ends_with() == 0
     assert [[message["role"] for message in chat] for chat in saved(tmp_path / "mine.jsonl")] == [
         ["system", *["user", "assistant"] * 2]

@@ -302,7 +302,8 @@ class ChatPage:
             self.page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: while it is there, Playwright has an event loop running, which others cannot start
+@pytest.fixture(scope="module")
 def browser():
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
