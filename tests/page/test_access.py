@@ -67,6 +67,7 @@ def test_a_whole_session_by_keyboard_alone(chat, server):
     chat.page.keyboard.type("First")
     chat.press("Enter")
     expect(chat.texts).to_have_text(["First", "One."])
+    expect(chat.button("Send")).to_be_visible()
     # Stop, then retry by its button
     chat.page.keyboard.type("Second")
     chat.press("Enter")
@@ -75,9 +76,12 @@ def test_a_whole_session_by_keyboard_alone(chat, server):
     expect(chat.figures.last).to_have_text("Stopped")
     chat.press("Shift+Tab", "Enter")
     expect(chat.texts.last).to_have_text("Three.")
+    expect(chat.button("Send")).to_be_visible()
+    expect(chat.field).to_be_focused()
     # Edit
     chat.press("ArrowUp", "End", *"!", "Enter")
     expect(chat.texts).to_have_text(["First", "One.", "Second!", "Four."])
+    expect(chat.button("Send")).to_be_visible()
     # Settings: the dialog keeps the focus and gives it back
     chat.button("Settings").focus()
     chat.press("Enter")

@@ -26,6 +26,7 @@ def test_waiting_for_a_busy_server_can_be_cut_short_or_cancelled(chat, server):
     chat.say("Hello")
     chat.button("Try now").click()
     expect(chat.texts).to_have_text(["Hello", "Here I am."])
+    expect(chat.button("Send")).to_be_visible()
     chat.say("And now?")
     chat.button("Cancel").click()
 
