@@ -18,7 +18,7 @@ $(VENV)/.train: $(SOURCES)
 
 # The tools for tests and docs on top of it.
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) '.[train,dev]'
+	$(PIP) '.[train,serve,dev]'
 	touch $@
 
 # Train both stages on the bundled world, export, quantize, measure and chat: some ten minutes on two cores.

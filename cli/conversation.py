@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -87,6 +88,10 @@ class Conversation:
                 return run_command(self, text)
             # A message may begin with a slash all the same, if it is typed twice
             text = text.removeprefix("/")
+            if self.chat.when_full == "stop" and text and not self.chat.has_room_for(text):
+                self.chat.send(text)  # says so where it does not fit by itself
+                self._refuse()
+                return False
             return bool(text) and self.reply(lambda should_stop: self.chat.send(text, should_stop))
         except ContextFullError as error:
             if self.chat.when_full == "error":
@@ -136,19 +141,21 @@ class Conversation:
             screen.aside("stopped")
         elif result.finish_reason == "length":
             screen.aside("cut: max-new-tokens reached")
-        elif result.finish_reason == "context" and result.completion_tokens:
-            screen.aside("cut: the context is full")
         elif result.finish_reason == "context":
-            screen.notice(
-                f"the context of {chat.context_length:,} tokens is full, so the message was not sent. "
-                "/undo, /clear or `/set when-full drop` goes on; /save keeps the conversation"
-            )
+            screen.aside("cut: the context is full")
         if chat.dropped_messages > dropped:
             screen.notice(
                 f"the context is full: the {chat.dropped_messages} oldest messages are no longer seen by the model"
             )
-        if self.show_stats and result.completion_tokens:
+        if self.show_stats:
             screen.aside(stats_line(chat, result))
+
+    def _refuse(self) -> None:
+        """Say that a message is not sent, and what to do."""
+        self.screen.notice(
+            f"the context of {self.chat.context_length:,} tokens is full, so the message was not sent. "
+            "/undo, /clear or `/set when-full drop` goes on; /save keeps the conversation"
+        )
 
     def save_turn(self) -> None:
         """Save the conversation where every turn is to be saved; what keeps it from being saved is shown."""
@@ -171,9 +178,28 @@ def _interrupts() -> Iterator[list[int]]:
 
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield seen
+        with _without_echo_of_controls():
+            yield seen
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _without_echo_of_controls() -> Iterator[None]:
+    """Keep the terminal from writing ^C into a reply."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    quiet = before.copy()
+    quiet[3] &= ~termios.ECHOCTL
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 @contextmanager

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tinylm.cli.console import say
-from tinylm.cli.options import FOLDER
+from tinylm.cli.console import print_json, say
+from tinylm.cli.options import FILE, FOLDER, json_option
+
+if TYPE_CHECKING:
+    from tinylm.tokenizer import Tokenizer
 
 
 @click.group("data")
@@ -29,3 +33,75 @@ def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
         f"Wrote {documents:,} texts and {conversations:,} conversations. Next:\n"
         f"  tinylm train --pretrain {folder / 'world.txt'} --finetune {folder / 'chats.jsonl'}"
     )
+
+
+@command.command("inspect")
+@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["text", "conversations"]),
+    help="Read files that could be either as raw text, or as conversations.  [default: as conversations]",
+)
+@click.option("--tokenizer", "tokenizer_path", type=FILE, help="Measure with the tokenizer of a run, or of a file.")
+@click.option(
+    "--vocab-size",
+    type=click.IntRange(270, 262_144),
+    help="Size of the tokenizer that is trained on the data.  [default: model.vocab_size]",
+)
+@click.option(
+    "--context-length",
+    type=click.IntRange(16, 65_536),
+    help="Longer conversations count as cut.  [default: model.context_length]",
+)
+@json_option
+def inspect(
+    paths: tuple[Path, ...],
+    kind: str | None,
+    tokenizer_path: Path | None,
+    vocab_size: int | None,
+    context_length: int | None,
+    as_json: bool,
+) -> None:
+    """Look at data before training: forms, roles, duplicates, lengths, and what would spoil training.
+
+    Exits with 1 where something would, and says what to do. Large files are measured by a sample, as the report says.
+    """
+    from rich.console import Console
+
+    from tinylm.config import ModelConfig
+    from tinylm.data.findings import findings_of
+    from tinylm.data.inspection import inspect as look
+
+    if tokenizer_path is not None and vocab_size is not None:
+        raise click.UsageError("--vocab-size is for the tokenizer that is trained on the data: give it or --tokenizer")
+    defaults = ModelConfig()
+    tokenizer = _load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
+    with Console(stderr=True).status("Reading") as status:
+        inspection = look(
+            paths,
+            kind="documents" if kind == "text" else "conversations" if kind == "conversations" else None,
+            tokenizer=tokenizer,
+            vocab_size=vocab_size or defaults.vocab_size,
+            context_length=context_length or defaults.context_length,
+            notify=status.update,
+        )
+    if tokenizer_path is not None:
+        inspection.tokenizer = f"of {tokenizer_path}"
+    findings = findings_of(inspection)
+    spoilt = any(finding.severity == "error" for finding in findings)
+    if as_json:
+        listed = [finding._asdict() for finding in findings]
+        print_json({**inspection.as_json(), "findings": listed, "ok": not spoilt})
+    else:
+        from tinylm.cli.inspection import show
+
+        show(inspection, findings)
+    if spoilt:
+        raise SystemExit(1)
+
+
+def _load_tokenizer(path: Path) -> Tokenizer:
+    from tinylm.tokenizer import Tokenizer
+
+    return Tokenizer.load(path / "tokenizer.model" if path.is_dir() else path)

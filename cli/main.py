@@ -12,7 +12,13 @@ from tinylm import __version__
 from tinylm.errors import TinyLMError
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
-COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete", "bench", "doctor")
+COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete", "serve", "bench", "doctor", "completion")
+
+_EXTRAS = {
+    **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit"), "train"),
+    **dict.fromkeys(("starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
+}
+"""The extra of the installation that brings a package, by the package."""
 
 
 class LazyGroup(click.Group):
@@ -41,11 +47,13 @@ class LazyGroup(click.Group):
                 TinyLMError("this machine has too little memory for it: close other programs, or add swap")
             ) from None
         except ModuleNotFoundError as error:
-            if error.name not in {"torch", "onnx", "safetensors", "tomlkit"}:
+            extra = _EXTRAS.get(error.name or "")
+            if extra is None:
                 raise
             raise UserError(
                 TinyLMError(
-                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with pip install 'tinylm[train]'"
+                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with "
+                    f"pip install 'tinylm[{extra}]'"
                 )
             ) from None
 

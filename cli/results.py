@@ -13,7 +13,6 @@ def result_values(result: Result) -> dict[str, Any]:
     return {
         "reply": result.reply,
         "prompt_tokens": result.prompt_tokens,
-        "reused_tokens": result.reused_tokens,
         "completion_tokens": result.completion_tokens,
         "finish_reason": result.finish_reason,
         "time_to_first_token_s": round(result.time_to_first_token_s, 5),
@@ -23,9 +22,8 @@ def result_values(result: Result) -> dict[str, Any]:
 
 def stats_line(chat: Chat, result: Result) -> str:
     """A result as a chat shows it."""
-    used = round(100 * chat.context_used / chat.context_length)
     return (
         f"{result.completion_tokens} tokens at {result.decode_tokens_per_second:,.0f}/s, first after "
         f"{result.time_to_first_token_s * 1000:,.0f} ms; reused {result.reused_tokens} tokens; "
-        f"context {chat.context_used:,} of {chat.context_length:,} ({used} %)"
+        f"context {chat.context_used}/{chat.context_length}"
     )

@@ -166,10 +166,10 @@ def pack_conversations(
     """
     capacity = context_length + 1
     notes = {"conversations": 0, "cut_between_turns": 0, "turns_truncated": 0, "parts_without_reply": 0}
-    chunks: list[_Chunk] = []
+    chunks: list[Chunk] = []
     for conversation in conversations:
         notes["conversations"] += 1
-        chunks += _chunks_of(conversation, tokenizer, capacity, notes)
+        chunks += chunks_of(conversation, tokenizer, capacity, notes)
     if not chunks:
         raise ValueError("no conversation has an assistant's turn that fits the context")
     rng = np.random.default_rng((seed, 1))
@@ -195,15 +195,18 @@ def pack_conversations(
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class Chunk:
+    """Token ids that stay together in a row, and which of them the model is to say."""
+
     ids: list[int]
     supervised: list[bool]
 
 
-def _chunks_of(conversation: Conversation, tokenizer: Tokenizer, capacity: int, notes: dict[str, int]) -> list[_Chunk]:
+def chunks_of(conversation: Conversation, tokenizer: Tokenizer, capacity: int, notes: dict[str, int]) -> list[Chunk]:
+    """A conversation in parts of at most `capacity` tokens, each with a reply; `notes` counts what is lost."""
     ids, supervised = encode_conversation(tokenizer, conversation)
     if len(ids) <= capacity:
-        return [_Chunk(ids, supervised)] if any(supervised) else []
+        return [Chunk(ids, supervised)] if any(supervised) else []
     notes["cut_between_turns"] += 1
     system: list[int] = []
     rest: Sequence[Message] = conversation
@@ -213,13 +216,13 @@ def _chunks_of(conversation: Conversation, tokenizer: Tokenizer, capacity: int, 
             system = system[: capacity // 2]
             notes["turns_truncated"] += 1
     opening = [tokenizer.bos_id, *system]
-    chunks: list[_Chunk] = []
+    chunks: list[Chunk] = []
     ids, supervised = list(opening), [False] * len(opening)
 
     def close() -> None:
         nonlocal ids, supervised
         if any(supervised):
-            chunks.append(_Chunk(ids, supervised))
+            chunks.append(Chunk(ids, supervised))
         elif len(ids) > len(opening):
             notes["parts_without_reply"] += 1
         ids, supervised = list(opening), [False] * len(opening)
@@ -248,10 +251,10 @@ def _exchanges(messages: Sequence[Message]) -> list[list[Message]]:
     return groups
 
 
-def _best_fit(chunks: Sequence[_Chunk], capacity: int, open_rows: int = 64) -> list[list[_Chunk]]:
+def _best_fit(chunks: Sequence[Chunk], capacity: int, open_rows: int = 64) -> list[list[Chunk]]:
     """Assign chunks to rows: each goes where the least room is left, among a bounded number of open rows."""
-    closed: list[list[_Chunk]] = []
-    rows: list[tuple[int, list[_Chunk]]] = []
+    closed: list[list[Chunk]] = []
+    rows: list[tuple[int, list[Chunk]]] = []
     for chunk in chunks:
         size = len(chunk.ids)
         fitting = [index for index, (room, _) in enumerate(rows) if room >= size]

@@ -15,7 +15,7 @@ from os import PathLike
 from typing import NoReturn
 
 from tinylm.data.lines import Place, iter_lines
-from tinylm.data.records import is_message, is_record
+from tinylm.data.records import is_list_of_messages, is_record
 from tinylm.errors import DataError
 
 _DECODER = json.JSONDecoder()
@@ -84,7 +84,7 @@ class _TextReader:
             if not character:
                 self._fail(opening_line, "this list is never closed; is the file cut short?")
             line, value = self._line, self._value()
-            if first and is_message(value):
+            if first and is_list_of_messages(value):
                 self._position, self._line = opening, opening_line
                 yield self._place(opening_line), self._value()
                 return

@@ -19,6 +19,7 @@ from tinylm.data.dataset import (
     tokenize_documents,
 )
 from tinylm.data.readers import iter_conversations, iter_documents
+from tinylm.data.summary import ReadSummary
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
 from tinylm.files import sha256_of
@@ -118,12 +119,18 @@ def prepare_finetuning(
 
 
 def _read(
-    reader: Callable[[Path], Iterator[Example]],
+    reader: Callable[[Path, ReadSummary], Iterator[Example]],
     paths: Sequence[Path],
     validation_fraction: float,
     notify: Callable[[str], None],
 ) -> StageTexts:
-    examples = [example for path in paths for example in reader(path)]
+    examples: list[Example] = []
+    for path in paths:
+        summary: ReadSummary = ReadSummary(path)
+        examples.extend(reader(path, summary))
+        notify(summary.headline())
+        for sentence in summary.sentences():
+            notify(sentence)
     training, held_out = split_held_out(examples, validation_fraction, notify=notify)
     files = [{"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths]
     return StageTexts(training, held_out, {"files": files, "examples": len(training), "held_out": len(held_out)})

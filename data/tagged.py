@@ -1,4 +1,4 @@
-r"""Tagged text: conversations as people type them.
+r"""Tagged text: conversations as people type them, and as other programs mark them.
 
 ::
 
@@ -23,6 +23,9 @@ Where a conversation begins:
    begins with `<system>` or `<user>` and has an assistant's tag too: at each such line.
 
 Of several backslashes before the '#', one is removed: '\\#' stands for '\#'.
+
+Text in another markup of `tinylm.data.markup` is read by the same rules, with its own marks for tags and for `<bos>`
+and `<eos>`, and without comments. Where every question is marked as one, each begins a conversation.
 """
 
 from __future__ import annotations
@@ -30,17 +33,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from os import PathLike
 
-from tinylm.chat_format import Conversation, Role
+from tinylm.chat_format import Role
 from tinylm.data.lines import Place, iter_lines
-from tinylm.data.turns import ROLES, Turn, build_conversation
-from tinylm.errors import DataError
+from tinylm.data.markup import TAGS, Mark, Markup, find_markup
+from tinylm.data.turns import Dialogue, Turn
 
-# ASCII, or else the long s of Unicode would count as an s.
-_MARK = re.compile(r"<(?:(bos|eos)>|(system|user|assistant|bot)>:?)", re.IGNORECASE | re.ASCII)
 _ESCAPED_HASH = re.compile(r"\\+#")
 _OPENING_ROLES = ("system", "user")
+_LOOKED_AT_LINES = 2000
 
 
 @dataclass
@@ -48,8 +51,6 @@ class _Layout:
     """What decides where conversations begin."""
 
     empty: bool = True
-    looks_like_json: bool = False
-    has_tag: bool = False
     has_bos: bool = False
     has_eos: bool = False
     has_gap: bool = False
@@ -70,32 +71,36 @@ class _OpenTurn:
         return Turn(self.role, "".join(self.pieces), self.place)
 
 
-def iter_tagged_conversations(path: str | PathLike[str]) -> Iterator[Conversation]:
+def first_content_line(path: str | PathLike[str]) -> str | None:
+    """The first line that is neither blank nor a comment; None where there is none."""
+    return next((line for _, line in _content_lines(path, TAGS) if line.strip()), None)
+
+
+def find_text_markup(path: str | PathLike[str]) -> Markup | None:
+    """The markup of a text file, found in its first lines; None where they have none.
+
+    Raises:
+        DataError: the file cannot be read as text.
+    """
+    return find_markup([line for _, line in islice(iter_lines(path), _LOOKED_AT_LINES)])
+
+
+def iter_tagged_dialogues(path: str | PathLike[str], markup: Markup = TAGS) -> Iterator[Dialogue]:
     """The conversations of a file of tagged text, one by one; the form is described atop this module.
 
     Args:
-        path: a UTF-8 text file. It is read twice, in flat memory but for the conversation at hand.
+        path: a text file. It is read twice, in flat memory but for the conversation at hand.
+        markup: how it is marked.
 
     Yields:
-        Conversations as `build_conversation` makes them; none where the file holds only white space and
-        comments.
+        Conversations with their turns; none where the file holds only white space and comments.
 
     Raises:
-        DataError: the file cannot be read as text, has no tag, has text before the first tag of a
-            conversation, or holds an empty turn or a conversation without an assistant's turn.
+        DataError: the file cannot be read as text, or has text before the first tag of a conversation.
     """
-    layout = _survey(path)
-    if layout.empty:
-        return
-    if not layout.has_tag:
-        hint = (
-            "is this JSON? then let its name end in .json"
-            if layout.looks_like_json
-            else "is this raw text? then give it to --pretrain"
-        )
-        raise DataError(path, None, f"no <user>/<assistant> tags found; {hint}")
-    reader = _Reader(path, layout)
-    for number, line in _content_lines(path):
+    layout = _survey(path, markup)
+    reader = _Reader(path, markup, layout)
+    for number, line in _content_lines(path, markup):
         yield from reader.read_line(number, line)
     yield from reader.finish()
 
@@ -103,47 +108,47 @@ def iter_tagged_conversations(path: str | PathLike[str]) -> Iterator[Conversatio
 class _Reader:
     """Goes over the lines once and hands out each conversation when the next one begins."""
 
-    def __init__(self, path: str | PathLike[str], layout: _Layout) -> None:
+    def __init__(self, path: str | PathLike[str], markup: Markup, layout: _Layout) -> None:
         self._path = path
+        self._markup = markup
         self._layout = layout
         self._turns: list[_OpenTurn] = []
         self._after_gap = False
         self._after_eos = False
 
-    def read_line(self, number: int, line: str) -> Iterator[Conversation]:
-        marks = list(_MARK.finditer(line))
+    def read_line(self, number: int, line: str) -> Iterator[Dialogue]:
+        marks = self._markup.marks(line)
         if self._begins_conversation(line, marks):
             yield from self.finish()
         position = 0
         for mark in marks:
-            self._add_text(number, line[position : mark.start()])
-            position = mark.end()
-            structure, tag = mark.groups()
-            if tag is not None:
-                role = ROLES[tag.lower()]
-                if role == "system" and not self._layout.has_bos and self._last_role() == "assistant":
+            self._add_text(number, line[position : mark.start])
+            position = mark.end
+            if mark.role is not None:
+                if mark.role == "system" and not self._layout.has_bos and self._last_role() == "assistant":
                     yield from self.finish()
-                self._turns.append(_OpenTurn(role, Place(self._path, number)))
+                self._turns.append(_OpenTurn(mark.role, Place(self._path, number)))
                 self._after_eos = False
-            elif structure.lower() == "bos":
+            elif mark.kind == "bos":
                 yield from self.finish()
             else:
-                self._after_eos = True
+                self._after_eos |= mark.kind == "eos"
                 self._trim()
         self._add_text(number, line[position:] + "\n")
         self._after_gap = not line.strip()
 
-    def finish(self) -> Iterator[Conversation]:
+    def finish(self) -> Iterator[Dialogue]:
         """The conversation at hand, if there is one."""
         if self._turns:
-            yield build_conversation(self._turns[0].place, (turn.close() for turn in self._turns))
+            turns = [turn.close() for turn in self._turns]
+            yield Dialogue(self._turns[0].place, turns, self._markup.name)
         self._turns = []
 
-    def _begins_conversation(self, line: str, marks: list[re.Match[str]]) -> bool:
+    def _begins_conversation(self, line: str, marks: list[Mark]) -> bool:
         layout = self._layout
         if layout.has_bos or _opening_role(line, marks) not in _OPENING_ROLES:
             return False
-        if layout.one_per_line:
+        if layout.one_per_line or self._markup.each_question_anew:
             return True
         if not (self._after_gap or self._after_eos):
             return False
@@ -165,43 +170,40 @@ class _Reader:
             self._turns[-1].pieces[-1] = self._turns[-1].pieces[-1].rstrip(" \t")
 
 
-def _survey(path: str | PathLike[str]) -> _Layout:
+def _survey(path: str | PathLike[str], markup: Markup) -> _Layout:
     layout = _Layout()
     blank = False
-    for _, line in _content_lines(path):
+    for _, line in _content_lines(path, markup):
         if not line.strip():
             blank = True
             continue
-        if layout.empty:
-            layout.looks_like_json = line.lstrip().startswith(("{", "["))
         layout.has_gap |= blank and not layout.empty
         layout.empty = blank = False
-        marks = list(_MARK.finditer(line))
-        names = [mark[0].lower() for mark in marks]
-        layout.has_bos |= "<bos>" in names
-        layout.has_eos |= "<eos>" in names
-        roles = [ROLES[mark[2].lower()] for mark in marks if mark[2]]
-        if roles:
-            layout.has_tag = True
-            whole = _opening_role(line, marks) in _OPENING_ROLES and "assistant" in roles
+        marks = markup.marks(line)
+        kinds = [mark.kind for mark in marks]
+        layout.has_bos |= "bos" in kinds
+        layout.has_eos |= "eos" in kinds
+        if "role" in kinds:
+            whole = _opening_role(line, marks) in _OPENING_ROLES and any(mark.role == "assistant" for mark in marks)
             layout.tagged_lines_are_whole &= whole
     return layout
 
 
-def _opening_role(line: str, marks: list[re.Match[str]]) -> Role | None:
+def _opening_role(line: str, marks: list[Mark]) -> Role | None:
     """The role whose tag the line begins with."""
-    if not marks or marks[0][2] is None or line[: marks[0].start()].strip():
-        return None
-    return ROLES[marks[0][2].lower()]
+    begins = bool(marks) and not line[: marks[0].start].strip()
+    return marks[0].role if begins else None
 
 
-def _content_lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
+def _content_lines(path: str | PathLike[str], markup: Markup) -> Iterator[tuple[int, str]]:
     """The lines that are no comments, with the backslash of an escaped '#' removed."""
     for number, line in iter_lines(path):
         text = line.lstrip()
-        if text.startswith("#"):
+        if not markup.has_comments:
+            yield number, line
+        elif text.startswith("#"):
             continue
-        if _ESCAPED_HASH.match(text):
+        elif _ESCAPED_HASH.match(text):
             yield number, line[: len(line) - len(text)] + text[1:]
         else:
             yield number, line

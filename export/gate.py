@@ -249,7 +249,6 @@ def _sample_window(session: Session, tokenizer: Tokenizer, sampler: Sampler, sta
     ids = list(opening)
     while len(ids) <= session.context_length:
         logits = session.append(ids[session.length :])
-        assert logits is not None
         ids.append(sampler.choose(logits))
     targets = np.array(ids[1:], np.int64)
     targets[: len(opening) - 1] = IGNORED
@@ -290,14 +289,12 @@ def _cache_agrees(session: Session, window: Window) -> bool:
     pending = prompt
     for _ in range(tokens):
         logits = session.append(pending)
-        assert logits is not None
         pending = [int(logits.argmax())]
         cached += pending
     ids = list(prompt)
     for token in cached:
         session.truncate(0)
         logits = session.append(ids)
-        assert logits is not None
         # Two tokens may be equal to the last bit of fp32
         if logits[token] < logits.max() - 1e-4:
             return False

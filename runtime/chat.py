@@ -181,6 +181,15 @@ class Chat:
             return self._refuse(error.prompt_tokens)
         return self._stream((message, turn), should_stop)
 
+    def has_room_for(self, text: str) -> bool:
+        """Whether a message would be sent: False where `when_full` has it refused, or it does not fit by itself."""
+        try:
+            self._check_length(text, "message")
+            self._dropped_for(self._encode({"role": "user", "content": text}), len(self._turns))
+        except ContextFullError:
+            return False
+        return True
+
     def prepare(self) -> None:
         """Prefill what the next message begins with, whatever it says: for the time while the user types.
 

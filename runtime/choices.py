@@ -22,7 +22,7 @@ class Choices:
 
     def __init__(self, tokenizer: Tokenizer, choices: Sequence[str]) -> None:
         self._tokenizer = tokenizer
-        self._left = {choice.encode("utf-8") for choice in choices}
+        self._left = {choice.encode("utf-8", "replace") for choice in choices}
         self._ids: dict[bytes, list[int]] = {}
         for id_, data in enumerate(tokenizer.token_bytes()):
             if data:

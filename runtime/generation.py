@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
 from tinylm.errors import ContextFullError
 from tinylm.runtime.choices import Choices
 from tinylm.runtime.sampling import Sampler
-from tinylm.runtime.session import Decoder
+from tinylm.runtime.session import PREFILL_CHUNK, Decoder
 from tinylm.tokenizer import StreamDecoder, Tokenizer
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
@@ -86,6 +87,16 @@ class Generation:
 
     def __iter__(self) -> Iterator[str]:
         """Generate, in pieces of whole characters; joined they are `result.reply`."""
+        with closing(self.steps()) as steps:
+            for piece in steps:
+                if piece:
+                    yield piece
+
+    def steps(self) -> Generator[str, None, None]:
+        """The same, one step at a time, so that several generations can take turns.
+
+        A step is a chunk of the prompt or a token of the reply, and its piece is empty where it gives no text yet.
+        """
         stream = TextStream(self._tokenizer, self._sampler.options.stop)
         started = time.perf_counter()
         # All but one token at least: the last one gives the logits
@@ -94,10 +105,9 @@ class Generation:
         finished = False
         try:
             for token in self._tokens(reused):
-                piece = stream.feed(token)
-                if piece:
-                    pieces.append(piece)
-                    yield piece
+                piece = "" if token is None else stream.feed(token)
+                pieces.append(piece)
+                yield piece
                 if stream.stopped:
                     self._reason = "stop"
                     break
@@ -123,12 +133,18 @@ class Generation:
                 else 0.0,
             )
 
-    def _tokens(self, reused: int) -> Iterator[int]:
-        """The reply's tokens up to its end, whose reason is then in `_reason`."""
+    def _tokens(self, reused: int) -> Iterator[int | None]:
+        """The reply's tokens up to its end, whose reason is then in `_reason`; None between chunks of the prompt."""
         decoder, sampler, eos_id = self._decoder, self._sampler, self._tokenizer.eos_id
         choices = Choices(self._tokenizer, sampler.options.choices) if sampler.options.choices else None
-        logits = decoder.append(self._prompt[reused:], self._should_stop)
-        while logits is not None and not self._should_stop():
+        chunks = range(reused, len(self._prompt), PREFILL_CHUNK)
+        for start in chunks[:-1]:
+            decoder.append(self._prompt[start : start + PREFILL_CHUNK])
+            yield None
+            if self._should_stop():
+                return
+        logits = decoder.append(self._prompt[chunks[-1] :])
+        while not self._should_stop():
             if choices is not None:
                 choices.restrict(logits)
             token = sampler.choose(logits, decoder.ids)

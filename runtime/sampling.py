@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from random import Random
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +20,8 @@ REPETITION_WINDOW = 64
 
 Number = TypeVar("Number", np.float32, np.float64)
 
-_GROUPS = 256
+_GROUPS = 128
+_FEW = 64
 _LARGEST_BIAS = 100.0
 
 
@@ -104,7 +108,7 @@ class Sampler:
         self._apply(options)
 
     def _seed(self, options: SamplingOptions) -> None:
-        self._random = np.random.default_rng(options.seed)
+        self._random = Random(options.seed)
 
     def _apply(self, options: SamplingOptions) -> None:
         self._options = options
@@ -130,22 +134,48 @@ class Sampler:
                 raise ConfigError(f"logit-bias: there is no token {self._biased.max()} in {len(logits):,}")
             logits[self._biased] += self._biases
         logits[self._never] = -np.inf
-        maxima = _group_maxima(logits)
-        highest = maxima.max()
-        if not math.isfinite(highest):
-            if math.isnan(highest):
-                raise TinyLMError("the model's logits are not numbers (NaN): its weights are broken; export it again")
-            np.nan_to_num(logits, copy=False)
-            logits[self._never] = -np.inf
-            maxima = _group_maxima(logits)
-            highest = maxima.max()
         if options.temperature == 0 or options.top_k == 1:
-            return int(logits.argmax())
+            best = int(logits.argmax())
+            return best if math.isfinite(logits[best]) else int(self._finite(logits).argmax())
+        maxima = _group_maxima(logits)
+        if 0 < options.top_k <= _FEW < len(maxima) < len(logits):
+            maxima.partition((len(maxima) - options.top_k, len(maxima) - 1))
+            if math.isfinite(maxima[-1]):
+                (ids,) = (logits >= maxima[-options.top_k]).nonzero()
+                return int(ids[self._among_few(logits[ids].tolist())])
+        return self._among_many(logits)
+
+    def _among_few(self, logits: list[float]) -> int:
+        """The index of the next token among those that may be among the `top_k`.
+
+        In plain Python: after a pass through the model each call into NumPy finds its code gone from the caches, and
+        costs as much as sorting some dozens of numbers.
+        """
+        options = self._options
+        order = sorted(range(len(logits)), key=logits.__getitem__, reverse=True)[: options.top_k]
+        highest = logits[order[0]]
+        weights = [math.exp((logits[index] - highest) / options.temperature) for index in order]
+        reached = list(accumulate(weights))
+        kept = len(reached)
+        if options.top_p < 1:
+            kept = bisect_left(reached, options.top_p * reached[-1]) + 1
+        if options.min_p > 0:
+            kept = min(kept, sum(weight >= options.min_p for weight in weights))
+        drawn = self._random.random() * reached[kept - 1]
+        return order[min(bisect_right(reached, drawn, 0, kept), kept - 1)]
+
+    def _among_many(self, logits: NDArray[np.float32]) -> int:
+        """The id of the next token, whatever the options are."""
+        options = self._options
+        highest = logits.max()
+        if not math.isfinite(highest):
+            logits = self._finite(logits)
+            highest = logits.max()
         # The candidates, likeliest first; all in their own order where nothing is cut off
         ids: NDArray[np.int64] | None = None
         total: float | None = None
         if 0 < options.top_k < len(logits):
-            ids, logits = _likeliest(logits, maxima, options.top_k)
+            ids, logits = _likeliest(logits, _group_maxima(logits), options.top_k)
             weights = self._weights(logits, highest)
         else:
             weights = self._weights(logits, highest)
@@ -162,6 +192,18 @@ class Sampler:
         index = min(int(reached.searchsorted(drawn, side="right")), kept - 1)
         return index if ids is None else int(ids[index])
 
+    def _finite(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits whose infinities are the largest numbers there are.
+
+        Raises:
+            TinyLMError: they are not numbers.
+        """
+        if np.isnan(logits).any():
+            raise TinyLMError("the model's logits are not numbers (NaN): its weights are broken; export it again")
+        finite: NDArray[np.float32] = np.nan_to_num(logits)
+        finite[self._never] = -np.inf
+        return finite
+
     def _weights(self, logits: NDArray[np.float32], highest: np.float32) -> NDArray[np.float64]:
         """Probabilities up to a factor: 1 for the highest logit."""
         # fp64, so that the largest fp32 over the lowest temperature is a number still
@@ -173,7 +215,7 @@ class Sampler:
         """The likeliest ids in order, as many as top-p and min-p may want, and their weights."""
         maxima = _group_maxima(weights)
         # Few tokens reach top-p where a model is sure of anything: only so many are sorted
-        count = _GROUPS // 2
+        count = _FEW
         while True:
             ids, head = _likeliest(weights, maxima, min(count, len(weights)))
             if count >= len(weights) or head.sum() >= self._options.top_p * total or head[-1] < self._options.min_p:
@@ -218,7 +260,7 @@ def _likeliest(
         maxima: of their groups.
         count: from 1 to n.
     """
-    if count > len(maxima) // 2 or len(maxima) == len(values):
+    if count > _FEW or len(maxima) == len(values):
         ids = np.argpartition(values, -count)[-count:]
     else:
         (ids,) = (values >= np.partition(maxima, -count)[-count]).nonzero()

@@ -25,5 +25,4 @@ def decode_losses(decoder: Decoder, windows: Sequence[Window]) -> float:
 def _rows(decoder: Decoder, window: Window) -> Iterator[NDArray[np.float32]]:
     for id_ in window.inputs.tolist():
         logits = decoder.append([id_])
-        assert logits is not None
         yield logits

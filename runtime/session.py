@@ -1,9 +1,10 @@
-"""A model on onnxruntime: one sequence of tokens, its KV cache in place, logits of the next token."""
+"""A model on onnxruntime: sequences of tokens on the same weights, KV caches in place, logits of the next token."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
 from tinylm.runtime.memory import check_memory, explain_allocation
 
 PREFILL_CHUNK = 64
-"""Tokens that are prefilled in one call, at most: between two calls a reply can be cancelled."""
+"""Tokens that are prefilled in one call, at most: between two calls others can have their turn."""
 
 _BYTES_PER_THREAD = 16_000_000
 _MAX_THREADS = 4
@@ -40,8 +41,8 @@ class Decoder(Protocol):
         """The tokens in the cache, whoever put them there."""
         ...
 
-    def append(self, ids: Sequence[int], should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
-        """Add tokens; see `Session.append`."""
+    def append(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Add tokens; see `TokenSequence.append`."""
         ...
 
     def truncate(self, length: int) -> None:
@@ -49,13 +50,15 @@ class Decoder(Protocol):
         ...
 
 
-class Session:
-    """A loaded model with the cache of one sequence.
+class LoadedModel:
+    """The graphs and weights of a model, which any number of sequences share.
+
+    Calls may run at the same time in several threads, each for a sequence of its own.
 
     Args:
         path: the ONNX file.
         config: the model's shape.
-        threads: CPU threads; 0 chooses by the size of the model (small ones are fastest on one).
+        threads: CPU threads of one call; 0 chooses by the size of the model (small ones are fastest on one).
         decode: a graph of the same weights for calls of one token.
 
     Raises:
@@ -66,24 +69,54 @@ class Session:
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
         self.threads = threads or default_threads(path.stat().st_size)
-        self._folder = path.parent
-        self._session = load_onnx(path, self.threads)
-        self._decode = load_onnx(decode, self.threads) if decode else self._session
-        self._ids: list[int] = []
+        self.folder = path.parent
+        self.graph = load_onnx(path, self.threads)
+        self.decode_graph = load_onnx(decode, self.threads) if decode else self.graph
+        layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
+        self.cache_names = [(f"past_key_values.{layer}", f"present.{layer}") for layer in layers]
+        shapes = {value.name: value.shape for value in self.graph.get_inputs()}
+        self.cache_grows = isinstance(shapes[self.cache_names[0][0]][2], str)
+        self._cache_shape = (1, config.kv_heads, self.context_length, config.head_dim)
         self._ones = np.ones((1, self.context_length), np.int64)
         self._masks: dict[int, onnxruntime.OrtValue] = {}
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the KV cache of one sequence as long as the context, in fp32."""
+        return 4 * len(self.cache_names) * math.prod(self._cache_shape)
+
+    def new_cache(self) -> list[onnxruntime.OrtValue]:
+        """Room for a sequence: an array [1, kv_heads, context_length or 0, head_dim] for each of `cache_names`."""
+        batch, heads, length, width = self._cache_shape
+        shape = (batch, heads, 0 if self.cache_grows else length, width)
+        return [onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32)) for _ in self.cache_names]
+
+    def mask(self, length: int) -> onnxruntime.OrtValue:
+        """Ones for so many tokens. Making a value costs a small model's loop more than keeping them all."""
+        mask = self._masks.get(length)
+        if mask is None:
+            mask = self._masks[length] = onnxruntime.OrtValue.ortvalue_from_numpy(self._ones[:, :length])
+        return mask
+
+
+class TokenSequence:
+    """A sequence of tokens with its KV cache, on a model that others may share.
+
+    Args:
+        model: with its weights.
+    """
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self.context_length, self.vocab_size = model.context_length, model.vocab_size
+        self._ids: list[int] = []
         self._token = np.zeros((1, 1), np.int64)
         self._logits = np.zeros((1, 1, self.vocab_size), np.float32)
-        layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
-        self._names = [(f"past_key_values.{layer}", f"present.{layer}") for layer in layers]
-        shapes = {value.name: value.shape for value in self._session.get_inputs()}
-        self._grows = isinstance(shapes[self._names[0][0]][2], str)
-        shape = (1, config.kv_heads, 0 if self._grows else self.context_length, config.head_dim)
-        self._cache = [onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32)) for _ in self._names]
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._token, self._logits)]
-        self._prefill_binding = self._bind(self._session, values[1])
-        self._decode_binding = self._bind(self._decode, values[1])
-        self._decode_binding.bind_ortvalue_input("input_ids", values[0])
+        self._cache = model.new_cache()
+        token, logits = (onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._token, self._logits))
+        self._prefill_binding = self._bind(model.graph, logits)
+        self._decode_binding = self._bind(model.decode_graph, logits)
+        self._decode_binding.bind_ortvalue_input("input_ids", token)
 
     @property
     def length(self) -> int:
@@ -99,20 +132,29 @@ class Session:
         """Keep only the first `length` tokens."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot keep {length} of {self.length} tokens")
-        if self._grows and length < self.length:
-            kept = [np.ascontiguousarray(value.numpy()[:, :, :length]) for value in self._cache]
-            self._cache = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
+        if self.model.cache_grows and length < self.length:
+            self._cache = _first_tokens(self._cache, length)
         del self._ids[length:]
 
-    def append(self, ids: Sequence[int], should_stop: Callable[[], bool] | None = None) -> NDArray[np.float32] | None:
+    def copy_start(self, other: TokenSequence, length: int) -> None:
+        """Become the first `length` tokens of another sequence of the same model, which may go on meanwhile."""
+        if not 0 <= length <= other.length:
+            raise ValueError(f"cannot copy {length} of {other.length} tokens")
+        if self.model.cache_grows:
+            self._cache = _first_tokens(other._cache, length)
+        else:
+            for to, source in zip(self._cache, other._cache, strict=True):
+                to.numpy()[:, :, :length] = source.numpy()[:, :, :length]
+        self._ids = other._ids[:length]
+
+    def append(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Add tokens to the sequence.
 
         Args:
             ids: at least one; several are taken in chunks of `PREFILL_CHUNK`.
-            should_stop: asked between two chunks; when true, what was taken so far stays.
 
         Returns:
-            logits of the token after the last one, fp32 [vocab_size], valid until the next call; None when stopped.
+            logits of the token after the last one, fp32 [vocab_size], valid until the next call.
 
         Raises:
             ContextFullError: there is no room for them; nothing was added.
@@ -123,53 +165,68 @@ class Session:
             raise ContextFullError(
                 f"{self.length + len(ids):,} tokens do not fit into the context of {self.context_length:,}"
             )
-        self._run(ids[:PREFILL_CHUNK])
-        for start in range(PREFILL_CHUNK, len(ids), PREFILL_CHUNK):
-            if should_stop is not None and should_stop():
-                return None
+        for start in range(0, len(ids), PREFILL_CHUNK):
             self._run(ids[start : start + PREFILL_CHUNK])
         logits: NDArray[np.float32] = self._logits[0, 0]
         return logits
 
-    def _bind(self, session: onnxruntime.InferenceSession, logits: onnxruntime.OrtValue) -> onnxruntime.IOBinding:
-        binding = session.io_binding()
+    def _bind(self, graph: onnxruntime.InferenceSession, logits: onnxruntime.OrtValue) -> onnxruntime.IOBinding:
+        binding = graph.io_binding()
         binding.bind_ortvalue_output("logits", logits)
-        if not self._grows:
+        if not self.model.cache_grows:
             # The same memory is bound as past and as present, so that attention appends in place
-            for (past, present), value in zip(self._names, self._cache, strict=True):
+            for (past, present), value in zip(self.model.cache_names, self._cache, strict=True):
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_ortvalue_output(present, value)
         return binding
 
     def _run(self, ids: Sequence[int]) -> None:
+        model = self.model
         if len(ids) == 1:
-            session, binding = self._decode, self._decode_binding
+            graph, binding = model.decode_graph, self._decode_binding
             self._token[0, 0] = ids[0]
         else:
-            session, binding = self._session, self._prefill_binding
+            graph, binding = model.graph, self._prefill_binding
             tokens = np.array([ids], np.int64)
             binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(tokens))
-        binding.bind_ortvalue_input("attention_mask", self._mask(self.length + len(ids)))
-        if self._grows:
+        binding.bind_ortvalue_input("attention_mask", model.mask(self.length + len(ids)))
+        if model.cache_grows:
             # A portable graph: the cache that comes out goes in the next time
-            for (past, present), value in zip(self._names, self._cache, strict=True):
+            for (past, present), value in zip(model.cache_names, self._cache, strict=True):
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_output(present)
         try:
-            session.run_with_iobinding(binding)
+            graph.run_with_iobinding(binding)
         except Exception as error:
-            explain_allocation(self._folder, error)
+            explain_allocation(model.folder, error)
             raise
-        if self._grows:
+        if model.cache_grows:
             self._cache = binding.get_outputs()[1:]
         self._ids += ids
 
-    def _mask(self, length: int) -> onnxruntime.OrtValue:
-        """Ones for so many tokens. Making a value costs a small model's loop more than keeping them all."""
-        mask = self._masks.get(length)
-        if mask is None:
-            mask = self._masks[length] = onnxruntime.OrtValue.ortvalue_from_numpy(self._ones[:, :length])
-        return mask
+
+class Session(TokenSequence):
+    """A loaded model with the cache of one sequence; `TokenSequence(session.model)` is another on the same weights.
+
+    Args:
+        path: the ONNX file.
+        config: the model's shape.
+        threads: CPU threads; 0 chooses by the size of the model (small ones are fastest on one).
+        decode: a graph of the same weights for calls of one token.
+
+    Raises:
+        BundleError: onnxruntime refuses the model.
+    """
+
+    def __init__(self, path: Path, config: ModelConfig, threads: int = 0, decode: Path | None = None) -> None:
+        super().__init__(LoadedModel(path, config, threads, decode))
+        self.threads = self.model.threads
+
+
+def _first_tokens(cache: Sequence[onnxruntime.OrtValue], length: int) -> list[onnxruntime.OrtValue]:
+    """The part of a growing cache that is of the first `length` tokens, copied."""
+    kept = [np.ascontiguousarray(value.numpy()[:, :, :length]) for value in cache]
+    return [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
 
 
 def open_bundle(folder: Path, manifest: Manifest, threads: int = 0) -> Session:

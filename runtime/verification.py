@@ -44,7 +44,6 @@ def greedy_continuation(
     pending = prompt
     while len(continuation) < length and decoder.length + len(pending) <= decoder.context_length:
         logits = decoder.append(pending)
-        assert logits is not None
         logits[tokenizer.never_sampled] = -float("inf")
         token = int(logits.argmax())
         best = logits[token]

@@ -1,3 +1,8 @@
+import os
+import re
+import signal
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -176,3 +181,46 @@ def make_run():
 @pytest.fixture(scope="session")
 def random_model():
     return _random_model
+
+
+class Server:
+    """`tinylm serve` as a process of its own, on a free port of this machine."""
+
+    def __init__(self, *arguments, **variables):
+        command = [sys.executable, "-m", "tinylm", "serve", "--port", "0", *map(str, arguments)]
+        environment = {**os.environ, **variables}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, cwd=Path.home())
+        self.said = ""
+        while "/v1" not in self.said:
+            line = self.process.stderr.readline()
+            assert line, f"the server ended, saying {self.said!r}"
+            self.said += line
+        self.url = re.search(r"http://\S+?(?=/v1)", self.said)[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.stop()
+        self.process.stderr.close()
+
+    def stop(self):
+        """Ctrl-C; what it said meanwhile, which must not be a traceback."""
+        self.process.send_signal(signal.SIGINT)
+        rest = self.process.stderr.read()
+        assert self.process.wait(60) == 0
+        assert "Traceback" not in rest
+        return rest
+
+
+@pytest.fixture(scope="session")
+def start_server():
+    return Server
+
+
+@pytest.fixture(scope="session")
+def demo_server():
+    """The demo model, served."""
+    with Server() as server:
+        yield server

@@ -2,9 +2,7 @@
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -26,8 +24,7 @@ REPLY_KEYS = [
 ]
 # As `tinylm` does it, but wherever the script of the environment may lie
 ENTRY = "import sys; from tinylm.cli.main import main; sys.argv[0] = 'tinylm'; main()"
-TAKE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
-LEAVES = [(name,) for name in ("", *COMMANDS)] + [("data", "world")]
+LEAVES = [(name,) for name in ("", *COMMANDS)] + [("data", "world"), ("data", "inspect")]
 
 
 def tinylm(*arguments, **options):
@@ -246,95 +243,6 @@ def test_greedy_replies_are_the_same_everywhere(bundle, must):
     assert len(replies) == 1
 
 
-class Terminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, *arguments):
-        self.text = ""
-        self.master, slave = pty.openpty()
-        # Not pty.fork: a fork of a process with threads may hang before it becomes the command
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{TAKE_TERMINAL}; {ENTRY}", *map(str, arguments)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null"},
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def wait_for(self, text, seconds=60):
-        """Everything up to `text`."""
-        deadline = time.monotonic() + seconds
-        while text not in self.text:
-            assert time.monotonic() < deadline, f"no {text!r} in {self.text!r}"
-            if select.select([self.master], [], [], 0.2)[0]:
-                try:
-                    data = os.read(self.master, 65536)
-                except OSError:
-                    data = b""
-                assert data, f"ended without {text!r}: {self.text!r}"
-                self.text += data.decode("utf-8", "replace")
-        before, _, self.text = self.text.partition(text)
-        return before
-
-    def type(self, text):
-        os.write(self.master, text.encode())
-
-    def ends_with(self):
-        while True:
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            self.text += data.decode("utf-8", "replace")
-        os.close(self.master)
-        return self.process.wait(60)
-
-
-def test_an_interactive_chat(bundle):
-    terminal = Terminal("chat", bundle, "--temperature", "0", "--max-new-tokens", "6")
-    terminal.wait_for("/help for help")
-    terminal.wait_for("you")
-    terminal.type("/stats\n")
-    terminal.wait_for("No reply yet.")
-    terminal.type("Hello there\n")
-    terminal.wait_for("tiny")
-    reply = terminal.wait_for("you")
-    assert len(reply.strip()) > 2
-    assert "max-new-tokens reached" in reply
-    terminal.type("/stats\n")
-    assert "6 tokens at" in terminal.wait_for("of 96")
-    terminal.type("/help\n")
-    terminal.wait_for("Ctrl-C stops a reply.")
-    terminal.type("/nonsense\n")
-    terminal.wait_for("No command /nonsense")
-    terminal.type("\n")
-    terminal.type("word " * 200 + "\n")
-    terminal.wait_for("shorten it")
-    terminal.type("/clear\n")
-    terminal.wait_for("forgotten")
-    terminal.type("/stats\n")
-    terminal.wait_for("No reply yet.")
-    terminal.type("/quit\n")
-    assert terminal.ends_with() == 0
-    assert "Traceback" not in terminal.text
-
-
-def test_ctrl_d_leaves_and_ctrl_c_does_not(bundle):
-    terminal = Terminal("chat", bundle)
-    terminal.wait_for("you")
-    terminal.type("half a line")
-    terminal.wait_for("half a line")
-    terminal.type("\x03")
-    terminal.wait_for("you")
-    terminal.type("\x04")
-    assert terminal.ends_with() == 0
-    assert "Traceback" not in terminal.text
-
-
 @pytest.mark.parametrize("command", LEAVES, ids=" ".join)
 def test_help_of_every_command_is_light(command):
     script = (
@@ -376,3 +284,22 @@ def test_data_world_writes_something_to_train_on(must, tmp_path):
     assert result.stdout == ""
     assert {path.name for path in (tmp_path / "world").iterdir()} == {"world.txt", "chats.jsonl"}
     assert np.char.count((tmp_path / "world" / "chats.jsonl").read_text(), "\n") == 20
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_options_and_choices(must, shell, tmp_path):
+    assert "_TINYLM_COMPLETE" in must("completion", shell).stdout
+
+    def completions(words, at):
+        variables = {"_TINYLM_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": at}
+        return tinylm(env={**os.environ, **variables}, cwd=tmp_path).stdout
+
+    assert "complete" in completions("tinylm comp", "1" if shell != "fish" else "comp")
+    assert "--when-full" in completions("tinylm chat --wh", "2" if shell != "fish" else "--wh")
+    assert "error" in completions("tinylm chat --when-full ", "3" if shell != "fish" else "")
+
+
+def test_bash_takes_the_completion(tmp_path):
+    script = f'eval "$({sys.executable} -c "{ENTRY}" completion bash)"; complete -p tinylm'
+    result = subprocess.run(["bash", "--norc", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert "_tinylm_completion" in result.stdout, result.stderr

@@ -55,7 +55,7 @@ BAD_DATA = {
     "empty": (b"", ""),
     "blank": (b" \n\n\t\n", ""),
     "binary": (bytes(range(256)) * 8, ""),
-    "UTF-16": ("<user> Hi\n<assistant> Hello".encode("utf-16"), ""),
+    "UTF-16": ("<user> Hi\n<assistant> Hello".encode("utf-16")[:-1], "broken UTF-16"),
 }
 
 

@@ -203,7 +203,7 @@ def test_a_large_bundle_works_on_every_cpu(avx2, large, monkeypatch):
     monkeypatch.setattr(session_module, "has_avx2", lambda: avx2)
     verify_bundle(large)
     _, model = reply(large)
-    assert model.session._decode is not model.session._session
+    assert model.session.model.decode_graph is not model.session.model.graph
     assert opened == ["model.onnx", DECODE_FILES[X86 if avx2 else ANY_CPU]] * 2
 
 
@@ -229,7 +229,7 @@ def test_a_bundle_can_do_without_them(bundles, tmp_path):
     assert read_manifest(folder).graph.decode == {}
     again, model = reply(folder)
     assert again == said
-    assert model.session._decode is model.session._session
+    assert model.session.model.decode_graph is model.session.model.graph
     verify_bundle(folder)
 
 

@@ -3,7 +3,8 @@
 from tinylm.data.world import score_world, test_items
 from tinylm.manifest import README_FILE
 from tinylm.runtime import ChatModel, SamplingOptions
-from tinylm.runtime.chat_model import DEMO_BUNDLE, reply_to
+from tinylm.runtime.chat import reply_to
+from tinylm.runtime.demo import DEMO_BUNDLE
 from tinylm.runtime.verification import verify_bundle
 
 test_items.__test__ = False

@@ -38,7 +38,7 @@ def test_documented_options_exist(doc):
     reference = (ROOT / "docs" / "cli.md").read_text("utf-8")
     for line in doc.read_text("utf-8").splitlines():
         for command in re.findall(
-            r"\btinylm ((?:data |train|eval|export|info|chat|complete|bench|doctor)[^`#|]*)", line
+            r"\btinylm ((?:data |train|eval|export|info|chat|complete|serve|bench|doctor)[^`#|]*)", line
         ):
             for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", command):
                 assert option in reference, f"{doc.name}: {option}"

@@ -64,7 +64,11 @@ def test_the_wheel_holds_every_file(wheel, repository):
     for room in ROOMS:
         inside = "tinylm" if room == "tinylm" else f"tinylm/{room}"
         for path in (repository / room).rglob("*"):
-            kept = path.suffix == ".py" or path.parent.name in {"samples", "demo"} or path.name == "py.typed"
+            kept = (
+                path.suffix == ".py"
+                or path.parent.name in {"samples", "demo"}
+                or path.name in {"py.typed", "page.html"}
+            )
             if path.is_file() and "__pycache__" not in path.parts and kept:
                 assert f"{inside}/{path.relative_to(repository / room).as_posix()}" in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"tinylm"}
@@ -88,6 +92,12 @@ def test_it_completes_evaluates_and_reads_data(environment, bundle, tmp_path, sa
     scored = must_run(tinylm, "eval", bundle, "--data", samples / "raw.txt", "--json", cwd=tmp_path)
     assert json.loads(scored.stdout)["bits_per_byte"] > 0
     must_run(tinylm, "data", "world", "world", "--conversations", "5", "--documents", "5", cwd=tmp_path)
+    for name in ("world/world.txt", "world/chats.jsonl", samples / "turns.csv"):
+        assert json.loads(must_run(tinylm, "data", "inspect", name, "--json", cwd=tmp_path).stdout)["ok"] is True
+    for name, extra in (("messages.parquet", "parquet"), ("corpus.yml", "yaml")):
+        result = run(tinylm, "data", "inspect", samples / name, cwd=tmp_path)
+        assert result.returncode == 1
+        assert f"tinylm[{extra}]" in result.stdout
 
 
 @pytest.mark.parametrize("name", ["torch", "onnx", "safetensors", "cli", "data", "export", "runtime", "tests"])
@@ -113,6 +123,13 @@ def test_training_there_says_what_to_install(command, environment, tmp_path, sam
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert "pip install 'tinylm[train]'" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_serving_there_says_what_to_install(environment, tmp_path):
+    result = run(environment / "tinylm", "serve", cwd=tmp_path)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert "pip install 'tinylm[serve]'" in result.stderr
 
 
 def test_from_the_root_of_the_source_tree_too(environment, repository):

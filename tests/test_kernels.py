@@ -163,7 +163,7 @@ def addresses(binding):
 def test_both_graphs_of_a_session_append_to_one_cache_in_place(arch, decode, graphs):
     model, folder = graphs(arch=arch)
     session = Session(folder / "model.onnx", model.config, 1, folder / decode if decode else None)
-    assert (session._decode is session._session) == (decode is None)
+    assert (session.model.decode_graph is session.model.graph) == (decode is None)
     cache = [value.data_ptr() for value in session._cache]
     for value in session._cache:
         value.update_inplace(np.full(value.shape(), MARK, np.float32))

@@ -296,8 +296,8 @@ def test_a_processor_that_computes_wrongly_is_found(copy, run_cli, monkeypatch):
         rewrite(copy, golden=msgspec.structs.replace(golden, continuation=[9]))
     real = Session.append
 
-    def wrong(self, ids, should_stop=None):
-        return real(self, ids, should_stop)[::-1].copy()
+    def wrong(self, ids):
+        return real(self, ids)[::-1].copy()
 
     monkeypatch.setattr(Session, "append", wrong)
     assert "continue the golden text differently" in refused(run_cli, copy)

@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import MODEL_FILE, read_manifest
-from tinylm.runtime.session import PREFILL_CHUNK, Session
+from tinylm.runtime.session import PREFILL_CHUNK, Session, TokenSequence
 from tinylm.runtime.verification import verify_bundle
 
 SHAPES = {
@@ -179,11 +179,11 @@ def test_greedy_tokens_equal_those_of_the_fused_graph(shape, random_model, tmp_p
 
 
 @every_weights
-def test_a_call_that_stops_halfway_leaves_a_cache_that_can_be_gone_on_with(weights, random_model, tmp_path):
+def test_a_prompt_in_two_calls_is_that_prompt(weights, random_model, tmp_path):
     model = random_model(arch="modern", num_kv_heads=2)
     session = session_of(model, weights(True), tmp_path)
     ids = random_ids(model, 2 * PREFILL_CHUNK).tolist()
-    assert session.append(ids, lambda: True) is None
+    session.append(ids[:PREFILL_CHUNK])
     assert session.ids == ids[:PREFILL_CHUNK]
     resumed = session.append(ids[PREFILL_CHUNK:]).copy()
     session.truncate(0)
@@ -236,3 +236,15 @@ def test_a_portable_bundle_passes_its_gate_and_chats(arch, quantize, runs, bundl
         assert manifest.golden == read_manifest(bundles[arch, "fp32"]).golden
     reply = json.loads(must("chat", out, "--prompt", "Hello!", "--temperature", "0", "--json").stdout)
     assert reply["completion_tokens"] > 0
+
+
+def test_a_sequence_goes_on_from_the_beginning_of_another(random_model, tmp_path):
+    model = random_model(arch="modern")
+    session = session_of(model, Int8Weights(True), tmp_path)
+    session.append([5, 6, 7])
+    copied = TokenSequence(session.model)
+    copied.copy_start(session, 2)
+    session.append([9])
+    session.truncate(2)
+    assert list(copied.ids) == [5, 6]
+    assert (copied.append([8]) == session.append([8])).all()

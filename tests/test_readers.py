@@ -53,7 +53,7 @@ def test_form_is_recognized(tmp_path, name, text):
         ("a", JSONL, ["Hi\nHello!"]),
         ("a.json", PRETTY, ["Hi\nHello!"]),
         ("a.jsonl", '{"text": " one\\n\\ntwo "}\n{"text": " "}\n{"text": "<user>"}', ["one\n\ntwo", "<user>"]),
-        ("a.csv", "a,b", ["a,b"]),
+        ("a.csv", "text\n1\n", ["1"]),
     ],
 )
 def test_documents(tmp_path, name, text, documents):
@@ -74,8 +74,10 @@ def test_documents(tmp_path, name, text, documents):
         ("a.txt", JSONL, None, "no <user>/<assistant> tags found; is this JSON? then let its name end in .json"),
         ("a", "[Chapter", None, "no <user>/<assistant> tags found; is this JSON? then let its name end in .json"),
         ("a.json", "\n" + TAGGED, 2, "is not JSON, which begins with { or [; name a text file .txt"),
-        ("a.csv", "question,answer", None, '.csv is not read; save it as JSON Lines of {"messages": [...]}'),
-        ("a.YML", "- - Hi", None, '.YML is not read; save it as JSON Lines of {"messages": [...]}'),
+        ("a.csv", "story\nOnce upon a time", 2, "documents, not conversations: give the file to --pretrain"),
+        ("a.YML", "text: Hi", 1, "documents, not conversations: give the file to --pretrain"),
+        ("a.parquet", JSONL, None, "is not Parquet, whatever its name says; name it by what it is"),
+        ("a.jsonl", "PK\x03\x04", None, "is a ZIP archive or an office document; unpack it, or save the table as CSV"),
         ("a.jsonl", '{"text": "Hi"}', 1, "documents, not conversations: give the file to --pretrain"),
     ],
 )
@@ -118,7 +120,21 @@ def test_conversations_before_a_mistake_are_handed_out(tmp_path):
         next(conversations)
 
 
-@pytest.mark.parametrize("name", ["tagged.txt", "conversations.json", "messages.jsonl", "sharegpt.json", "alpaca.json"])
+CHAT_SAMPLES = [
+    *(
+        "tagged.txt",
+        "labelled.txt",
+        "separated.txt",
+        "conversations.json",
+        "messages.jsonl",
+        "sharegpt.json",
+        "alpaca.json",
+    ),
+    *("pairs.csv", "turns.csv", "dialogues.csv", "corpus.yml", "messages.parquet"),
+]
+
+
+@pytest.mark.parametrize("name", CHAT_SAMPLES)
 def test_sample_conversations(name):
     conversations = load_conversation_data(SAMPLES / name)
     assert len(conversations) >= 10

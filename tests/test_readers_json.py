@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tinylm.data import DataError, iter_documents, load_conversation_data
+from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
 from tinylm.data.json_values import iter_json_records
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -217,9 +217,12 @@ def test_broken_json(tmp_path, read, text, line, problem):
 
 
 LOOKED_FOR = (
-    "no known form of record: looked for messages, conversations, conversation, instruction/output, text; found keys"
+    "no known form of record: looked for messages, conversations, dialog, prompt/response, question/answer, "
+    "instruction/output, text and the like; found keys"
 )
-NOT_READ = "is not read, only system, user and assistant (no tools): rename the role or take the record out"
+NOT_READ = "is not read, only system, user and assistant: rename the role or take the record out"
+TEXTS = "content, value, text, message, utterance, body, sentence"
+TOOLS = "tools, which a model here cannot call"
 HALF = "half a surrogate pair"
 
 
@@ -228,29 +231,99 @@ def bot(content: object, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
+    ("record", "problem", "reason"),
+    [
+        (
+            {"messages": []},
+            "conversation without an assistant turn: nothing to learn; add one or drop it",
+            "no assistant turn",
+        ),
+        (
+            {"messages": chat("U:hi")},
+            "conversation without an assistant turn: nothing to learn; add one or drop it",
+            "no assistant turn",
+        ),
+        ({"messages": chat("U:\n", "A:hi")}, "empty user turn; write its text or take it out", "an empty user turn"),
+        (
+            {"messages": chat("U:hi", "A:")},
+            "empty assistant turn; write its text or take it out",
+            "an empty assistant turn",
+        ),
+        (spec("U:<bos> <eos>", "A:hi"), "empty user turn; write its text or take it out", "an empty user turn"),
+        (
+            {"instruction": " ", "input": "", "output": "a"},
+            "empty user turn; write its text or take it out",
+            "an empty user turn",
+        ),
+        (
+            {"instruction": "a", "output": ""},
+            "empty assistant turn; write its text or take it out",
+            "an empty assistant turn",
+        ),
+        (
+            {"messages": [{"role": "tool", "content": "a"}]},
+            'role "tool": tools are not read, so take the record out',
+            TOOLS,
+        ),
+        (
+            {"conversations": [{"from": "function_call", "value": "a"}]},
+            'role "function_call": tools are not read, so take the record out',
+            TOOLS,
+        ),
+        (
+            {"conversations": [{"from": "observation", "value": "a"}]},
+            'role "observation": tools are not read, so take the record out',
+            TOOLS,
+        ),
+        (bot("a", tool_calls=[{}]), "a message has tool_calls; tools are not read, so take the record out", TOOLS),
+        (
+            bot(None, function_call={"a": 1}),
+            "a message has function_call; tools are not read, so take the record out",
+            TOOLS,
+        ),
+        (
+            bot([{"type": "image_url", "image_url": {}}]),
+            'the assistant turn has a part of type "image_url"; only text is read, so take the record out',
+            "parts that are no text",
+        ),
+        (
+            bot([{"text": "a"}]),
+            "the assistant turn has a part of type null; only text is read, so take the record out",
+            "parts that are no text",
+        ),
+        (bot([]), "empty assistant turn; write its text or take it out", "an empty assistant turn"),
+    ],
+)
+@pytest.mark.parametrize("read", [iter_conversations, iter_documents])
+def test_records_that_are_left_out_and_counted(tmp_path, read, record, problem, reason):
+    path = tmp_path / "chats.jsonl"
+    path.write_text(f"{A}\n\n[{json.dumps(record)}]\n{A}\n")
+    summary = ReadSummary(path)
+    assert len(list(read(path, summary))) == 2
+    assert summary.skipped == {reason: 1}
+    assert summary.sentences() == [f"{path}: 1 skipped, 2 kept: {reason} (the first at line 3)"]
+    path.write_text(f"\n[{json.dumps(record)}]")
+    with pytest.raises(DataError) as caught:
+        list(read(path))
+    assert str(caught.value) == f"{path}:2: {problem}"
+
+
+@pytest.mark.parametrize(
     ("record", "problem"),
     [
         ({}, f"{LOOKED_FOR} none"),
-        ({"prompt": "a", "completion": "b"}, f'{LOOKED_FOR} "prompt", "completion"'),
-        ({"instruction": "a", "response": "b"}, f'{LOOKED_FOR} "instruction", "response"'),
         ({"text": None, "a\nb\ud800": 1}, f'{LOOKED_FOR} "text", "a\\nb\\ud800"'),
         ({str(i): i for i in range(9)}, f'{LOOKED_FOR} "0", "1", "2", "3", "4", "5", "6", "7", ...'),
         ({"x" * 50: 1}, f'{LOOKED_FOR} "{"x" * 40}..."'),
-        ("hi", "expected an object with a conversation or a text, found a text"),
         (1.5, "expected an object with a conversation or a text, found a number"),
         (None, "expected an object with a conversation or a text, found null"),
         (True, "expected an object with a conversation or a text, found true or false"),
-        ({"messages": "hi"}, "messages must be a list of messages, found a text"),
+        (
+            {"messages": "hi"},
+            "messages does not mark who speaks: looked for lines such as User: and Assistant:, or a JSON list",
+        ),
         ({"conversations": {}}, "conversations must be a list of messages, found an object"),
-        ({"conversation": ["hi"]}, "a message must be an object with a role, found a text"),
-        ([["hi", "hello"]], "a message must be an object with a role, found a list"),
-        ({"messages": []}, "conversation without an assistant turn: nothing to learn; add one or drop it"),
-        ({"messages": chat("U:hi")}, "conversation without an assistant turn: nothing to learn; add one or drop it"),
-        ({"messages": chat("U:\n", "A:hi")}, "empty user turn; write its text or take it out"),
-        ({"messages": chat("U:hi", "A:")}, "empty assistant turn; write its text or take it out"),
-        (spec("U:<bos> <eos>", "A:hi"), "empty user turn; write its text or take it out"),
-        ({"instruction": " ", "input": "", "output": "a"}, "empty user turn; write its text or take it out"),
-        ({"instruction": "a", "output": ""}, "empty assistant turn; write its text or take it out"),
+        ({"conversation": [["hi"]]}, "a message must be an object with a role, found a list"),
         ({"instruction": "a", "output": 1}, "output must be a text, found a number"),
         ({"instruction": 1, "output": "a"}, "instruction must be a text, found a number"),
         ({"instruction": "a", "output": "a", "history": "a"}, "history must be a list of pairs, found a text"),
@@ -263,24 +336,19 @@ def bot(content: object, **more: object) -> dict[str, object]:
             "history must hold pairs of question and answer, found a list",
         ),
         ({"conversations": SHAREGPT, "system": 1}, "system must be a text, found a number"),
-        ({"messages": [{"content": "a"}]}, 'a message has no role: looked for role, from; found keys "content"'),
-        ({"messages": [{"role": "tool", "content": "a"}]}, f'role "tool" {NOT_READ}'),
-        ({"conversations": [{"from": "function_call", "value": "a"}]}, f'role "function_call" {NOT_READ}'),
-        ({"conversations": [{"from": "observation", "value": "a"}]}, f'role "observation" {NOT_READ}'),
-        ({"messages": [{"role": "u\u017fer", "content": "a"}]}, f'role "u\\u017fer" {NOT_READ}'),
-        ({"messages": [{"role": 1, "content": "a"}]}, f"role a number {NOT_READ}"),
-        (bot(None), 'a message has no text: looked for content, value, text; found keys "role", "content"'),
-        (bot({"a": 1}), "the assistant turn must be a text, found an object"),
-        (bot("a", tool_calls=[{}]), "a message has tool_calls; tools are not read, so take the record out"),
-        (bot(None, function_call={"a": 1}), "a message has function_call; tools are not read, so take the record out"),
         (
-            bot([{"type": "image_url", "image_url": {}}]),
-            'the assistant turn has a part of type "image_url"; only text is read, so take the record out',
+            {"messages": [{"content": "a"}]},
+            'a message has no role: looked for role, from, speaker, sender, author; found keys "content"',
         ),
-        (bot([{"text": "a"}]), "the assistant turn has a part of type null; only text is read, so take the record out"),
+        ({"messages": [{"role": "u\u017fer", "content": "a"}]}, f'role "u\\u017fer" {NOT_READ}'),
+        ({"messages": [{"role": True, "content": "a"}]}, "a role must be a text, found true or false"),
+        (
+            bot(None),
+            f'a message has no text: looked for {TEXTS}; found keys "role", "content"',
+        ),
+        (bot({"a": 1}), "the assistant turn must be a text, found an object"),
         (bot([{"type": "text"}]), "a text part of the assistant turn has no text"),
         (bot(["a"]), "a part of the assistant turn must be an object with a type, found a text"),
-        (bot([]), "empty assistant turn; write its text or take it out"),
         (bot("a\ud800"), f"the assistant turn holds {HALF} (\\ud800), which is no character; take it out"),
         (
             bot([{"type": "text", "text": "\udc00"}]),

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tinylm.data import DataError, iter_conversations, iter_documents, load_conversation_data
+from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
 
 # A busy machine is slow, which is no mistake of the readers.
 unhurried = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
-NAMES = ["a.txt", "a.jsonl", "a"]
+NAMES = ["a.txt", "a.jsonl", "a", "a.csv", "a.tsv", "a.yaml"]
 # No surrogates, which UTF-8 cannot hold, and no NUL, which no text file holds.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 CONTENTS = st.text(CHARACTERS, min_size=1).map(str.strip).filter(bool)
@@ -42,8 +42,18 @@ RECORD_KEYS = [
     "system",
     "history",
     "text",
+    "dialog",
+    "prompt",
+    "completion",
+    "chosen",
+    "rejected",
+    "context",
+    "mapping",
+    "conversation_id",
+    "message_id",
+    "parent_id",
 ]
-MESSAGE_KEYS = ["role", "from", "content", "value", "type", "tool_calls", "other"]
+MESSAGE_KEYS = ["role", "from", "content", "value", "type", "tool_calls", "other", "speaker", "rank"]
 JSON_KEYS = st.sampled_from([*RECORD_KEYS, *MESSAGE_KEYS])
 JSON_TEXTS = st.sampled_from(["user", "assistant", "system", "tool", "text", "<bos> a <eos>", "", "\ud800"]) | st.text()
 JSON_VALUES = st.recursive(
@@ -137,12 +147,15 @@ def check_content(folder, content: bytes) -> None:
         path.write_bytes(content)
         for read in (iter_conversations, iter_documents):
             found = []
+            summary = ReadSummary(path)
             try:
-                found.extend(read(path))
+                found.extend(read(path, summary))
             except DataError as error:
                 check_error(error, path, content)
             else:
                 assert found
+            assert summary.kept == len(found)
+            assert all(sentence.isprintable() for sentence in summary.sentences())
             for item in found:
                 texts = [item] if isinstance(item, str) else [message["content"] for message in item]
                 assert all(text == text.strip() and text for text in texts)

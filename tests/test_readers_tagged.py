@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinylm.data import DataError, load_conversation_data
+from tinylm.data import DataError, ReadSummary, iter_conversations, load_conversation_data
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
 
@@ -184,12 +184,11 @@ NO_ASSISTANT = "conversation without an assistant turn: nothing to learn; add on
         ("# c\n\nHello\n<user> hi <assistant> hello", 3, BEFORE_TAG),
         ("Hello <user> hi <assistant> hello", 1, BEFORE_TAG),
         ("<bos> <user> hi <assistant> hello\n<bos>\nHello\n<user> hi", 3, BEFORE_TAG),
-        ("<user> <bos> hi <eos>\n<assistant> <bos> hello <eos>", 1, "empty user turn; write its text or take it out"),
+        ("<user> <bos> hi <eos>\n<assistant> <bos> hello <eos>", 1, BEFORE_TAG),
         ("<user> hi\n<assistant>", 2, "empty assistant turn; write its text or take it out"),
         ("<user> hi <assistant> hello\n<user>:\n\n<assistant> b", 2, "empty user turn; write its text or take it out"),
-        ("<user> hi\n<assistant> hello\n\n<user> bye", 4, NO_ASSISTANT),
+        ("<user> bye\n\n<user> bye", 1, NO_ASSISTANT),
         ("# c\n<system> s\n", 2, NO_ASSISTANT),
-        ("<user> a\n\n<user> b\n<assistant> c", 1, NO_ASSISTANT),
     ],
 )
 def test_mistakes(tmp_path, text, line, problem):
@@ -210,3 +209,12 @@ def test_no_tags(tmp_path, text):
     problem = "no <user>/<assistant> tags found; is this raw text? then give it to --pretrain"
     assert str(caught.value) == f"{path}: {problem}"
     assert caught.value.line is None
+
+
+def test_a_conversation_without_a_reply_is_left_out(tmp_path):
+    path = tmp_path / "chat.txt"
+    path.write_text("<user> hi\n<assistant> hello\n\n<user> bye\n")
+    summary = ReadSummary(path)
+    assert list(iter_conversations(path, summary)) == [HI]
+    assert summary.skipped == {"no assistant turn": 1}
+    assert summary.sentences() == [f"{path}: 1 skipped, 1 kept: no assistant turn (the first at line 4)"]

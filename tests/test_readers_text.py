@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tinylm.data import DataError, iter_conversations, iter_documents
-from tinylm.data.lines import _CHUNK_BYTES, iter_lines
+from tinylm.data.lines import iter_lines
 from tinylm.data.raw_text import iter_raw_documents
+from tinylm.data.sources import CHUNK_BYTES
 
 READERS = [iter_lines, iter_conversations, iter_documents]
 GOOD_LINE = b'[{"role": "assistant", "content": "\xc3\xa9"}]\n'
@@ -43,14 +44,14 @@ def test_lines(tmp_path, content, lines):
 @pytest.mark.parametrize("offset", [-2, -1, 0, 1])
 @pytest.mark.parametrize("end", [b"\r\n", b"\r", b"\n", b"\r\r\n", b"\r" * 5])
 def test_line_ends_at_the_edge_of_a_chunk(tmp_path, end, offset):
-    first = b"x" * (_CHUNK_BYTES + offset - len(end) + 1)
+    first = b"x" * (CHUNK_BYTES + offset - len(end) + 1)
     path = write(tmp_path, first + end + "\u00e9".encode())
     expected = (first + end).decode().replace("\r\n", "\n").replace("\r", "\n") + "\u00e9"
     assert [line for _, line in iter_lines(path)] == expected.split("\n")
 
 
 def test_a_line_over_several_chunks(tmp_path):
-    line = "\u00e9" * (_CHUNK_BYTES + 1)
+    line = "\u00e9" * (CHUNK_BYTES + 1)
     assert list(iter_lines(write(tmp_path, f"a\n{line}\nb".encode()))) == [(1, "a"), (2, line), (3, "b")]
 
 
@@ -69,8 +70,7 @@ BINARY = "looks binary, not text (it holds a NUL byte); unpack it or save it as 
         (GOOD_LINE * 2 + b"{\0}", 3, BINARY),
         (b"\x89PNG\r\n\x1a\n\0\0", 3, BINARY),
         ("{}".encode("utf-16-le"), 1, BINARY),
-        ("\ufeff{}".encode("utf-16-le"), 1, "is UTF-16 text; save it as UTF-8"),
-        ("\ufeff{}".encode("utf-16-be"), 1, "is UTF-16 text; save it as UTF-8"),
+        (b"\xff\xfe\n\0\x00\xd8", 2, "broken UTF-16 (unexpected end of data); save it as UTF-8"),
     ],
 )
 def test_not_text(tmp_path, read, name, content, line, problem):

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from tinylm.errors import ConfigError, ContextFullError, TinyLMError
 from tinylm.runtime import Generation, SamplingOptions
 from tinylm.runtime.sampling import Sampler
-from tinylm.runtime.session import PREFILL_CHUNK, Session, default_threads
+from tinylm.runtime.session import PREFILL_CHUNK, Session, TokenSequence, default_threads
 from tinylm.tokenizer import Tokenizer
 
 NEVER = [0, 1, 3]
@@ -27,9 +27,9 @@ def drawn(logits, count=400, never=(), **options):
 
 def test_temperature_0_takes_the_likeliest_and_draws_nothing():
     sampler = Sampler(SamplingOptions(temperature=0, seed=3), [])
-    state = sampler._random.bit_generator.state
+    state = sampler._random.getstate()
     assert sampler.choose(logits_of(0.2, 0.5, 0.3)) == 1
-    assert sampler._random.bit_generator.state == state
+    assert sampler._random.getstate() == state
 
 
 def test_top_k_1_is_greedy_at_any_temperature():
@@ -179,13 +179,10 @@ class Scripted:
         assert 0 <= length <= self.length
         del self.ids[length:]
 
-    def append(self, ids, should_stop=None):
+    def append(self, ids):
         assert ids
         assert self.length + len(ids) <= self.context_length
-        for start in range(0, len(ids), 4):
-            if start and should_stop is not None and should_stop():
-                return None
-            self.ids += ids[start : start + 4]
+        self.ids += ids
         self.appended.append(list(ids))
         logits = np.zeros(self.vocab_size, np.float32)
         logits[self.script[(len(self.appended) - 1) % len(self.script)]] = 50
@@ -255,13 +252,13 @@ def test_a_prompt_must_leave_room_for_a_token(tokenizer, length):
 
 
 def test_cancelled_during_prefill(tokenizer):
-    decoder, generation, pieces = generate(tokenizer, [9], [7] * 20, should_stop=lambda: True)
+    decoder, generation, pieces = generate(tokenizer, [9], [7] * 200, should_stop=lambda: True, context_length=256)
     result = generation.result
     assert pieces == []
     assert result.finish_reason == "cancelled"
     assert (result.reply, result.ids, result.completion_tokens) == ("", [], 0)
     assert result.decode_tokens_per_second == 0
-    assert decoder.length == 4
+    assert decoder.length == PREFILL_CHUNK
 
 
 def test_cancelled_between_tokens(tokenizer):
@@ -271,6 +268,19 @@ def test_cancelled_between_tokens(tokenizer):
     assert generation.result.finish_reason == "cancelled"
     assert generation.result.ids == ids[:4]
     assert "".join(pieces) == generation.result.reply == tokenizer.decode(ids[:4])
+
+
+def test_a_step_is_a_chunk_of_the_prompt_or_a_token(tokenizer):
+    ids = tokenizer.encode("🌱")
+    decoder = Scripted(tokenizer.vocab_size, [9, 9, *ids, tokenizer.eos_id], context_length=256)
+    sampler = Sampler(SamplingOptions(temperature=0), tokenizer.never_sampled)
+    generation = Generation(decoder, tokenizer, [7] * (2 * PREFILL_CHUNK + 1), sampler)
+    steps = generation.steps()
+    lengths = [(decoder.length, piece) for piece in steps]
+    chunks = [(PREFILL_CHUNK, ""), (2 * PREFILL_CHUNK, "")]
+    tokens = [(2 * PREFILL_CHUNK + 1 + number, "🌱" if number == 3 else "") for number in range(4)]
+    assert lengths == [*chunks, *tokens]
+    assert generation.result.reply == "🌱"
 
 
 def test_an_abandoned_iterator_is_cancelled(tokenizer):
@@ -313,17 +323,26 @@ def test_session_refuses_what_does_not_fit_and_stays_as_it_was(bundles):
     for length in (-1, 97):
         with pytest.raises(ValueError, match="cannot keep"):
             session.truncate(length)
-    session.truncate(0)
-    assert session.append([7] * (PREFILL_CHUNK + 3), lambda: True) is None
-    assert session.ids == [7] * PREFILL_CHUNK
 
 
-def test_session_asks_to_stop_between_chunks_only(bundles):
+def test_sequences_on_one_model_do_not_disturb_each_other(bundles):
     from tinylm.manifest import read_manifest
 
-    folder = bundles["classic", "int8"]
-    session = Session(folder / "model.onnx", read_manifest(folder).model)
-    assert session.append([7] * PREFILL_CHUNK, lambda: True) is not None
+    for precision in ("fp32", "int8"):
+        folder = bundles["modern", precision]
+        session = Session(folder / "model.onnx", read_manifest(folder).model)
+        others = {first: TokenSequence(session.model) for first in (5, 6)}
+        for first, other in others.items():
+            other.append([first, 9])
+        for first, other in others.items():
+            copied = TokenSequence(session.model)
+            copied.copy_start(other, 2)
+            assert list(copied.ids) == [first, 9]
+            copied.append([77])
+            session.truncate(0)
+            session.append([first, 9])
+            assert (other.append([8]) == session.append([8])).all()
+        assert session.model.cache_bytes == sum(value.numpy().nbytes for value in session._cache)
 
 
 @pytest.mark.parametrize(("size", "threads"), [(0, 1), (1, 1), (16_000_000, 1), (16_000_001, 2), (10**9, 4)])

@@ -71,6 +71,7 @@ class Tokenizer:
         self._byte_ids = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
         # Looked up when they are wanted: a large vocabulary takes longer than a reply's first token may
         self._bytes: dict[int, bytes] = {}
+        self._texts: dict[int, str | None] = {}
         self._longest_piece = 0
 
     @classmethod
@@ -145,6 +146,15 @@ class Tokenizer:
             known = self._bytes[id_] = self._look_up_bytes(id_)
         return known
 
+    def text_of(self, id_: int) -> str | None:
+        """The text that an id stands for by itself; None where its bytes are no whole characters."""
+        if id_ not in self._texts:
+            try:
+                self._texts[id_] = self.bytes_of(id_).decode("utf-8")
+            except UnicodeDecodeError:
+                self._texts[id_] = None
+        return self._texts[id_]
+
     def _look_up_bytes(self, id_: int) -> bytes:
         piece: str = self._processor.id_to_piece(id_)
         if self._processor.is_control(id_) or self._processor.is_unknown(id_):
@@ -169,12 +179,19 @@ class StreamDecoder:
     """Turns token ids into text as they come; the joined chunks equal the whole decode."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._bytes_of = tokenizer.bytes_of
+        self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._holds_bytes = False
 
     def feed(self, ids: Sequence[int]) -> str:
         """The text that these ids complete; bytes of an unfinished character are held back."""
-        return self._decoder.decode(b"".join(map(self._bytes_of, ids)))
+        if len(ids) == 1 and not self._holds_bytes:
+            text = self._tokenizer.text_of(ids[0])
+            if text is not None:
+                return text
+        text = self._decoder.decode(b"".join(map(self._tokenizer.bytes_of, ids)))
+        self._holds_bytes = bool(self._decoder.getstate()[0])
+        return text
 
     def finish(self) -> str:
         """What is left when no more ids come: U+FFFD for an unfinished character, else nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -39,11 +39,7 @@ class TorchDecoder:
         """Keep only the first `length` tokens."""
         del self._ids[length:]
 
-    def append(
-        self,
-        ids: Sequence[int],
-        should_stop: Callable[[], bool] | None = None,  # noqa: ARG002 - one call has nowhere to stop
-    ) -> NDArray[np.float32] | None:
+    def append(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Add tokens; logits of the next one, fp32 [vocab_size].
 
         Raises:
