@@ -72,11 +72,10 @@ def command(
     if new_tokenizer and init is None:
         raise click.UsageError("--new-tokenizer goes with --init; without it the tokenizer is always new")
 
-    from tinylm.config import config_to_toml, config_values, load_config
+    from tinylm.config import config_to_toml, config_values, given_values, make_config
 
-    base = _base_values(init)
-    config = load_config(config_file, overrides, base)
-    values = config_values(config)
+    given = given_values(config_file, overrides, _base_values(init))
+    values = config_values(make_config(given, str(config_file) if config_file is not None else None))
     if steps is not None:
         values["train"]["steps"] = steps
     if minutes is not None:
@@ -94,11 +93,15 @@ def command(
             "nothing to train on: give --pretrain TEXT and/or --finetune CHATS "
             "(`tinylm data world world/` writes a small world to try with)"
         )
-    _begin(config, out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S"), init, new_tokenizer, started)
+    by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
+    out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+    _begin(config, by_hand, out, init, new_tokenizer, started)
 
 
-def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, started: float) -> None:
-    """Train a new run."""
+def _begin(
+    config: Config, by_hand: set[str], out: Path, init: Path | None, new_tokenizer: bool, started: float
+) -> None:
+    """Train a new run; what was not set `by_hand` is chosen where the budget is in minutes."""
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
@@ -107,18 +110,23 @@ def _begin(config: Config, out: Path, init: Path | None, new_tokenizer: bool, st
 
     check_free(out)
     device, precision = resolve_hardware(config.train)
-    threads = config.train.threads or _cores()
+    values = config_values(config)
+    compiled = resolve_compile(config.train, device)
+    values["train"].update(
+        device=device, precision=precision, threads=config.train.threads or _cores(), compile=compiled
+    )
+    config = _remake(values)
     texts = _read(config)
+    if not config.train.steps:
+        config = _turn_dial(config, by_hand, texts)
     if init is not None and not new_tokenizer:
         tokenizer = RunFolder(init).load_tokenizer()
     else:
         tokenizer = _train_tokenizer(config, list(texts.values()))
     values = config_values(config)
     values["model"]["vocab_size"] = tokenizer.vocab_size
-    compiled = resolve_compile(config.train, device)
-    values["train"].update(device=device, precision=precision, threads=threads, compile=compiled)
     config = _remake(values)
-    data = _prepare(config, texts, tokenizer, threads)
+    data = _prepare(config, texts, tokenizer, config.train.threads)
 
     import torch
 
@@ -204,6 +212,19 @@ def _train(
         raise SystemExit(1)
     say(f"Done in {state.seconds / 60:.1f} minutes of training. Next:")
     say(f"  tinylm export {run.path} --quantize --out BUNDLE")
+
+
+def _turn_dial(config: Config, by_hand: set[str], texts: Mapping[StageName, StageTexts]) -> Config:
+    import torch
+
+    from tinylm.dial import choose
+
+    torch.set_num_threads(config.train.threads)
+    data_bytes = sum(file["bytes"] for stage in texts.values() for file in stage.facts["files"])
+    choice = choose(config, by_hand, data_bytes)
+    for line in choice.lines:
+        say(line)
+    return choice.config
 
 
 def _stages(config: Config, tokenizer: Tokenizer, data: Mapping[StageName, StageData]) -> list[Stage]:

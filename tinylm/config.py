@@ -169,7 +169,20 @@ def load_config(
     overrides: Iterable[str] = (),
     base: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Config:
-    """Read a configuration: defaults, then the base, then the TOML file, then `section.key=value` overrides.
+    """Read a configuration: defaults, then what `given_values` gives.
+
+    Raises:
+        ConfigError: the file cannot be read, a section or key is unknown, or a value is impossible.
+    """
+    return make_config(given_values(file, overrides, base), os.fspath(file) if file is not None else None)
+
+
+def given_values(
+    file: str | os.PathLike[str] | None = None,
+    overrides: Iterable[str] = (),
+    base: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The values that are not left to the defaults: the base, then the TOML file, then `section.key=value` overrides.
 
     Args:
         file: a TOML file with any of the sections and keys.
@@ -177,7 +190,7 @@ def load_config(
         base: plain values that take the place of the defaults.
 
     Raises:
-        ConfigError: the file cannot be read, a section or key is unknown, or a value is impossible.
+        ConfigError: the file cannot be read, or an override is no `section.key=value`.
     """
     values: dict[str, Any] = {}
     if file is not None:
@@ -199,7 +212,7 @@ def load_config(
         if not isinstance(table, dict):
             raise ConfigError(f"{section}: must be a section of the configuration, not a value")
         table[key] = _parse_value(text.strip())
-    return make_config(values, os.fspath(file) if file is not None else None)
+    return values
 
 
 def make_config(values: Mapping[str, Any], source: str | None = None) -> Config:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
+import sys
 import time
 from typing import Literal
 
@@ -14,6 +16,9 @@ from tinylm.config import TrainConfig
 from tinylm.errors import ConfigError
 
 _LEAST_MINUTES_TO_COMPILE = 2.0
+
+# Parameters of mallopt, malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
@@ -54,6 +59,22 @@ def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:
         return "off"
     # Triton generates code for Volta and later
     return "on" if torch.cuda.get_device_capability(torch.device(device)) >= (7, 0) else "off"
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that a step frees, for the next one; where the C library is glibc.
+
+    By itself glibc gives large blocks back to the system, which clears each page anew: some 90,000 page faults a step
+    at 6 million parameters, a tenth of its time.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return  # another C library
+    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def _has_c_compiler() -> bool:

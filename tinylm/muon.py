@@ -1,7 +1,7 @@
-"""Muon (Jordan et al. 2024) on GPUs: matrices of one shape are orthogonalized together.
+"""Muon (Jordan et al. 2024): matrices of one shape are orthogonalized together.
 
-One by one, as PyTorch's own does it, the many small products leave a GPU idle between them. The arithmetic is PyTorch's
-(`torch.optim.Muon`), and so is the state.
+One by one, as PyTorch's own does it, the many small products leave a GPU idle between them, and CPU cores wait for each
+other in every one. The arithmetic is PyTorch's (`torch.optim.Muon`), and so is the state.
 """
 
 from __future__ import annotations

@@ -34,11 +34,10 @@ class Optimizer:
             {"params": embeddings, "weight_decay": decay, "scale": 1.0},
             {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
         ]
-        # Many small operations are what a GPU waits for: there a kernel or a product does it for all
+        # Many small operations are what a GPU waits for: there a kernel does it for all
         on_gpu = model.embedding.weight.device.type == "cuda"
         if config.optimizer == "muon":
-            muon = BatchedMuon if on_gpu else torch.optim.Muon
-            self._optimizers.append(muon(matrices, lr=1.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+            self._optimizers.append(BatchedMuon(matrices, lr=1.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
         else:
             adamw_groups.append({"params": matrices, "weight_decay": decay, "scale": 1.0})
         self._optimizers.append(

@@ -25,6 +25,7 @@ from tinylm.config import Config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
 from tinylm.files import user_errors, write_file
+from tinylm.hardware import keep_freed_memory
 from tinylm.meter import MeasuredStep, Meter, TakenStep
 from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer, learning_rate_factor
@@ -149,6 +150,7 @@ class Trainer:
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
         self.compute = LossComputer(self.model, config.train, notify)
         self._peak = peak_flops(self.device)
+        keep_freed_memory()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
 
