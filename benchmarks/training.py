@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from peers.nanogpt import NanoGPT, Trained
@@ -25,7 +26,7 @@ from token_stream import TokenStream, mean_loss
 from workers import Worker
 
 from tinylm.checkpoint import RunFolder, StageName
-from tinylm.config import make_config
+from tinylm.config import config_values, load_config, make_config
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
 from tinylm.hardware import resolve_hardware
@@ -80,38 +81,38 @@ class _Recorder(SilentReporter):
         self.curve.bits_per_byte.append(result.bits_per_byte)
 
 
-def train(stream: TokenStream, arch: str, optimizer: str, steps: int, validations: int, threads: int) -> Curve:
+def train(stream: TokenStream, overrides: Sequence[str], steps: int, validations: int, threads: int) -> Curve:
     """TinyLM's own recipe, every other hyperparameter at its default.
 
     Args:
         stream: of tokens.
-        arch: classic or modern.
-        optimizer: muon or adamw.
+        overrides: of hyperparameters, as section.key=value.
         steps: to be taken.
         validations: on the way; 0: none.
         threads: of PyTorch.
     """
-    values = {
+    base: dict[str, dict[str, Any]] = {
         "model": {
-            "arch": arch,
-            "vocab_size": stream.vocab_size,
             "d_model": WIDTH,
             "nhead": HEADS,
             "num_layers": LAYERS,
             "dim_feedforward": 4 * WIDTH,
             "context_length": CONTEXT,
         },
-        "train": {"steps": steps, "batch_size": BATCH, "optimizer": optimizer, "validations": max(1, validations)},
+        "train": {"batch_size": BATCH},
     }
-    values["train"]["threads"] = threads
+    values = config_values(load_config(None, overrides, base))
+    values["model"]["vocab_size"] = stream.vocab_size
+    values["train"].update(steps=steps, validations=max(1, validations), threads=threads)
     torch.set_num_threads(threads)
     device, precision = resolve_hardware(make_config(values).train)
     values["train"].update(device=device, precision=precision)
     config = make_config(values)
     torch.manual_seed(config.train.seed)
     model = LanguageModel(config.model)
-    windows = stream.windows(CONTEXT) if validations else []
-    stage = Stage("pretrain", stream.rows(CONTEXT, config.train.seed), windows, config.train.learning_rate)
+    length = config.model.context_length
+    windows = stream.windows(length) if validations else []
+    stage = Stage("pretrain", stream.rows(length, config.train.seed), windows, config.train.learning_rate)
     curve = Curve(parameters=sum(parameter.numel() for parameter in model.parameters()))
     recorder = _Recorder(curve)
     with TemporaryDirectory() as folder:
@@ -163,8 +164,9 @@ class Run:
 
     def own(self, arch: str, optimizer: str, steps: int, validations: int = 0) -> Curve:
         """Train ours in a process of its own."""
+        overrides = [f"model.arch={arch}", f"train.optimizer={optimizer}"]
         with Worker() as worker:
-            return worker.call(train, self.stream, arch, optimizer, steps, validations, self.threads)
+            return worker.call(train, self.stream, overrides, steps, validations, self.threads)
 
 
 def speeds(run: Run) -> dict[str, float]:

@@ -139,7 +139,7 @@ def test_ours_is_trained_and_its_curve_kept(benchmarks, stream, monkeypatch):
     for name, value in {"LAYERS": 1, "HEADS": 2, "WIDTH": 32, "CONTEXT": 16, "BATCH": 4}.items():
         monkeypatch.setattr(benchmarks.training, name, value)
     threads = torch.get_num_threads()
-    curve = benchmarks.training.train(stream, "classic", "muon", 12, 3, threads)
+    curve = benchmarks.training.train(stream, ["train.optimizer=adamw"], 12, 3, threads)
     assert curve.tokens == 12 * 4 * 16
     assert len(curve.losses) == len(curve.bits_per_byte) == len(curve.seconds) == 3
     assert curve.seconds == sorted(curve.seconds)
