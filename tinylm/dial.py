@@ -25,7 +25,7 @@ from tinylm.utilization import attention_flops
 
 # Width, blocks and heads, by number of weights
 _SHAPES = (
-    (64, 2, 2),
+    (64, 2, 1),
     (96, 3, 2),
     (128, 3, 2),
     (128, 4, 2),
@@ -43,41 +43,44 @@ _SHAPES = (
     (1024, 16, 16),
 )
 # Bytes of text that a token stands for, as measured on simple English
-_BYTES_PER_TOKEN = {512: 2.1, 1024: 2.68, 2048: 3.30, 4096: 3.83, 8192: 4.25}
+_BYTES_PER_TOKEN = {512: 2.10, 1024: 2.68, 2048: 3.30, 4096: 3.83, 8192: 4.27}
+_BYTES_A_PIECE = 400.0  # a piece that a small text hardly holds is not learned
+_WEIGHTS_A_BYTE = 2.0  # in the blocks; more would learn a small text by heart
 _SHAPE_KEYS = ("d_model", "nhead", "num_layers", "dim_feedforward")
 _PROBE_SECONDS = 0.6
-_PROBED = (0, 7)
+_PROBED, _PROBED_VOCABULARY = (0, 7), 4096
 _FIXED_SECONDS, _FIXED_SHARE = 6.0, 0.08
 _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
-_STEPS_WANTED = 500
+_STEPS_WANTED = 1200
 
 
 @dataclass(frozen=True)
 class Law:
-    """Loss in bits per byte = floor + a / weights^alpha + b / bytes^beta.
+    """Loss in bits per byte = floor + size of the blocks + amount of text + size of the vocabulary, each a power law.
 
-    Bytes that repeat, and weights for which there are no bytes, are worth less and less.
+    Bytes that repeat are worth less and less.
     """
 
-    floor: float = 0.55
-    a: float = 14.0
-    alpha: float = 0.28
-    b: float = 420.0
-    beta: float = 0.41
-    bytes_worth: float = 15.0
-    weights_worth: float = 5.3
+    floor: float = 0.50
+    blocks: tuple[float, float, float] = (0.132, 1e6, 0.347)
+    text: tuple[float, float, float] = (0.291, 1e7, 0.475)
+    vocabulary: tuple[float, float, float] = (0.465, 4096.0, 0.191)
+    repeats: float = 15.0
 
-    def __call__(self, weights: float, seen: float, unique: float) -> float:
+    def __call__(self, blocks: float, vocab_size: int, seen: float, unique: float) -> float:
         """Expected bits per byte.
 
         Args:
-            weights: that a token is multiplied with.
+            blocks: weights of the blocks.
+            vocab_size: pieces.
             seen: bytes of text that are trained on.
             unique: bytes of text that there are.
         """
-        size = self.a * math.pow(_diminished(weights, unique, self.weights_worth), -self.alpha)
-        return self.floor + size + self.b * math.pow(_diminished(seen, unique, self.bytes_worth), -self.beta)
+        excess = max(0.0, seen / unique - 1)
+        worth = min(seen, unique) + unique * self.repeats * (1 - math.exp(-excess / self.repeats))
+        terms = ((blocks, self.blocks), (worth, self.text), (vocab_size, self.vocabulary))
+        return self.floor + sum(factor * math.pow(value / unit, -exponent) for value, (factor, unit, exponent) in terms)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ class Speed:
 
     def __init__(self, config: Config) -> None:
         keep_freed_memory()
-        self._points = sorted(_probe(_model_of(config.model, _SHAPES[index], 1024), config) for index in _PROBED)
+        models = [_model_of(config.model, _SHAPES[index], _PROBED_VOCABULARY) for index in _PROBED]
+        self._points = sorted(_probe(model, config) for model in models)
 
     def __call__(self, weights: float) -> float:
         """Operations a second with so many weights: between what was measured, by their logarithm."""
@@ -123,10 +127,10 @@ def choose(config: Config, given: Iterable[str], data_bytes: float, speed: Speed
     """
     given = set(given)
     free_shape = not any(f"model.{key}" in given for key in _SHAPE_KEYS)
-    vocabularies = [config.model.vocab_size] if "model.vocab_size" in given else sorted(_BYTES_PER_TOKEN)
+    vocabularies = [config.model.vocab_size] if "model.vocab_size" in given else _vocabularies(data_bytes)
     models = [
         _model_of(config.model, shape, vocabulary)
-        for shape in (_SHAPES if free_shape else (None,))
+        for shape in (_shapes(data_bytes) if free_shape else (None,))
         for vocabulary in vocabularies
     ]
     speed = speed or Speed(config)
@@ -139,7 +143,7 @@ def choose(config: Config, given: Iterable[str], data_bytes: float, speed: Speed
 
     def expected(model: ModelConfig) -> float:
         seen = tokens_in_time(model) * _bytes_per_token(model.vocab_size)
-        return law(_weights(model), seen, max(data_bytes, 1.0))
+        return law(_block_weights(model), model.vocab_size, seen, max(data_bytes, 1.0))
 
     model = min(models, key=expected)
     tokens = tokens_in_time(model)
@@ -163,12 +167,6 @@ def choose(config: Config, given: Iterable[str], data_bytes: float, speed: Speed
     return Choice(chosen, list(changed), lines)
 
 
-def _diminished(amount: float, unique: float, worth: float) -> float:
-    """What an amount is worth of which only so much is unique, and the rest ever less, up to `worth` times that."""
-    excess = max(0.0, amount / unique - 1)
-    return min(amount, unique) + unique * worth * (1 - math.exp(-excess / worth))
-
-
 def _model_of(model: ModelConfig, shape: tuple[int, int, int] | None, vocab_size: int) -> ModelConfig:
     values = config_values(Config(model=model))["model"]
     values["vocab_size"] = vocab_size
@@ -180,11 +178,23 @@ def _model_of(model: ModelConfig, shape: tuple[int, int, int] | None, vocab_size
     return make_config({"model": values}).model
 
 
+def _shapes(data_bytes: float) -> list[tuple[int, int, int]]:
+    fitting = [shape for shape in _SHAPES if 12 * shape[0] ** 2 * shape[1] <= _WEIGHTS_A_BYTE * data_bytes]
+    return fitting or [_SHAPES[0]]
+
+
+def _vocabularies(data_bytes: float) -> list[int]:
+    return [size for size in sorted(_BYTES_PER_TOKEN) if size * _BYTES_A_PIECE <= data_bytes] or [min(_BYTES_PER_TOKEN)]
+
+
+def _block_weights(model: ModelConfig) -> float:
+    attention = 2 * model.d_model**2 + 2 * model.d_model * model.kv_heads * model.head_dim
+    return float(model.num_layers * (attention + 2 * model.d_model * model.dim_feedforward))
+
+
 def _weights(model: ModelConfig) -> float:
     """Weights that a token is multiplied with."""
-    attention = 2 * model.d_model**2 + 2 * model.d_model * model.kv_heads * model.head_dim
-    blocks = model.num_layers * (attention + 2 * model.d_model * model.dim_feedforward)
-    return float(blocks + model.d_model * model.vocab_size)
+    return _block_weights(model) + model.d_model * model.vocab_size
 
 
 def _bytes_per_token(vocab_size: int) -> float:
