@@ -31,7 +31,8 @@ from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
 from tinylm.hardware import resolve_hardware
 from tinylm.model import LanguageModel
-from tinylm.trainer import SilentReporter, Stage, Trainer
+from tinylm.reporting import SilentReporter
+from tinylm.trainer import Stage, Trainer
 from tinylm.utilization import measured_flops
 
 LAYERS, HEADS, WIDTH, CONTEXT, BATCH, VOCABULARY = 6, 4, 256, 256, 16, 4096

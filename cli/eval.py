@@ -51,7 +51,7 @@ def command(run_or_bundle: Path, data: Path | None, world: bool, full: bool, fai
 def _score_run(folder: Path, data: Path | None, full: bool) -> Score:
     from tinylm.checkpoint import RunFolder, load_run_model
     from tinylm.evaluation import TokenSequences, byte_lengths_of, make_windows, score
-    from tinylm.trainer import model_losses
+    from tinylm.window_losses import model_losses
 
     run = RunFolder(folder)
     model, tokenizer, state = load_run_model(run)

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from tinylm.checkpoint import StageName
 from tinylm.evaluation import Score
-from tinylm.trainer import StepReport
+from tinylm.reporting import StepReport
 
 
 class TrainingDisplay:

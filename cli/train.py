@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FILE, FOLDER
+from tinylm.cli.stopping import stop_request
 from tinylm.errors import DataError, RunError, TinyLMError
 
 if TYPE_CHECKING:
@@ -192,7 +190,7 @@ def _train(
         f"Model: {config.model.arch}, {parameters:,} parameters; {config.train.device} in {config.train.precision}, "
         f"{config.train.threads} threads. Run folder: {run.path}"
     )
-    with _stop_request() as stop_requested, TrainingDisplay() as display:
+    with stop_request() as stop_requested, TrainingDisplay() as display:
         trainer = Trainer(
             run,
             config,
@@ -329,22 +327,3 @@ def _cores() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _stop_request() -> Iterator[list[int]]:
-    """A list that SIGINT or SIGTERM puts something into; a second signal ends the process at once."""
-    requests: list[int] = []
-
-    def request(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if requests:
-            raise KeyboardInterrupt
-        requests.append(number)
-        say("\nStopping after this step and saving; once more to leave at once.")
-
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requests
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -16,7 +16,8 @@ from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED
 from tinylm.meter import Meter
 from tinylm.model import LanguageModel
-from tinylm.trainer import SilentReporter, Stage, Trainer
+from tinylm.reporting import SilentReporter
+from tinylm.trainer import Stage, Trainer
 
 # torch's compiler warns about itself, and that is not ours to mend
 pytestmark = [

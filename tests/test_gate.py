@@ -18,7 +18,7 @@ from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import read_manifest
 from tinylm.runtime.session import Session
-from tinylm.trainer import model_losses
+from tinylm.window_losses import model_losses
 
 
 @pytest.fixture(autouse=True)

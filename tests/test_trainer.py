@@ -18,7 +18,9 @@ from tinylm.data.dataset import PackedRows
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, TokenSequences, make_windows
 from tinylm.model import LanguageModel
-from tinylm.trainer import SilentReporter, Stage, Trainer, model_losses
+from tinylm.reporting import SilentReporter
+from tinylm.trainer import Stage, Trainer
+from tinylm.window_losses import model_losses
 
 VOCABULARY, CONTEXT, BOS = 280, 16, 1
 PIECES = [str(number) for number in range(VOCABULARY)]

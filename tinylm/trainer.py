@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import shutil
 import time
@@ -11,25 +10,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tinylm.checkpoint import RunFolder, StageName, TrainState, load_optimizer, save_checkpoint
 from tinylm.compute import LossComputer
 from tinylm.config import Config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
-from tinylm.files import user_errors, write_file
+from tinylm.files import user_errors
 from tinylm.hardware import keep_freed_memory
 from tinylm.meter import MeasuredStep, Meter, TakenStep
+from tinylm.metrics import append_metrics, trim_metrics
 from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer, learning_rate_factor
+from tinylm.reporting import Reporter, SilentReporter, StepReport
 from tinylm.utilization import peak_flops, training_flops
+from tinylm.window_losses import window_losses
 
 CHECKPOINT_SECONDS = 300.0
 _CALIBRATION_SHARE = 0.02
@@ -59,55 +59,6 @@ class Stage:
     batches: BatchSource
     validation: Sequence[Window]
     learning_rate: float
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What is known after an optimizer step.
-
-    On a GPU, several steps are reported at a time, a little later.
-
-    Attributes:
-        stage, step, steps: which step of how many.
-        loss: mean negative log-likelihood, in nats, of its supervised tokens.
-        learning_rate: that it was taken with.
-        tokens_per_second: over the last steps.
-        utilization: model FLOPs over what the GPU could do, over the last steps; None on a CPU.
-    """
-
-    stage: StageName
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    tokens_per_second: float
-    utilization: float | None = None
-
-
-class Reporter(Protocol):
-    """Is told what training does; the command line draws it."""
-
-    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
-        """A stage begins, or goes on after `step` of `steps` steps."""
-
-    def stepped(self, report: StepReport) -> None:
-        """An optimizer step is done."""
-
-    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
-        """A validation is done."""
-
-
-class SilentReporter:
-    """Says nothing."""
-
-    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
-        """Nothing."""
-
-    def stepped(self, report: StepReport) -> None:
-        """Nothing."""
-
-    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
-        """Nothing."""
 
 
 class Trainer:
@@ -165,7 +116,7 @@ class Trainer:
             TinyLMError: a checkpoint cannot be written.
         """
         names = [stage.name for stage in self.stages]
-        self._trim_metrics()
+        trim_metrics(self.run.metrics, names, self.state.stage, self.state.step)
         for leftover in self._checkpoints.glob("*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed while it saved
         if not self.state.plan:
@@ -270,7 +221,8 @@ class Trainer:
             )
         )
         if taken.step % max(1, steps // 500) == 0 or taken.step == steps:
-            self._log(
+            append_metrics(
+                self.run.metrics,
                 stage=stage.name,
                 step=taken.step,
                 loss=round(measured.loss, 5),
@@ -293,7 +245,8 @@ class Trainer:
         if is_best:
             state.best_loss, state.best_bits_per_byte = result.loss, result.bits_per_byte
             save_checkpoint(self.run.checkpoint("best"), self.model, None, state)
-        self._log(
+        append_metrics(
+            self.run.metrics,
             stage=stage.name,
             step=state.step,
             validation_loss=round(result.loss, 5),
@@ -345,55 +298,6 @@ class Trainer:
 
     def _save_last(self, optimizer: Optimizer | None) -> None:
         save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state)
-
-    def _log(self, **values: Any) -> None:
-        with user_errors(self.run.metrics), self.run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
-
-    def _trim_metrics(self) -> None:
-        """Forget what an earlier process logged after its last checkpoint: it is about to happen again."""
-        if not self.run.metrics.exists():
-            return
-        names = [stage.name for stage in self.stages]
-        kept: list[str] = []
-        for line in self.run.metrics.read_text("utf-8").splitlines():
-            try:
-                values = json.loads(line)
-                where = (names.index(values["stage"]), values["step"])
-            except (ValueError, KeyError):
-                continue  # the half-written last line of a killed process
-            if where <= (names.index(self.state.stage), self.state.step):
-                kept.append(line + "\n")
-        write_file(self.run.metrics, "".join(kept))
-
-
-def window_losses(
-    loss_sum: Callable[[NDArray[np.int64], NDArray[np.int64]], Tensor], windows: Sequence[Window], batch_size: int
-) -> float:
-    """Summed negative log-likelihood, in nats, of windows; those of like length are batched together."""
-    total = 0.0
-    ordered = sorted(windows, key=lambda window: len(window.inputs))
-    for start in range(0, len(ordered), batch_size):
-        batch = ordered[start : start + batch_size]
-        length = max(len(window.inputs) for window in batch)
-        inputs = np.zeros((len(batch), length), np.int64)
-        targets = np.full((len(batch), length), IGNORED, np.int64)
-        for row, window in enumerate(batch):
-            inputs[row, : len(window.inputs)] = window.inputs
-            targets[row, : len(window.targets)] = window.targets
-        total += float(loss_sum(inputs, targets))
-    return total
-
-
-def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: int = 16) -> float:
-    """Summed negative log-likelihood, in nats, of windows under a model in fp32; for `tinylm.evaluation.score`."""
-
-    def loss_sum(inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
-        logits = model(torch.from_numpy(inputs)).flatten(0, 1)
-        return F.cross_entropy(logits, torch.from_numpy(targets).flatten(), reduction="sum", ignore_index=IGNORED)
-
-    with torch.inference_mode():
-        return window_losses(loss_sum, windows, batch_size)
 
 
 def _reads_before_update(device: torch.device) -> bool:
