@@ -29,7 +29,6 @@ def trim_metrics(path: Path, stages: Sequence[str], stage: str, step: int) -> No
         stage: in which the last checkpoint was made.
         step: after which.
 
-
     Raises:
         TinyLMError: the file cannot be written.
     """
