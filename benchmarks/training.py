@@ -26,7 +26,7 @@ from token_stream import TokenStream, mean_loss
 from workers import Worker
 
 from tinylm.checkpoint import RunFolder, StageName
-from tinylm.config import config_values, load_config, make_config
+from tinylm.config import TrainConfig, config_values, load_config, make_config
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
 from tinylm.hardware import resolve_hardware
@@ -39,7 +39,7 @@ LAYERS, HEADS, WIDTH, CONTEXT, BATCH, VOCABULARY = 6, 4, 256, 256, 16, 4096
 PEER_SHAPE = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "block_size": CONTEXT, "batch_size": BATCH}
 _SPEED_STEPS, _SPEED_ROUNDS = 24, 3
 _VALIDATIONS = 30
-_MATRIX_SIZE, _MATRIX_SECONDS = 2048, 2.0
+_MATRIX_SIZE, _SMALL_MATRIX_SIZE, _MATRIX_SECONDS = 2048, 256, 2.0
 TARGETS = {
     "tokens_per_second": ">= 1.7",
     "loss_gap_nats": ">= 0.7",
@@ -126,9 +126,10 @@ def train(stream: TokenStream, overrides: Sequence[str], steps: int, validations
 
 
 def matrix_rate(threads: int) -> float:
-    """Operations a second of a product of large bf16 matrices."""
+    """Operations a second of a product of large bf16 matrices; of small ones where the processor has no bf16."""
     torch.set_num_threads(threads)
-    return measured_flops(torch.device("cpu"), _MATRIX_SIZE, _MATRIX_SECONDS)
+    has_bf16 = resolve_hardware(TrainConfig(device="cpu"))[1] == "bf16"
+    return measured_flops(torch.device("cpu"), _MATRIX_SIZE if has_bf16 else _SMALL_MATRIX_SIZE, _MATRIX_SECONDS)
 
 
 def time_to(loss: float, curve: Curve) -> float:

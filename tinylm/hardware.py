@@ -16,6 +16,7 @@ from tinylm.config import TrainConfig
 from tinylm.errors import ConfigError
 
 _LEAST_MINUTES_TO_COMPILE = 2.0
+_TURNS, _TURNS_SECONDS = 20, 0.3
 
 # Parameters of mallopt, malloc.h of glibc
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -85,10 +86,14 @@ def _bf16_is_faster_on_cpu() -> bool:
     """Whether this processor computes in bf16, which shows in the time of a matrix product."""
     matrices = {dtype: torch.ones(512, 512, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)}
     least = dict.fromkeys(matrices, float("inf"))
+    began = time.perf_counter()
     # In turns and often, so that a moment in which the machine is busy does not decide
-    for _ in range(20):
+    for turn in range(_TURNS):
         for dtype, matrix in matrices.items():
             started = time.perf_counter()
             torch.mm(matrix, matrix)
             least[dtype] = min(least[dtype], time.perf_counter() - started)
+        # Without instructions for it, a product in bf16 takes a hundred times as long
+        if turn and time.perf_counter() - began > _TURNS_SECONDS:
+            break
     return least[torch.bfloat16] * 1.25 < least[torch.float32]

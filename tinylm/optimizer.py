@@ -37,7 +37,8 @@ class Optimizer:
         # Many small operations are what a GPU waits for: there a kernel does it for all
         on_gpu = model.embedding.weight.device.type == "cuda"
         if config.optimizer == "muon":
-            self._optimizers.append(BatchedMuon(matrices, lr=1.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+            dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+            self._optimizers.append(BatchedMuon(matrices, weight_decay=decay, dtype=dtype))
         else:
             adamw_groups.append({"params": matrices, "weight_decay": decay, "scale": 1.0})
         self._optimizers.append(
