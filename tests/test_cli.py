@@ -45,6 +45,7 @@ def test_the_main_job(arch, runs, tmp_path, must):
         "tokenizer.model",
         "metrics.jsonl",
         "provenance.json",
+        "report.html",
         "checkpoints",
         "val",
     }
