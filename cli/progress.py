@@ -35,6 +35,9 @@ class TrainingDisplay:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False)
+        self._plan: Mapping[StageName, int] = {}
+        self._now = _StageView("pretrain", 0, 0)
+        self._said = time.monotonic()
         self._live: Live | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(
@@ -43,9 +46,6 @@ class TrainingDisplay:
                 refresh_per_second=_REDRAWS_PER_SECOND,
                 transient=True,
             )
-        self._plan: Mapping[StageName, int] = {}
-        self._now = _StageView("pretrain", 0, 0)
-        self._said = time.monotonic()
 
     def __enter__(self) -> Self:
         """Nothing is drawn before a stage starts."""
@@ -183,7 +183,6 @@ class _StageView:
     name: StageName
     first: int
     steps: int
-    smoothing: Smoothing = field(default_factory=Smoothing)
     last: StepReport | None = None
     validation: Score | None = None
     best: Score | None = None
@@ -191,6 +190,9 @@ class _StageView:
     losses: Course = field(default_factory=Course)
     bits: Course = field(default_factory=Course)
     started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.smoothing = Smoothing(self.steps)
 
     @property
     def loss(self) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from tinylm.checkpoint import StageName
 from tinylm.metrics import RunLog, StepLine
 
-_SMOOTHING = 0.95
 _LEARNT_BY_HEART = 0.01
 _STILL_FALLING = 0.02
 _FRESH_REPEATS = 4.0
@@ -18,15 +17,20 @@ _JUMP = 0.7
 
 
 class Smoothing:
-    """An exponential moving average that does not lean on its first value (Kingma and Ba 2015, section 3)."""
+    """An exponential moving average that does not lean on its first value (Kingma and Ba 2015, section 3).
 
-    def __init__(self) -> None:
+    Args:
+        count: values that are expected; of few, it looks back over fewer.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._new = max(0.05, min(1.0, 8 / max(count, 1)))
         self._total = self._weight = 0.0
 
     def add(self, value: float) -> None:
         """Take in a value."""
-        self._total = _SMOOTHING * self._total + (1 - _SMOOTHING) * value
-        self._weight = _SMOOTHING * self._weight + (1 - _SMOOTHING)
+        self._total += self._new * (value - self._total)
+        self._weight += self._new * (1 - self._weight)
 
     @property
     def value(self) -> float:
@@ -36,7 +40,7 @@ class Smoothing:
 
 def smoothed(values: Sequence[float]) -> list[float]:
     """The moving average after each value."""
-    smoothing, result = Smoothing(), []
+    smoothing, result = Smoothing(len(values)), []
     for value in values:
         smoothing.add(value)
         result.append(smoothing.value)

@@ -75,6 +75,7 @@ def chart_svg(title: str, curves: Sequence[Curve], *, borders: Sequence[float] =
             if values and values[-1] > values[0]:
                 low, high = values[0], values[int(0.99 * (len(values) - 1))]
                 axes.set_ylim(low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1))
+        axes.set_xlim(left=0)
         axes.set_xlabel("step", color=_TEXT)
         axes.tick_params(colors=_TEXT, length=0)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
