@@ -11,9 +11,10 @@ import click
 
 from tinylm.cli.console import notice, print_json, say
 from tinylm.cli.options import FILE, FOLDER, json_option
-from tinylm.errors import DataError, RunError, TinyLMError
+from tinylm.errors import ContextFullError, DataError, RunError, TinyLMError
 
 if TYPE_CHECKING:
+    from tinylm.chat_format import Conversation
     from tinylm.evaluation import Score, TokenSequences, Window
     from tinylm.runtime.session import Decoder
     from tinylm.tokenizer import Tokenizer
@@ -217,13 +218,33 @@ def _print_world(values: dict[str, Any]) -> None:
 
 
 def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from tinylm.data.world import score_world, test_items
     from tinylm.runtime.chat import reply_to
     from tinylm.runtime.sampling import SamplingOptions
 
     decoder, tokenizer = _decoder_of(folder, is_run)
     greedy = SamplingOptions(temperature=0, max_new_tokens=64)
-    result = score_world(lambda conversation: reply_to(decoder, tokenizer, conversation, greedy), test_items())
+    too_long = 0
+
+    def reply(conversation: Conversation) -> str:
+        nonlocal too_long
+        progress.advance(task)
+        try:
+            return reply_to(decoder, tokenizer, conversation, greedy)
+        except ContextFullError:
+            too_long += 1
+            return ""
+
+    items = test_items()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("the demo world", total=len(items))
+        result = score_world(reply, items)
+    if too_long:
+        notice(f"{too_long:,} do not fit the context of {decoder.context_length:,} tokens and count as wrong")
     for item, reply in result.failures[:failures]:
         for message in item.conversation:
             say(f"{message['role']:>10}: {message['content']}")

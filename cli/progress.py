@@ -160,7 +160,7 @@ class TrainingDisplay:
         if last.utilization is not None:
             parts.append(f"{last.utilization:.0%} MFU")
         if left is not None:
-            parts.append(f"{_clock(left)} left" + (" in both stages" if self._later_steps() else ""))
+            parts.append(f"{_clock(left)} left" + (" in all" if self._later_steps() else ""))
         return "   ".join(parts)
 
     def _later_steps(self) -> int:
@@ -189,9 +189,9 @@ class _StageView:
     sample: Sample | None = None
     losses: Course = field(default_factory=Course)
     bits: Course = field(default_factory=Course)
-    started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        self.started = time.monotonic()
         self.smoothing = Smoothing(self.steps)
 
     @property
