@@ -12,10 +12,23 @@ from tinylm import __version__
 from tinylm.errors import TinyLMError
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
-COMMANDS = ("data", "train", "eval", "export", "info", "chat", "complete", "serve", "bench", "doctor", "completion")
+COMMANDS = (
+    "data",
+    "train",
+    "report",
+    "eval",
+    "export",
+    "info",
+    "chat",
+    "complete",
+    "serve",
+    "bench",
+    "doctor",
+    "completion",
+)
 
 _EXTRAS = {
-    **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit"), "train"),
+    **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit", "jinja2", "markupsafe", "matplotlib"), "train"),
     **dict.fromkeys(("starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
 }
 """The extra of the installation that brings a package, by the package."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tinylm.config import Config
     from tinylm.data.stages import StageData, StageTexts
     from tinylm.model import LanguageModel
+    from tinylm.reporting import Reporter
     from tinylm.tokenizer import Tokenizer
     from tinylm.trainer import Stage
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     help="With --init: train a new tokenizer on the data, and match the weights' rows by piece.",
 )
 @click.option("--resume", type=FOLDER, help="Go on with a run that was stopped.")
+@click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard too, into the run's folder.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every default, and leave.")
 def command(
     pretrain: tuple[Path, ...],
@@ -56,6 +59,7 @@ def command(
     init: Path | None,
     new_tokenizer: bool,
     resume: Path | None,
+    tensorboard: bool,
     show_config: bool,
 ) -> None:
     """Train a model: pre-training on raw text, then fine-tuning on conversations; either alone works too."""
@@ -65,7 +69,9 @@ def command(
     if resume is not None:
         if pretrain or finetune or out or config_file or overrides or steps or minutes or init or show_config:
             raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
-        _resume(resume, started)
+        if tensorboard:
+            _require_tensorboard()
+        _resume(resume, started, tensorboard)
         return
     if new_tokenizer and init is None:
         raise click.UsageError("--new-tokenizer goes with --init; without it the tokenizer is always new")
@@ -91,20 +97,30 @@ def command(
             "nothing to train on: give --pretrain TEXT and/or --finetune CHATS "
             "(`tinylm data world world/` writes a small world to try with)"
         )
+    if tensorboard:
+        _require_tensorboard()
     by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
     out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    _begin(config, by_hand, out, init, new_tokenizer, started)
+    _begin(config, by_hand, out, init, new_tokenizer, started, tensorboard)
 
 
 def _begin(
-    config: Config, by_hand: set[str], out: Path, init: Path | None, new_tokenizer: bool, started: float
+    config: Config,
+    by_hand: set[str],
+    out: Path,
+    init: Path | None,
+    new_tokenizer: bool,
+    started: float,
+    tensorboard: bool,
 ) -> None:
     """Train a new run; what was not set `by_hand` is chosen where the budget is in minutes."""
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
     from tinylm.hardware import resolve_compile, resolve_hardware
+    from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
+    from tinylm.report import run_facts
 
     check_free(out)
     device, precision = resolve_hardware(config.train)
@@ -114,7 +130,8 @@ def _begin(
         device=device, precision=precision, threads=config.train.threads or _cores(), compile=compiled
     )
     config = _remake(values)
-    texts = _read(config)
+    notes: dict[StageName, list[str]] = {"pretrain": [], "finetune": []}
+    texts = _read(config, notes)
     if not config.train.steps:
         config = _turn_dial(config, by_hand, texts)
     if init is not None and not new_tokenizer:
@@ -124,7 +141,7 @@ def _begin(
     values = config_values(config)
     values["model"]["vocab_size"] = tokenizer.vocab_size
     config = _remake(values)
-    data = _prepare(config, texts, tokenizer, config.train.threads)
+    data = _prepare(config, texts, tokenizer, config.train.threads, notes)
 
     import torch
 
@@ -143,8 +160,17 @@ def _begin(
         for name, prepared in data.items():
             if len(prepared.held_out):
                 prepared.held_out.save(begun.held_out(name))
+    facts = {
+        name: {
+            "tokens": prepared.rows.tokens,
+            "held_out_tokens": int(prepared.held_out.supervised.sum()),
+            "notes": notes[name],
+        }
+        for name, prepared in data.items()
+    }
+    append_event(RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, **run_facts(model))
     try:
-        _train(RunFolder(out), config, tokenizer, model, data, None, started + 60 * config.train.minutes)
+        _train(RunFolder(out), config, tokenizer, model, data, None, started + 60 * config.train.minutes, tensorboard)
     except TinyLMError:
         # Without a single checkpoint there is nothing to go on from
         if not any((out / "checkpoints").iterdir()):
@@ -152,10 +178,12 @@ def _begin(
         raise
 
 
-def _resume(folder: Path, started: float) -> None:
+def _resume(folder: Path, started: float, tensorboard: bool) -> None:
     """Go on with a run."""
     from tinylm.checkpoint import RunFolder, load_state, load_weights
+    from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
+    from tinylm.report import run_facts
 
     run = RunFolder(folder)
     run.check()
@@ -169,7 +197,8 @@ def _resume(folder: Path, started: float) -> None:
     model = LanguageModel(config.model)
     pieces = tokenizer.pieces()
     load_weights(run.checkpoint("last"), model, pieces, pieces)
-    _train(run, config, tokenizer, model, data, state, started)
+    append_event(run.metrics, state.stage, state.step, "resumed", **run_facts(model))
+    _train(run, config, tokenizer, model, data, state, started, tensorboard)
 
 
 def _train(
@@ -180,9 +209,13 @@ def _train(
     data: Mapping[StageName, StageData],
     state: TrainState | None,
     deadline: float,
+    tensorboard: bool,
 ) -> None:
     from tinylm.cli.progress import TrainingDisplay
+    from tinylm.cli.samples import Sampler
     from tinylm.evaluation import byte_lengths_of
+    from tinylm.metrics import append_event
+    from tinylm.reporting import Reporters
     from tinylm.trainer import Trainer
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -190,7 +223,13 @@ def _train(
         f"Model: {config.model.arch}, {parameters:,} parameters; {config.train.device} in {config.train.precision}, "
         f"{config.train.threads} threads. Run folder: {run.path}"
     )
-    with stop_request() as stop_requested, TrainingDisplay() as display:
+    with ExitStack() as stack:
+        stop_requested = stack.enter_context(stop_request())
+        reporters: list[Reporter] = [stack.enter_context(TrainingDisplay())]
+        if tensorboard:
+            from tinylm.tensorboard import TensorBoardReporter
+
+            reporters.append(stack.enter_context(TensorBoardReporter(run.tensorboard)))
         trainer = Trainer(
             run,
             config,
@@ -199,17 +238,46 @@ def _train(
             byte_lengths_of(tokenizer),
             deadline=deadline,
             state=state,
-            reporter=display,
+            reporter=Reporters(*reporters),
+            sampler=Sampler(config.train, model, tokenizer, notice),
             should_stop=lambda: bool(stop_requested),
             notify=notice,
         )
-        state = trainer.train()
+        try:
+            state = trainer.train()
+        except TinyLMError as error:
+            append_event(run.metrics, trainer.state.stage, trainer.state.step, "failed", reason=str(error))
+            _report(run)
+            raise
+    append_event(run.metrics, state.stage, state.step, "finished" if state.finished else "stopped")
+    _report(run)
     if not state.finished:
         say(f"Stopped and saved after {state.stage} step {state.step:,}. Go on with:")
         say(f"  tinylm train --resume {run.path}")
         raise SystemExit(1)
-    say(f"Done in {state.seconds / 60:.1f} minutes of training. Next:")
+    say(f"Done in {state.seconds / 60:.1f} minutes of training. Curves, samples and advice: {run.report}")
+    say("Next:")
     say(f"  tinylm export {run.path} --quantize --out BUNDLE")
+
+
+def _report(run: RunFolder) -> None:
+    """Write the report; a run is as good without it."""
+    try:
+        from tinylm.report import write_report
+
+        write_report(run)
+    except Exception as error:  # noqa: BLE001 - hours of training are worth more than a report
+        reason = " ".join(str(error).split()) or type(error).__name__
+        notice(f"report.html could not be written ({reason}); `tinylm report {run.path}` tries again")
+
+
+def _require_tensorboard() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise TinyLMError(
+            "`tinylm train --tensorboard` needs tensorboard: install it with pip install 'tinylm[tensorboard]'"
+        )
 
 
 def _turn_dial(config: Config, by_hand: set[str], texts: Mapping[StageName, StageTexts]) -> Config:
@@ -246,17 +314,22 @@ def _stages(config: Config, tokenizer: Tokenizer, data: Mapping[StageName, Stage
     ]
 
 
-def _read(config: Config) -> dict[StageName, StageTexts]:
+def _read(config: Config, notes: Mapping[StageName, list[str]] | None = None) -> dict[StageName, StageTexts]:
+    """The texts of each stage; what the user is told of them is added to `notes`."""
     from tinylm.data.stages import read_finetuning, read_pretraining
 
     texts: dict[StageName, StageTexts] = {}
     if config.data.pretrain:
         texts["pretrain"] = read_pretraining(
-            [Path(path) for path in config.data.pretrain], config.data.validation_fraction, notice
+            [Path(path) for path in config.data.pretrain],
+            config.data.validation_fraction,
+            _noting(notes, "pretrain"),
         )
     if config.data.finetune:
         texts["finetune"] = read_finetuning(
-            [Path(path) for path in config.data.finetune], config.data.validation_fraction, notice
+            [Path(path) for path in config.data.finetune],
+            config.data.validation_fraction,
+            _noting(notes, "finetune"),
         )
     for name, text in texts.items():
         kind = "documents" if name == "pretrain" else "conversations"
@@ -278,7 +351,11 @@ def _train_tokenizer(config: Config, texts: Sequence[StageTexts]) -> Tokenizer:
 
 
 def _prepare(
-    config: Config, texts: Mapping[StageName, StageTexts], tokenizer: Tokenizer, threads: int
+    config: Config,
+    texts: Mapping[StageName, StageTexts],
+    tokenizer: Tokenizer,
+    threads: int,
+    notes: Mapping[StageName, list[str]] | None = None,
 ) -> dict[StageName, StageData]:
     from tinylm.data.stages import prepare_finetuning, prepare_pretraining
 
@@ -286,8 +363,19 @@ def _prepare(
     if "pretrain" in texts:
         data["pretrain"] = prepare_pretraining(texts["pretrain"], tokenizer, config, threads)
     if "finetune" in texts:
-        data["finetune"] = prepare_finetuning(texts["finetune"], tokenizer, config, notice)
+        data["finetune"] = prepare_finetuning(texts["finetune"], tokenizer, config, _noting(notes, "finetune"))
     return data
+
+
+def _noting(notes: Mapping[StageName, list[str]] | None, stage: StageName) -> Callable[[str], None]:
+    """`notice`, and remember it."""
+
+    def note(message: str) -> None:
+        notice(message)
+        if notes is not None:
+            notes[stage].append(message)
+
+    return note
 
 
 def _check_unchanged(run: RunFolder, texts: Mapping[StageName, StageTexts]) -> None:

@@ -65,8 +65,18 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line: steps and validations."""
+        """One JSON object a line: steps, validations, samples and events."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Curves, samples and advice, for a browser."""
+        return self.path / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of event files for TensorBoard, where they are wanted."""
+        return self.path / "tensorboard"
 
     @property
     def provenance(self) -> Path:

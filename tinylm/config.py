@@ -124,6 +124,14 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         float, Meta(ge=0, le=1_000_000, description="Largest norm of the gradient. 0: not clipped.")
     ] = 1.0
     validations: Annotated[int, Meta(ge=1, description="Validations in a stage, the last one at its end.")] = 8
+    sample_prompts: Annotated[
+        list[str],
+        Meta(
+            description="What the model is asked in between, to see it learn; in pre-training, what it goes on from. "
+            "Empty: prompts of our own."
+        ),
+    ] = []
+    sample_tokens: Annotated[int, Meta(ge=0, le=1024, description="Length of such a sample. 0: no samples.")] = 32
     precision: Annotated[
         Literal["auto", "bf16", "fp32"], Meta(description="auto: bf16 where the processor computes in it.")
     ] = "auto"

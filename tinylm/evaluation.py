@@ -8,7 +8,7 @@ bytes of the text. Of conversations, the assistant's text and `<eos>` count. A s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -48,6 +48,18 @@ class TokenSequences:
         if supervised is not None:
             mask = np.fromiter((flag for sequence in supervised for flag in sequence), np.bool_, total)
         return cls(flat, mask, ends)
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[TokenSequences]) -> TokenSequences:
+        """The sequences of several, in their order."""
+        ids, supervised, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.bool_)], [np.zeros(0, np.int64)]
+        total = 0
+        for part in parts:
+            ids.append(part.ids)
+            supervised.append(part.supervised)
+            ends.append(part.ends + total)
+            total += len(part.ids)
+        return cls(np.concatenate(ids), np.concatenate(supervised), np.concatenate(ends))
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -131,28 +143,31 @@ def make_windows(
         bos_id: the id of `<bos>`.
         positions: where given, just so many windows, spread evenly, as reach this number of counted positions.
     """
-    windows: list[Window] = []
+    # Where they are, first: a large file has more windows than anyone wants to have in memory
+    places: list[tuple[int, int]] = []
+    counts: list[int] = []
     for start, end in sequences.spans():
         for first in range(start, end, context_length):
-            ids = sequences.ids[first : min(first + context_length, end)].astype(np.int64)
-            supervised = sequences.supervised[first : first + len(ids)]
-            if supervised.any():
-                inputs = np.concatenate(([bos_id], ids[:-1]))
-                windows.append(Window(inputs, np.where(supervised, ids, IGNORED)))
-    if positions is None or not windows:
-        return windows
-    counts = [int((window.targets != IGNORED).sum()) for window in windows]
-    if sum(counts) <= positions:
-        return windows
-    order = spread_order(len(windows))
-    chosen: list[int] = []
-    reached = 0
-    for index in order:
-        chosen.append(index)
-        reached += counts[index]
-        if reached >= positions:
-            break
-    return [windows[index] for index in sorted(chosen)]
+            last = min(first + context_length, end)
+            counted = int(np.count_nonzero(sequences.supervised[first:last]))
+            if counted:
+                places.append((first, last))
+                counts.append(counted)
+    if positions is not None and sum(counts) > positions:
+        chosen: list[int] = []
+        reached = 0
+        for index in spread_order(len(places)):
+            chosen.append(index)
+            reached += counts[index]
+            if reached >= positions:
+                break
+        places = [places[index] for index in sorted(chosen)]
+    windows: list[Window] = []
+    for first, last in places:
+        ids = sequences.ids[first:last].astype(np.int64)
+        inputs = np.concatenate(([bos_id], ids[:-1]))
+        windows.append(Window(inputs, np.where(sequences.supervised[first:last], ids, IGNORED)))
+    return windows
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,8 +33,24 @@ class StepReport:
     utilization: float | None = None
 
 
+@dataclass(frozen=True)
+class Sample:
+    """What the model says as it is.
+
+    Attributes:
+        prompt: in fine-tuning what it answers, in pre-training what it goes on from; it may be empty there.
+        text: what it says.
+    """
+
+    prompt: str
+    text: str
+
+
 class Reporter(Protocol):
     """Is told what training does; the command line draws it."""
+
+    def planned(self, plan: Mapping[StageName, int]) -> None:
+        """The steps of all stages are known; those of stages that are done already included."""
 
     def stage_started(self, stage: StageName, step: int, steps: int) -> None:
         """A stage begins, or goes on after `step` of `steps` steps."""
@@ -44,9 +61,15 @@ class Reporter(Protocol):
     def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
         """A validation is done."""
 
+    def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
+        """The model has said something; not after every validation."""
+
 
 class SilentReporter:
     """Says nothing."""
+
+    def planned(self, plan: Mapping[StageName, int]) -> None:
+        """Nothing."""
 
     def stage_started(self, stage: StageName, step: int, steps: int) -> None:
         """Nothing."""
@@ -56,3 +79,38 @@ class SilentReporter:
 
     def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
         """Nothing."""
+
+    def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
+        """Nothing."""
+
+
+class Reporters:
+    """Tells several reporters."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self._reporters = reporters
+
+    def planned(self, plan: Mapping[StageName, int]) -> None:
+        """Tell each."""
+        for reporter in self._reporters:
+            reporter.planned(plan)
+
+    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
+        """Tell each."""
+        for reporter in self._reporters:
+            reporter.stage_started(stage, step, steps)
+
+    def stepped(self, report: StepReport) -> None:
+        """Tell each."""
+        for reporter in self._reporters:
+            reporter.stepped(report)
+
+    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
+        """Tell each."""
+        for reporter in self._reporters:
+            reporter.validated(stage, step, result, is_best)
+
+    def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
+        """Tell each."""
+        for reporter in self._reporters:
+            reporter.sampled(stage, step, samples)

@@ -27,13 +27,14 @@ from tinylm.meter import MeasuredStep, Meter, TakenStep
 from tinylm.metrics import append_metrics, trim_metrics
 from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer, learning_rate_factor
-from tinylm.reporting import Reporter, SilentReporter, StepReport
+from tinylm.reporting import Reporter, Sample, SilentReporter, StepReport
 from tinylm.utilization import peak_flops, training_flops
 from tinylm.window_losses import window_losses
 
 CHECKPOINT_SECONDS = 300.0
 _CALIBRATION_SHARE = 0.02
 _RESERVED_SHARE = 0.02
+_SAMPLES_SHARE = 0.01
 
 
 class BatchSource(Protocol):
@@ -73,6 +74,8 @@ class Trainer:
         deadline: `time.monotonic()` at which everything should be done; used where the configuration has no steps.
         state: where an earlier process stopped, to go on there; None to begin.
         reporter: is told what happens.
+        sampler: says what the model says as it is in a stage; asked after validations, as long as that takes less than
+            1 % of the time, and at a stage's end. It leaves torch's random numbers alone and does not fail.
         should_stop: asked after each step; True saves and leaves.
         notify: told what the user should know.
     """
@@ -88,6 +91,7 @@ class Trainer:
         deadline: float | None = None,
         state: TrainState | None = None,
         reporter: Reporter | None = None,
+        sampler: Callable[[StageName], Sequence[Sample]] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -96,6 +100,7 @@ class Trainer:
         self.model = model.to(self.device)
         self.deadline = deadline
         self.reporter: Reporter = reporter or SilentReporter()
+        self.sampler, self._sampler_seconds = sampler, 0.0
         self.should_stop = should_stop
         self._resumed = state is not None
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
@@ -123,6 +128,7 @@ class Trainer:
             for stage in self.stages:
                 self._plan_steps(stage)
             self._save_last(Optimizer(self.model, self.config.train))
+        self.reporter.planned(self.state.plan)
         for position in range(names.index(self.state.stage), len(self.stages)):
             stage = self.stages[position]
             if self.state.stage != stage.name:
@@ -169,6 +175,7 @@ class Trainer:
                 self._account(stage, meter)
             if validate:
                 self._validate_and_keep_best(stage)
+                self._take_samples(stage, at_end=state.step == steps)
             if save:
                 self._save_last(optimizer)
                 saved = time.monotonic()
@@ -255,6 +262,20 @@ class Trainer:
         )
         self.reporter.validated(stage.name, state.step, result, is_best)
 
+    def _take_samples(self, stage: Stage, at_end: bool) -> None:
+        if self.sampler is None or not (at_end or self._sampler_seconds <= _SAMPLES_SHARE * self.state.seconds):
+            return
+        started = time.monotonic()
+        self.model.eval()
+        samples = self.sampler(stage.name)
+        self.model.train()
+        self._sampler_seconds += time.monotonic() - started
+        for sample in samples:
+            append_metrics(
+                self.run.metrics, stage=stage.name, step=self.state.step, prompt=sample.prompt, sample=sample.text
+            )
+        self.reporter.sampled(stage.name, self.state.step, samples)
+
     def _plan_steps(self, stage: Stage) -> None:
         """Fix the stage's number of steps, from the configuration or from the time that is left."""
         settings, plan = self.config.train, self.state.plan
@@ -269,7 +290,7 @@ class Trainer:
             return
         assert self.deadline is not None, "a run without steps needs a deadline"
         started = time.monotonic()
-        seconds = (self.deadline - started) * (1 - _RESERVED_SHARE) * share
+        seconds = (self.deadline - started) * (1 - _RESERVED_SHARE - _SAMPLES_SHARE) * share
         step_seconds, validation_seconds = self._calibrate(stage, seconds * _CALIBRATION_SHARE)
         seconds -= time.monotonic() - started + settings.validations * validation_seconds
         plan[stage.name] = max(1, int(seconds / step_seconds))

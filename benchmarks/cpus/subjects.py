@@ -13,8 +13,8 @@ from benchmarks.cpus.probe import GoldenText, Subject
 from benchmarks.graphs import random_model, write_graphs
 from benchmarks.shapes import SHAPES
 from tinylm.checkpoint import RunFolder, StageName
-from tinylm.cli.eval import read_sequences
 from tinylm.data.dataset import tokenize_documents
+from tinylm.data.sequences import read_sequences
 from tinylm.data.world import training_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences

@@ -1,0 +1,19 @@
+"""`tinylm report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinylm.cli.options import FOLDER
+
+
+@click.command("report")
+@click.argument("run", type=FOLDER)
+def command(run: Path) -> None:
+    """Write a run's report.html anew: curves, samples, figures and advice; also while it trains."""
+    from tinylm.checkpoint import RunFolder
+    from tinylm.report import write_report
+
+    click.echo(write_report(RunFolder(run)))
