@@ -10,20 +10,33 @@ from types import FrameType
 from tinylm.cli.console import say
 
 
-@contextmanager
-def stop_request() -> Iterator[list[int]]:
-    """A list that SIGINT or SIGTERM puts something into; a second signal ends the process at once."""
-    requests: list[int] = []
+class StopRequest:
+    """Whether training should stop.
 
-    def request(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if requests:
+    Attributes:
+        training: whether steps are being taken, so that there is something to save; before, a signal is a
+            KeyboardInterrupt, as is a second one.
+        made: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.training = self.made = False
+
+    def handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Take a signal."""
+        if self.made or not self.training:
             raise KeyboardInterrupt
-        requests.append(number)
+        self.made = True
         say("\nStopping after this step and saving; once more to leave at once.")
 
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Take SIGINT and SIGTERM for a wish to stop."""
+    request = StopRequest()
+    previous = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield requests
+        yield request
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

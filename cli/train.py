@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FILE, FOLDER
-from tinylm.cli.stopping import stop_request
+from tinylm.cli.stopping import StopRequest, stop_request
 from tinylm.errors import DataError, RunError, TinyLMError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def command(
             raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
         if tensorboard:
             _require_tensorboard()
-        _resume(resume, started, tensorboard)
+        with stop_request() as stop, _leaving(resume):
+            _resume(resume, started, tensorboard, stop)
         return
     if new_tokenizer and init is None:
         raise click.UsageError("--new-tokenizer goes with --init; without it the tokenizer is always new")
@@ -101,7 +102,24 @@ def command(
         _require_tensorboard()
     by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
     out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    _begin(config, by_hand, out, init, new_tokenizer, started, tensorboard)
+    with stop_request() as stop, _leaving(out):
+        _begin(config, by_hand, out, init, new_tokenizer, started, tensorboard, stop)
+
+
+@contextmanager
+def _leaving(out: Path) -> Iterator[None]:
+    """Say what is left where training ends early by a signal or an error."""
+    from tinylm.checkpoint import RunFolder
+
+    run = RunFolder(out)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.checkpoint("last").is_dir():
+            say(f"Left at once. The last checkpoint is whole; go on with:\n  tinylm train --resume {out}")
+        else:
+            say("Stopped before the first step: nothing is kept")
+        raise SystemExit(1) from None
 
 
 def _begin(
@@ -112,16 +130,19 @@ def _begin(
     new_tokenizer: bool,
     started: float,
     tensorboard: bool,
+    stop: StopRequest,
 ) -> None:
     """Train a new run; what was not set `by_hand` is chosen where the budget is in minutes."""
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
     from tinylm.hardware import resolve_compile, resolve_hardware
+    from tinylm.lock import locked, remove_abandoned
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
     from tinylm.report import run_facts
 
+    remove_abandoned(RunFolder(out))
     check_free(out)
     device, precision = resolve_hardware(config.train)
     values = config_values(config)
@@ -169,24 +190,41 @@ def _begin(
         for name, prepared in data.items()
     }
     append_event(RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, **run_facts(model))
+    deadline = started + 60 * config.train.minutes
     try:
-        _train(RunFolder(out), config, tokenizer, model, data, None, started + 60 * config.train.minutes, tensorboard)
-    except TinyLMError:
+        with locked(RunFolder(out)):
+            _train(RunFolder(out), config, tokenizer, model, data, None, deadline, tensorboard, stop)
+    except (TinyLMError, KeyboardInterrupt):
         # Without a single checkpoint there is nothing to go on from
-        if not any((out / "checkpoints").iterdir()):
+        if not RunFolder(out).checkpoint("last").is_dir():
             shutil.rmtree(out, ignore_errors=True)
         raise
 
 
-def _resume(folder: Path, started: float, tensorboard: bool) -> None:
+def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest) -> None:
     """Go on with a run."""
-    from tinylm.checkpoint import RunFolder, load_state, load_weights
+    from tinylm.checkpoint import RunFolder
+    from tinylm.lock import locked
+    from tinylm.rotation import make_last_readable
+
+    run = RunFolder(folder)
+    if run.path.is_dir() and run.config.is_file():
+        with locked(run):
+            run.check()
+            make_last_readable(run, notice)
+            _go_on(run, started, tensorboard, stop)
+    else:
+        run.check()
+
+
+def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest) -> None:
+    """Train on from the last checkpoint of a run that is locked."""
+    from tinylm.checkpoint import load_parameters, load_state
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
     from tinylm.report import run_facts
 
-    run = RunFolder(folder)
-    run.check()
+    folder = run.path
     config, tokenizer = run.load_config(), run.load_tokenizer()
     state = load_state(run.checkpoint("last"))
     if state.finished:
@@ -195,10 +233,9 @@ def _resume(folder: Path, started: float, tensorboard: bool) -> None:
     _check_unchanged(run, texts)
     data = _prepare(config, texts, tokenizer, config.train.threads)
     model = LanguageModel(config.model)
-    pieces = tokenizer.pieces()
-    load_weights(run.checkpoint("last"), model, pieces, pieces)
+    load_parameters(run.checkpoint("last"), model)
     append_event(run.metrics, state.stage, state.step, "resumed", **run_facts(model))
-    _train(run, config, tokenizer, model, data, state, started, tensorboard)
+    _train(run, config, tokenizer, model, data, state, started, tensorboard, stop)
 
 
 def _train(
@@ -210,6 +247,7 @@ def _train(
     state: TrainState | None,
     deadline: float,
     tensorboard: bool,
+    stop: StopRequest,
 ) -> None:
     from tinylm.cli.progress import TrainingDisplay
     from tinylm.cli.samples import Sampler
@@ -224,7 +262,6 @@ def _train(
         f"{config.train.threads} threads. Run folder: {run.path}"
     )
     with ExitStack() as stack:
-        stop_requested = stack.enter_context(stop_request())
         reporters: list[Reporter] = [stack.enter_context(TrainingDisplay())]
         if tensorboard:
             from tinylm.tensorboard import TensorBoardReporter
@@ -240,15 +277,23 @@ def _train(
             state=state,
             reporter=Reporters(*reporters),
             sampler=Sampler(config.train, model, tokenizer, notice),
-            should_stop=lambda: bool(stop_requested),
+            should_stop=lambda: stop.made,
             notify=notice,
         )
+        stop.training = True
         try:
             state = trainer.train()
         except TinyLMError as error:
-            append_event(run.metrics, trainer.state.stage, trainer.state.step, "failed", reason=str(error))
+            with suppress(TinyLMError):  # the disk may be full
+                append_event(run.metrics, trainer.state.stage, trainer.state.step, "failed", reason=str(error))
+            if not run.checkpoint("last").is_dir():
+                raise
             _report(run)
-            raise
+            if isinstance(error, RunError):
+                raise
+            raise TinyLMError(f"{error}. The last checkpoint is whole: tinylm train --resume {run.path}") from None
+        finally:
+            stop.training = False
     append_event(run.metrics, state.stage, state.step, "finished" if state.finished else "stopped")
     _report(run)
     if not state.finished:

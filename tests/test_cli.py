@@ -48,8 +48,10 @@ def test_the_main_job(arch, runs, tmp_path, must):
         "report.html",
         "checkpoints",
         "val",
+        ".lock",
     }
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last"}
+    kept = {"finetune-000008", "finetune-000016"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last", *kept}
     assert {path.name for path in (run / "val").iterdir()} == {"pretrain.npz", "finetune.npz"}
     assert tomllib.loads((run / "config.toml").read_text())["model"]["arch"] == arch
 

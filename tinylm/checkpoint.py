@@ -45,6 +45,11 @@ class TrainState(msgspec.Struct, kw_only=True):
     tokens: int = 0
     finished: bool = False
     model: ModelConfig = ModelConfig()
+    smoothed_loss: float | None = None
+    lowest_loss: float | None = None
+    rollbacks: int = 0
+    rolled_back_to: int | None = None
+    rate_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,14 @@ class RunFolder:
         """What was trained on: files, their hashes and counts."""
         return self.path / "provenance.json"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / "checkpoints"
+
     def checkpoint(self, name: CheckpointName) -> Path:
         """The folder of a checkpoint."""
-        return self.path / "checkpoints" / name
+        return self.checkpoints / name
 
     def held_out(self, stage: StageName) -> Path:
         """Held-out data of a stage, as token ids."""
@@ -129,7 +139,7 @@ class RunFolder:
         """
         check_free(self.path)
         with user_errors(self.path):
-            for folder in (self.path / "checkpoints", self.path / "val"):
+            for folder in (self.checkpoints, self.path / "val"):
                 folder.mkdir(parents=True, exist_ok=True)
         write_file(self.config, config_to_toml(config))
         write_file(self.tokenizer, tokenizer.serialized())
@@ -194,6 +204,18 @@ def load_state(folder: Path) -> TrainState:
     return state
 
 
+def check_checkpoint(folder: Path) -> None:
+    """Make sure that training can go on from a checkpoint.
+
+    Raises:
+        RunError: it is missing, broken or of another version.
+    """
+    state = load_state(folder)
+    _read_tensors(folder / "model.safetensors")
+    if state.step and not state.finished:
+        _read_tensors(folder / "optimizer.safetensors")
+
+
 def load_optimizer(folder: Path, optimizer: Optimizer) -> None:
     """Take back the optimizer's state.
 
@@ -254,6 +276,16 @@ def load_weights(
             )
         with torch.no_grad():
             parameter.copy_(tensors[name])
+
+
+def load_parameters(folder: Path, model: LanguageModel) -> None:
+    """Load a checkpoint of the model's own run into it.
+
+    Raises:
+        RunError: it is missing or broken.
+    """
+    same: list[str] = []
+    load_weights(folder, model, same, same)
 
 
 def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[LanguageModel, Tokenizer, TrainState]:

@@ -132,6 +132,17 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = []
     sample_tokens: Annotated[int, Meta(ge=0, le=1024, description="Length of such a sample. 0: no samples.")] = 32
+    keep_checkpoints: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="Earlier checkpoints that are kept beside last and best, one a validation."),
+    ] = 2
+    max_rollbacks: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="How often a stage that diverges may go back to an earlier checkpoint, at half the rate.",
+        ),
+    ] = 3
     precision: Annotated[
         Literal["auto", "bf16", "fp32"], Meta(description="auto: bf16 where the processor computes in it.")
     ] = "auto"

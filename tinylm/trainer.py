@@ -16,18 +16,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinylm.checkpoint import RunFolder, StageName, TrainState, load_optimizer, save_checkpoint
+from tinylm.checkpoint import (
+    RunFolder,
+    StageName,
+    TrainState,
+    load_optimizer,
+    load_parameters,
+    load_state,
+    save_checkpoint,
+)
 from tinylm.compute import LossComputer
 from tinylm.config import Config
+from tinylm.divergence import RATE_FACTOR, DivergedError, require_finite, watch_loss
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
 from tinylm.files import user_errors
 from tinylm.hardware import keep_freed_memory
 from tinylm.meter import MeasuredStep, Meter, TakenStep
-from tinylm.metrics import append_metrics, trim_metrics
+from tinylm.metrics import append_event, append_metrics, trim_metrics
 from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer, learning_rate_factor
 from tinylm.reporting import Reporter, Sample, SilentReporter, StepReport
+from tinylm.rotation import forget_checkpoint, keep_checkpoint, kept_checkpoints
 from tinylm.utilization import peak_flops, training_flops
 from tinylm.window_losses import window_losses
 
@@ -101,7 +111,7 @@ class Trainer:
         self.deadline = deadline
         self.reporter: Reporter = reporter or SilentReporter()
         self.sampler, self._sampler_seconds = sampler, 0.0
-        self.should_stop = should_stop
+        self.should_stop, self.notify = should_stop, notify
         self._resumed = state is not None
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
         self.compute = LossComputer(self.model, config.train, notify)
@@ -117,17 +127,20 @@ class Trainer:
             the state, `finished` or not; the last checkpoint is saved in both cases.
 
         Raises:
-            RunError: the loss is no longer finite.
+            RunError: the loss diverges again and again.
             TinyLMError: a checkpoint cannot be written.
         """
         names = [stage.name for stage in self.stages]
         trim_metrics(self.run.metrics, names, self.state.stage, self.state.step)
-        for leftover in self._checkpoints.glob("*.tmp"):
+        for leftover in self.run.checkpoints.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed while it saved
         if not self.state.plan:
             for stage in self.stages:
-                self._plan_steps(stage)
-            self._save_last(Optimizer(self.model, self.config.train))
+                try:
+                    self._plan_steps(stage)
+                except DivergedError as problem:
+                    raise RunError(f"the loss {problem.reason} before the first step of {stage.name}") from None
+            self._save_last(Optimizer(self.model, self.config.train), keep=True)
         self.reporter.planned(self.state.plan)
         for position in range(names.index(self.state.stage), len(self.stages)):
             stage = self.stages[position]
@@ -148,8 +161,11 @@ class Trainer:
         return result
 
     def _enter(self, stage: Stage) -> None:
-        self.state.stage, self.state.step = stage.name, 0
-        self.state.best_loss = self.state.best_bits_per_byte = None
+        state = self.state
+        state.stage, state.step = stage.name, 0
+        state.best_loss = state.best_bits_per_byte = state.smoothed_loss = state.lowest_loss = None
+        state.rollbacks, state.rolled_back_to, state.rate_factor = 0, None, 1.0
+        self._save_last(Optimizer(self.model, self.config.train), keep=True)
 
     def _train_stage(self, stage: Stage, last: bool) -> bool:
         """Take a stage's remaining steps. False when asked to stop before its end."""
@@ -159,25 +175,32 @@ class Trainer:
         optimizer = Optimizer(self.model, settings)
         if self._resumed and state.step:
             load_optimizer(self.run.checkpoint("last"), optimizer)
+        if self._resumed and _is_validation_step(state.step, steps, settings.validations):
+            keep_checkpoint(self.run, state, settings.keep_checkpoints)  # should it have been killed just before it did
+        self._resumed = False
         self.reporter.stage_started(stage.name, state.step, steps)
         saved = time.monotonic()
         meter = Meter(self.device)
         while state.step < steps:
-            factor = learning_rate_factor(state.step, steps, settings.warmup, settings.decay)
-            meter.add(self._step(stage, optimizer, stage.learning_rate * factor))
-            state.step += 1
-            if meter.due:
-                self._account(stage, meter)
-            stopping = self.should_stop()
-            validate = _is_validation_step(state.step, steps, settings.validations)
-            save = validate or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS
-            if save or state.step == steps:
-                self._account(stage, meter)
+            factor = learning_rate_factor(state.step, steps, settings.warmup, settings.decay) * state.rate_factor
+            try:
+                meter.add(self._step(stage, optimizer, stage.learning_rate * factor))
+                state.step += 1
+                stopping = self.should_stop()
+                validate = _is_validation_step(state.step, steps, settings.validations)
+                save = validate or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS
+                if meter.due or save:
+                    self._account(stage, meter)
+                if validate:
+                    self._validate_and_keep_best(stage)
+            except DivergedError as problem:
+                optimizer = self._roll_back(stage, problem)
+                meter = Meter(self.device)
+                continue
             if validate:
-                self._validate_and_keep_best(stage)
                 self._take_samples(stage, at_end=state.step == steps)
             if save:
-                self._save_last(optimizer)
+                self._save_last(optimizer, keep=validate)
                 saved = time.monotonic()
                 meter.restart()
             if stopping and not (last and state.step == steps):
@@ -198,7 +221,7 @@ class Trainer:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf)
         if _reads_before_update(self.device):
             # On a GPU, which would have to wait, `_account` looks before anything is saved
-            _require_finite(sum(loss.item() for loss in losses) + norm.item(), stage, step)
+            require_finite(sum(loss.item() for loss in losses) + norm.item(), step)
         optimizer.step(learning_rate)
         positions = sum(inputs.size for inputs, _ in batches)
         flops = training_flops(self.model, positions, counted)
@@ -207,7 +230,8 @@ class Trainer:
     def _account(self, stage: Stage, meter: Meter) -> None:
         """Read the last steps, make sure that they are sound, count, log and report them."""
         for measured in meter.read():
-            _require_finite(measured.loss + measured.norm, stage, measured.taken.step)
+            require_finite(measured.loss + measured.norm, measured.taken.step)
+            watch_loss(self.state, measured.loss, measured.taken.step)
             self.state.seconds += measured.seconds
             self.state.tokens += measured.taken.positions
             self._report(stage, measured)
@@ -247,7 +271,7 @@ class Trainer:
             return
         state = self.state
         result = self.validate(stage)
-        _require_finite(result.loss, stage, state.step)
+        require_finite(result.loss, state.step)
         is_best = state.best_loss is None or result.loss < state.best_loss
         if is_best:
             state.best_loss, state.best_bits_per_byte = result.loss, result.bits_per_byte
@@ -309,29 +333,58 @@ class Trainer:
         started = time.monotonic()
         if stage.validation:
             self.validate(stage)
-        with user_errors(self.run.path), TemporaryDirectory(suffix=".tmp", dir=self._checkpoints) as folder:
+        with (
+            user_errors(self.run.path),
+            TemporaryDirectory(prefix=".", suffix=".tmp", dir=self.run.checkpoints) as folder,
+        ):
             save_checkpoint(Path(folder) / "probe", self.model, optimizer, self.state)
         return step_seconds, (time.monotonic() - started) * 1.5
 
-    @property
-    def _checkpoints(self) -> Path:
-        return self.run.checkpoint("last").parent
-
-    def _save_last(self, optimizer: Optimizer | None) -> None:
+    def _save_last(self, optimizer: Optimizer | None, keep: bool = False) -> None:
+        """Save; with `keep`, as one of the earlier checkpoints too, which are of the same steps in every repetition."""
         save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state)
+        if keep:
+            keep_checkpoint(self.run, self.state, self.config.train.keep_checkpoints)
+
+    def _roll_back(self, stage: Stage, problem: DivergedError) -> Optimizer:
+        """Go back to an earlier checkpoint of the stage, at a lower learning rate.
+
+        Raises:
+            RunError: there is none, or it has happened too often.
+        """
+        state, settings = self.state, self.config.train
+        kept = [path for path in kept_checkpoints(self.run) if load_state(path).stage == stage.name]
+        if len(kept) > 1 and load_state(kept[-1]).step == state.rolled_back_to:
+            forget_checkpoint(kept.pop())  # from there it went wrong again
+        if state.rollbacks >= settings.max_rollbacks or not kept:
+            key = "train.learning_rate" if stage.name == "pretrain" else "train.finetune_learning_rate"
+            times = f" after {state.rollbacks} rollbacks" if state.rollbacks else ""
+            raise RunError(
+                f"the loss {problem.reason} at {stage.name} step {problem.step}{times}; "
+                f"the last good checkpoint is kept: try a lower {key}"
+            )
+        earlier = load_state(kept[-1])
+        state.step, state.smoothed_loss, state.lowest_loss = earlier.step, earlier.smoothed_loss, earlier.lowest_loss
+        state.rollbacks, state.rolled_back_to = state.rollbacks + 1, earlier.step
+        state.rate_factor *= RATE_FACTOR
+        load_parameters(kept[-1], self.model)
+        optimizer = Optimizer(self.model, settings)
+        if earlier.step:
+            load_optimizer(kept[-1], optimizer)
+        self.model.zero_grad(set_to_none=True)
+        self._save_last(optimizer)
+        trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
+        details = {"from_step": problem.step, "reason": f"the loss {problem.reason}", "rate_factor": state.rate_factor}
+        append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+        self.notify(
+            f"the loss {problem.reason} at {stage.name} step {problem.step:,}: back to step {state.step:,}, "
+            f"from there at {state.rate_factor:g} of the learning rate"
+        )
+        return optimizer
 
 
 def _reads_before_update(device: torch.device) -> bool:
     return device.type == "cpu"
-
-
-def _require_finite(value: float, stage: Stage, step: int) -> None:
-    if not math.isfinite(value):
-        key = "train.learning_rate" if stage.name == "pretrain" else "train.finetune_learning_rate"
-        raise RunError(
-            f"the loss is no longer finite at {stage.name} step {step}; the last good checkpoint is kept: "
-            f"try a lower {key}"
-        )
 
 
 def _is_validation_step(step: int, steps: int, validations: int) -> bool:
