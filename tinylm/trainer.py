@@ -175,8 +175,10 @@ class Trainer:
         optimizer = Optimizer(self.model, settings)
         if self._resumed and state.step:
             load_optimizer(self.run.checkpoint("last"), optimizer)
-        if self._resumed and _is_validation_step(state.step, steps, settings.validations):
-            keep_checkpoint(self.run, state, settings.keep_checkpoints)  # should it have been killed just before it did
+        # Should the earlier process have been killed just before it did this
+        due = self._resumed and _is_validation_step(state.step, steps, settings.validations)
+        if due and self.run.checkpoint("last").is_dir():
+            keep_checkpoint(self.run, state, settings.keep_checkpoints)
         self._resumed = False
         self.reporter.stage_started(stage.name, state.step, steps)
         saved = time.monotonic()
