@@ -14,6 +14,7 @@ import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FILE, FOLDER
+from tinylm.cli.reporters import require_tensorboard
 from tinylm.cli.stopping import stop_request
 from tinylm.errors import DataError, RunError, TinyLMError
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tinylm.config import Config
     from tinylm.data.stages import StageData, StageTexts
     from tinylm.model import LanguageModel
-    from tinylm.reporting import Reporter
     from tinylm.tokenizer import Tokenizer
     from tinylm.trainer import Stage
 
@@ -70,7 +70,7 @@ def command(
         if pretrain or finetune or out or config_file or overrides or steps or minutes or init or show_config:
             raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
         if tensorboard:
-            _require_tensorboard()
+            require_tensorboard()
         _resume(resume, started, tensorboard)
         return
     if new_tokenizer and init is None:
@@ -98,7 +98,7 @@ def command(
             "(`tinylm data world world/` writes a small world to try with)"
         )
     if tensorboard:
-        _require_tensorboard()
+        require_tensorboard()
     by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
     out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     _begin(config, by_hand, out, init, new_tokenizer, started, tensorboard)
@@ -117,10 +117,9 @@ def _begin(
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
-    from tinylm.hardware import resolve_compile, resolve_hardware
+    from tinylm.hardware import machine_facts, resolve_compile, resolve_hardware
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
-    from tinylm.report import run_facts
 
     check_free(out)
     device, precision = resolve_hardware(config.train)
@@ -168,7 +167,10 @@ def _begin(
         }
         for name, prepared in data.items()
     }
-    append_event(RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, **run_facts(model))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    append_event(
+        RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, parameters=parameters, **machine_facts()
+    )
     try:
         _train(RunFolder(out), config, tokenizer, model, data, None, started + 60 * config.train.minutes, tensorboard)
     except TinyLMError:
@@ -181,9 +183,9 @@ def _begin(
 def _resume(folder: Path, started: float, tensorboard: bool) -> None:
     """Go on with a run."""
     from tinylm.checkpoint import RunFolder, load_state, load_weights
+    from tinylm.hardware import machine_facts
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
-    from tinylm.report import run_facts
 
     run = RunFolder(folder)
     run.check()
@@ -197,7 +199,7 @@ def _resume(folder: Path, started: float, tensorboard: bool) -> None:
     model = LanguageModel(config.model)
     pieces = tokenizer.pieces()
     load_weights(run.checkpoint("last"), model, pieces, pieces)
-    append_event(run.metrics, state.stage, state.step, "resumed", **run_facts(model))
+    append_event(run.metrics, state.stage, state.step, "resumed", **machine_facts())
     _train(run, config, tokenizer, model, data, state, started, tensorboard)
 
 
@@ -211,11 +213,9 @@ def _train(
     deadline: float,
     tensorboard: bool,
 ) -> None:
-    from tinylm.cli.progress import TrainingDisplay
+    from tinylm.cli.reporters import close_log, open_reporters
     from tinylm.cli.samples import Sampler
     from tinylm.evaluation import byte_lengths_of
-    from tinylm.metrics import append_event
-    from tinylm.reporting import Reporters
     from tinylm.trainer import Trainer
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -225,11 +225,6 @@ def _train(
     )
     with ExitStack() as stack:
         stop_requested = stack.enter_context(stop_request())
-        reporters: list[Reporter] = [stack.enter_context(TrainingDisplay())]
-        if tensorboard:
-            from tinylm.tensorboard import TensorBoardReporter
-
-            reporters.append(stack.enter_context(TensorBoardReporter(run.tensorboard)))
         trainer = Trainer(
             run,
             config,
@@ -238,7 +233,7 @@ def _train(
             byte_lengths_of(tokenizer),
             deadline=deadline,
             state=state,
-            reporter=Reporters(*reporters),
+            reporter=open_reporters(stack, run, tensorboard),
             sampler=Sampler(config.train, model, tokenizer, notice),
             should_stop=lambda: bool(stop_requested),
             notify=notice,
@@ -246,11 +241,9 @@ def _train(
         try:
             state = trainer.train()
         except TinyLMError as error:
-            append_event(run.metrics, trainer.state.stage, trainer.state.step, "failed", reason=str(error))
-            _report(run)
+            close_log(run, trainer.state, "failed", reason=str(error))
             raise
-    append_event(run.metrics, state.stage, state.step, "finished" if state.finished else "stopped")
-    _report(run)
+    close_log(run, state, "finished" if state.finished else "stopped")
     if not state.finished:
         say(f"Stopped and saved after {state.stage} step {state.step:,}. Go on with:")
         say(f"  tinylm train --resume {run.path}")
@@ -258,26 +251,6 @@ def _train(
     say(f"Done in {state.seconds / 60:.1f} minutes of training. Curves, samples and advice: {run.report}")
     say("Next:")
     say(f"  tinylm export {run.path} --quantize --out BUNDLE")
-
-
-def _report(run: RunFolder) -> None:
-    """Write the report; a run is as good without it."""
-    try:
-        from tinylm.report import write_report
-
-        write_report(run)
-    except Exception as error:  # noqa: BLE001 - hours of training are worth more than a report
-        reason = " ".join(str(error).split()) or type(error).__name__
-        notice(f"report.html could not be written ({reason}); `tinylm report {run.path}` tries again")
-
-
-def _require_tensorboard() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("tensorboard") is None:
-        raise TinyLMError(
-            "`tinylm train --tensorboard` needs tensorboard: install it with pip install 'tinylm[tensorboard]'"
-        )
 
 
 def _turn_dial(config: Config, by_hand: set[str], texts: Mapping[StageName, StageTexts]) -> Config:
