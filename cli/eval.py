@@ -229,7 +229,7 @@ def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
     greedy = SamplingOptions(temperature=0, max_new_tokens=64)
     too_long = 0
 
-    def reply(conversation: Conversation) -> str:
+    def answer(conversation: Conversation) -> str:
         nonlocal too_long
         progress.advance(task)
         try:
@@ -242,7 +242,7 @@ def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("the demo world", total=len(items))
-        result = score_world(reply, items)
+        result = score_world(answer, items)
     if too_long:
         notice(f"{too_long:,} do not fit the context of {decoder.context_length:,} tokens and count as wrong")
     for item, reply in result.failures[:failures]:

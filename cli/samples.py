@@ -30,6 +30,10 @@ class Sampler:
     def __init__(
         self, settings: TrainConfig, model: LanguageModel, tokenizer: Tokenizer, notify: Callable[[str], None]
     ) -> None:
+        # Here, where it takes no time of training
+        import tinylm.runtime.generation
+        import tinylm.torch_decoder  # noqa: F401
+
         self._settings, self._model, self._tokenizer, self._notify = settings, model, tokenizer, notify
         self._failed = settings.sample_tokens == 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FILE, FOLDER
+from tinylm.cli.reporters import require_tensorboard
 from tinylm.cli.stopping import StopRequest, stop_request
 from tinylm.errors import DataError, RunError, TinyLMError
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tinylm.config import Config
     from tinylm.data.stages import StageData, StageTexts
     from tinylm.model import LanguageModel
-    from tinylm.reporting import Reporter
     from tinylm.tokenizer import Tokenizer
     from tinylm.trainer import Stage
 
@@ -70,7 +70,7 @@ def command(
         if pretrain or finetune or out or config_file or overrides or steps or minutes or init or show_config:
             raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
         if tensorboard:
-            _require_tensorboard()
+            require_tensorboard()
         with stop_request() as stop, _leaving(resume):
             _resume(resume, started, tensorboard, stop)
         return
@@ -99,7 +99,7 @@ def command(
             "(`tinylm data world world/` writes a small world to try with)"
         )
     if tensorboard:
-        _require_tensorboard()
+        require_tensorboard()
     by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
     out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     with stop_request() as stop, _leaving(out):
@@ -136,11 +136,10 @@ def _begin(
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
-    from tinylm.hardware import resolve_compile, resolve_hardware
+    from tinylm.hardware import machine_facts, resolve_compile, resolve_hardware
     from tinylm.lock import locked, remove_abandoned
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
-    from tinylm.report import run_facts
 
     remove_abandoned(RunFolder(out))
     check_free(out)
@@ -189,7 +188,10 @@ def _begin(
         }
         for name, prepared in data.items()
     }
-    append_event(RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, **run_facts(model))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    append_event(
+        RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, parameters=parameters, **machine_facts()
+    )
     deadline = started + 60 * config.train.minutes
     try:
         with locked(RunFolder(out)):
@@ -220,9 +222,9 @@ def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest) 
 def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest) -> None:
     """Train on from the last checkpoint of a run that is locked."""
     from tinylm.checkpoint import load_parameters, load_state
+    from tinylm.hardware import machine_facts
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
-    from tinylm.report import run_facts
 
     folder = run.path
     config, tokenizer = run.load_config(), run.load_tokenizer()
@@ -234,7 +236,7 @@ def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest)
     data = _prepare(config, texts, tokenizer, config.train.threads)
     model = LanguageModel(config.model)
     load_parameters(run.checkpoint("last"), model)
-    append_event(run.metrics, state.stage, state.step, "resumed", **run_facts(model))
+    append_event(run.metrics, state.stage, state.step, "resumed", **machine_facts())
     _train(run, config, tokenizer, model, data, state, started, tensorboard, stop)
 
 
@@ -249,11 +251,9 @@ def _train(
     tensorboard: bool,
     stop: StopRequest,
 ) -> None:
-    from tinylm.cli.progress import TrainingDisplay
+    from tinylm.cli.reporters import close_log, open_reporters
     from tinylm.cli.samples import Sampler
     from tinylm.evaluation import byte_lengths_of
-    from tinylm.metrics import append_event
-    from tinylm.reporting import Reporters
     from tinylm.trainer import Trainer
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -262,11 +262,6 @@ def _train(
         f"{config.train.threads} threads. Run folder: {run.path}"
     )
     with ExitStack() as stack:
-        reporters: list[Reporter] = [stack.enter_context(TrainingDisplay())]
-        if tensorboard:
-            from tinylm.tensorboard import TensorBoardReporter
-
-            reporters.append(stack.enter_context(TensorBoardReporter(run.tensorboard)))
         trainer = Trainer(
             run,
             config,
@@ -275,7 +270,7 @@ def _train(
             byte_lengths_of(tokenizer),
             deadline=deadline,
             state=state,
-            reporter=Reporters(*reporters),
+            reporter=open_reporters(stack, run, tensorboard),
             sampler=Sampler(config.train, model, tokenizer, notice),
             should_stop=lambda: stop.made,
             notify=notice,
@@ -284,18 +279,13 @@ def _train(
         try:
             state = trainer.train()
         except TinyLMError as error:
-            with suppress(TinyLMError):  # the disk may be full
-                append_event(run.metrics, trainer.state.stage, trainer.state.step, "failed", reason=str(error))
-            if not run.checkpoint("last").is_dir():
-                raise
-            _report(run)
-            if isinstance(error, RunError):
+            close_log(run, trainer.state, "failed", reason=str(error))
+            if isinstance(error, RunError) or not run.checkpoint("last").is_dir():
                 raise
             raise TinyLMError(f"{error}. The last checkpoint is whole: tinylm train --resume {run.path}") from None
         finally:
             stop.training = False
-    append_event(run.metrics, state.stage, state.step, "finished" if state.finished else "stopped")
-    _report(run)
+    close_log(run, state, "finished" if state.finished else "stopped")
     if not state.finished:
         say(f"Stopped and saved after {state.stage} step {state.step:,}. Go on with:")
         say(f"  tinylm train --resume {run.path}")
@@ -303,26 +293,6 @@ def _train(
     say(f"Done in {state.seconds / 60:.1f} minutes of training. Curves, samples and advice: {run.report}")
     say("Next:")
     say(f"  tinylm export {run.path} --quantize --out BUNDLE")
-
-
-def _report(run: RunFolder) -> None:
-    """Write the report; a run is as good without it."""
-    try:
-        from tinylm.report import write_report
-
-        write_report(run)
-    except Exception as error:  # noqa: BLE001 - hours of training are worth more than a report
-        reason = " ".join(str(error).split()) or type(error).__name__
-        notice(f"report.html could not be written ({reason}); `tinylm report {run.path}` tries again")
-
-
-def _require_tensorboard() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("tensorboard") is None:
-        raise TinyLMError(
-            "`tinylm train --tensorboard` needs tensorboard: install it with pip install 'tinylm[tensorboard]'"
-        )
 
 
 def _turn_dial(config: Config, by_hand: set[str], texts: Mapping[StageName, StageTexts]) -> Config:

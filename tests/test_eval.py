@@ -102,8 +102,8 @@ def test_a_part_of_a_large_file_is_scored_unless_told_otherwise(runs, must, tmp_
     assert values(whole)["bytes"] == sum(len(line) for line in path.read_text().split("\n\n"))
 
 
-def test_the_world_is_told_in_words(runs, must):
-    result = must("eval", runs["classic"], "--world")
+def test_the_world_is_told_in_words(bundle, must):
+    result = must("eval", bundle, "--world")
     # The small model's context holds less than the longest of them
     assert "do not fit the context of 96 tokens and count as wrong" in result.stderr
     lines = result.stdout.splitlines()

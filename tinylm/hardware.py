@@ -5,13 +5,16 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import platform
 import shutil
 import sys
 import time
+from importlib.metadata import version
 from typing import Literal
 
 import torch
 
+from tinylm import __version__
 from tinylm.config import TrainConfig
 from tinylm.errors import ConfigError
 
@@ -44,6 +47,22 @@ def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
         )
         precision = "bf16" if fast else "fp32"
     return device, precision
+
+
+def machine_facts() -> dict[str, dict[str, str | int]]:
+    """What a run's log says of the machine and of the versions that train."""
+    machine: dict[str, str | int] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    }
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    versions: dict[str, str | int] = {
+        "tinylm": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "numpy", "sentencepiece")},
+    }
+    return {"machine": machine, "versions": versions}
 
 
 def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -22,26 +18,9 @@ from tinylm.config import Config, config_values
 from tinylm.errors import RunError, TinyLMError
 from tinylm.files import write_file
 from tinylm.metrics import EventLine, RunLog, read_metrics
-from tinylm.model import LanguageModel
 
 _TITLES: dict[StageName, str] = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
-_PACKAGES = ("torch", "numpy", "sentencepiece")
 _MOST_SAMPLES = 40
-
-
-def run_facts(model: LanguageModel) -> dict[str, Any]:
-    """Of the event that a run is started or resumed: its model's size, the machine and the versions."""
-    device = next(model.parameters()).device
-    gpu = torch.cuda.get_device_name(device) if torch.cuda.is_available() else None
-    return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-            **({} if gpu is None else {"gpu": gpu}),
-        },
-        "versions": {"tinylm": __version__, "python": platform.python_version(), **_versions()},
-    }
 
 
 def write_report(run: RunFolder) -> Path:
@@ -248,16 +227,6 @@ def _thinned(samples: list[Any]) -> list[Any]:
         return samples
     last = len(samples) - 1
     return [samples[round(number * last / (_MOST_SAMPLES - 1))] for number in range(_MOST_SAMPLES)]
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _short(number: int) -> str:
