@@ -101,7 +101,8 @@ def test_losses_read_late_are_the_same(tmp_path, monkeypatch, request):
 
 @pytest.mark.parametrize(("at", "kept"), [(0, 0), (3, 0), (8, 6)])
 def test_a_loss_without_a_number_is_found_before_anything_is_saved(tmp_path, late, at, kept):
-    trainer = make_trainer(tmp_path, Rows(at, lambda: trainer.model.embedding.weight.data.fill_(math.nan)))
+    rows = Rows(at, lambda: trainer.model.embedding.weight.data.fill_(math.nan))
+    trainer = make_trainer(tmp_path, rows, max_rollbacks=0)
     with pytest.raises(RunError, match=f"no longer finite at finetune step {at + 1};"):
         trainer.train()
     folder = RunFolder(tmp_path).checkpoint("last")
@@ -150,7 +151,7 @@ def test_what_is_no_fault_of_the_compiler_is_no_note(tmp_path, monkeypatch):
     def wrong(ids):
         raise ValueError("of the model")
 
-    monkeypatch.setattr(trainer.compute, "_fast_hidden", wrong)
+    monkeypatch.setattr(trainer.compute._loss, "fast_hidden", wrong)
     with pytest.raises(ValueError, match="of the model"):
         trainer.train()
 

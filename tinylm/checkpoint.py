@@ -19,6 +19,7 @@ from tinylm.errors import RunError
 from tinylm.files import new_folder, recover_folder, user_errors, write_file
 from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer
+from tinylm.parallel import Ranks, part_like, whole
 from tinylm.tokenizer import Tokenizer
 
 STATE_SCHEMA_VERSION = 1
@@ -163,7 +164,13 @@ def check_free(path: Path) -> None:
         raise RunError(f"{path}: exists already; give another --out, or go on with --resume {path}")
 
 
-def save_checkpoint(folder: Path, model: LanguageModel, optimizer: Optimizer | None, state: TrainState) -> None:
+def save_checkpoint(
+    folder: Path,
+    model: LanguageModel,
+    optimizer: Optimizer | None,
+    state: TrainState,
+    ranks: Ranks | None = None,
+) -> None:
     """Write a checkpoint folder; an earlier one stays whole until the new one is.
 
     Args:
@@ -171,16 +178,24 @@ def save_checkpoint(folder: Path, model: LanguageModel, optimizer: Optimizer | N
         model: its weights are saved in fp32.
         optimizer: None where training will not go on from here.
         state: where training stands.
+        ranks: that train together, all of which call this; one of them writes.
 
     Raises:
         TinyLMError: the folder cannot be written.
     """
-    with new_folder(folder) as temporary:
-        (temporary / "model.safetensors").write_bytes(save_tensors(_weights(model)))
-        if optimizer is not None:
-            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.state().items()}
-            (temporary / "optimizer.safetensors").write_bytes(save_tensors(tensors))
-        (temporary / "state.json").write_bytes(msgspec.json.format(msgspec.json.encode(state)))
+    weights = _weights(model)
+    moments = None
+    if optimizer is not None:
+        moments = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.state().items()}
+
+    def write() -> None:
+        with new_folder(folder) as temporary:
+            (temporary / "model.safetensors").write_bytes(save_tensors(weights))
+            if moments is not None:
+                (temporary / "optimizer.safetensors").write_bytes(save_tensors(moments))
+            (temporary / "state.json").write_bytes(msgspec.json.format(msgspec.json.encode(state)))
+
+    (ranks or Ranks()).on_main(write)
 
 
 def load_state(folder: Path) -> TrainState:
@@ -216,15 +231,15 @@ def check_checkpoint(folder: Path) -> None:
         _read_tensors(folder / "optimizer.safetensors")
 
 
-def load_optimizer(folder: Path, optimizer: Optimizer) -> None:
-    """Take back the optimizer's state.
+def load_optimizer(folder: Path, optimizer: Optimizer, ranks: Ranks | None = None) -> None:
+    """Take back the optimizer's state; of several processes, one reads it.
 
     Raises:
         RunError: it is missing, broken, or of another optimizer.
     """
     path = folder / "optimizer.safetensors"
     try:
-        optimizer.load_state(_read_tensors(path))
+        optimizer.load_state((ranks or Ranks()).from_main(lambda: _read_tensors(path)))
     except ValueError as error:
         raise RunError(f"{path}: {error}; was config.toml changed after the run began?") from None
 
@@ -252,9 +267,6 @@ def load_weights(
     """
     tensors = _read_tensors(folder / "model.safetensors")
     parameters = dict(model.named_parameters())
-    if set(tensors) != set(parameters):
-        odd = sorted(set(tensors) ^ set(parameters))[0]
-        raise RunError(f"{folder}: weights of another architecture (parameter {odd}); use the run's own [model]")
     if pieces != checkpoint_pieces:
         known = {piece: row for row, piece in enumerate(checkpoint_pieces)}
         matched = [(row, known[piece]) for row, piece in enumerate(pieces) if piece in known]
@@ -264,28 +276,20 @@ def load_weights(
         )
         to_rows, from_rows = (torch.tensor(rows) for rows in zip(*matched, strict=True))
         for name in _VOCABULARY_PARAMETERS:
-            if name in tensors and tensors[name].shape[1:] == parameters[name].shape[1:]:
+            if name in tensors and name in parameters and tensors[name].shape[1:] == parameters[name].shape[1:]:
                 merged = parameters[name].detach().cpu().clone()
                 merged[to_rows] = tensors[name][from_rows]
                 tensors[name] = merged
-    for name, parameter in parameters.items():
-        if tensors[name].shape != parameter.shape:
-            raise RunError(
-                f"{folder}: {name} is {list(tensors[name].shape)} there and {list(parameter.shape)} in [model]; "
-                "use the shape of the checkpoint's run"
-            )
-        with torch.no_grad():
-            parameter.copy_(tensors[name])
+    _set_weights(folder, model, tensors)
 
 
-def load_parameters(folder: Path, model: LanguageModel) -> None:
-    """Load a checkpoint of the model's own run into it.
+def load_parameters(folder: Path, model: LanguageModel, ranks: Ranks | None = None) -> None:
+    """Load a checkpoint of the model's own run into it; of several processes, one reads it.
 
     Raises:
         RunError: it is missing or broken.
     """
-    same: list[str] = []
-    load_weights(folder, model, same, same)
+    _set_weights(folder, model, (ranks or Ranks()).from_main(lambda: _read_tensors(folder / "model.safetensors")))
 
 
 def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[LanguageModel, Tokenizer, TrainState]:
@@ -309,9 +313,24 @@ def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[Langu
     return model.eval(), tokenizer, state
 
 
+def _set_weights(folder: Path, model: LanguageModel, tensors: dict[str, Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    if set(tensors) != set(parameters):
+        odd = sorted(set(tensors) ^ set(parameters))[0]
+        raise RunError(f"{folder}: weights of another architecture (parameter {odd}); use the run's own [model]")
+    for name, parameter in parameters.items():
+        if tensors[name].shape != parameter.shape:
+            raise RunError(
+                f"{folder}: {name} is {list(tensors[name].shape)} there and {list(parameter.shape)} in [model]; "
+                "use the shape of the checkpoint's run"
+            )
+        with torch.no_grad():
+            parameter.copy_(part_like(tensors[name], parameter))
+
+
 def _weights(model: LanguageModel) -> dict[str, Tensor]:
     # A tied output layer is the embedding and has no entry of its own
-    return {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    return {name: whole(p.detach()).cpu().contiguous() for name, p in model.named_parameters()}
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

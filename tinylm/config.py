@@ -105,7 +105,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pretrain_share: Annotated[
         float, Meta(gt=0, lt=1, description="Part of the budget for pre-training where both stages run.")
     ] = 0.5
-    batch_size: Annotated[int, Meta(ge=1, description="Rows of context_length tokens a pass.")] = 16
+    batch_size: Annotated[
+        int, Meta(ge=1, description="Rows of context_length tokens a pass, all processes together.")
+    ] = 16
     accumulate: Annotated[int, Meta(ge=1, description="Passes whose gradients make one step.")] = 1
     optimizer: Annotated[
         Literal["muon", "adamw"],
@@ -132,6 +134,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = []
     sample_tokens: Annotated[int, Meta(ge=0, le=1024, description="Length of such a sample. 0: no samples.")] = 32
+    sharded: Annotated[
+        bool,
+        Meta(description="With torchrun: each process keeps a part of the weights (FSDP2), not all of them (DDP)."),
+    ] = False
     keep_checkpoints: Annotated[
         int,
         Meta(ge=0, le=1000, description="Earlier checkpoints that are kept beside last and best, one a validation."),

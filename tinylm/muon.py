@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tinylm.parallel import Ranks, part_like, whole
+
 
 class BatchedMuon(torch.optim.Muon):
     """`torch.optim.Muon` with Nesterov momentum and updates scaled to the size of AdamW's (`match_rms_adamw`).
@@ -20,13 +22,16 @@ class BatchedMuon(torch.optim.Muon):
     Args:
         matrices: parameters of two dimensions.
         weight_decay: decoupled, as in AdamW.
+        ranks: that train together; each orthogonalizes some of the matrices.
         dtype: to orthogonalize in. bf16 is enough, and many times slower than fp32 where the processor has no
             instructions for it.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], *, weight_decay: float, dtype: torch.dtype) -> None:
+    def __init__(
+        self, matrices: Iterable[Tensor], *, weight_decay: float, dtype: torch.dtype, ranks: Ranks | None = None
+    ) -> None:
         super().__init__(matrices, lr=1.0, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        self._dtype = dtype
+        self._dtype, self._ranks = dtype, ranks or Ranks()
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -51,11 +56,15 @@ class BatchedMuon(torch.optim.Muon):
                 self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        updates = torch.stack(torch._foreach_lerp(gradients, momenta, group["momentum"])).to(self._dtype)
-        updates = orthogonalize(updates, group["ns_coefficients"], group["ns_steps"], group["eps"])
+        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        stacked = torch.stack([whole(direction) for direction in directions]).to(self._dtype)
+        stacked = self._ranks.share(
+            lambda some: orthogonalize(some, group["ns_coefficients"], group["ns_steps"], group["eps"]), stacked
+        )
+        updates = [part_like(*pair) for pair in zip(stacked.float().unbind(), parameters, strict=True)]
         scale = 0.2 * math.sqrt(max(parameters[0].shape))
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(parameters, list(updates.float().unbind()), alpha=-group["lr"] * scale)
+        torch._foreach_add_(parameters, updates, alpha=-group["lr"] * scale)
 
 
 def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], steps: int, epsilon: float) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from tinylm.config import TrainConfig
 from tinylm.model import LanguageModel
 from tinylm.muon import BatchedMuon
+from tinylm.parallel import Ranks, part_like, whole
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter, beside the step
 
@@ -21,7 +22,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter, besi
 class Optimizer:
     """Muon and AdamW behind one face, with a state of plain tensors that safetensors can hold."""
 
-    def __init__(self, model: LanguageModel, config: TrainConfig) -> None:
+    def __init__(self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None) -> None:
         blocks = {id(p) for p in model.blocks.parameters() if p.ndim == 2}
         named = list(model.named_parameters())
         matrices = [p for _, p in named if id(p) in blocks]
@@ -38,7 +39,7 @@ class Optimizer:
         on_gpu = model.embedding.weight.device.type == "cuda"
         if config.optimizer == "muon":
             dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-            self._optimizers.append(BatchedMuon(matrices, weight_decay=decay, dtype=dtype))
+            self._optimizers.append(BatchedMuon(matrices, weight_decay=decay, dtype=dtype, ranks=ranks))
         else:
             adamw_groups.append({"params": matrices, "weight_decay": decay, "scale": 1.0})
         self._optimizers.append(
@@ -54,12 +55,12 @@ class Optimizer:
             optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """All state as tensors, by `<parameter>/<name>`."""
+        """All state as whole tensors, by `<parameter>/<name>`; every process must ask for it."""
         tensors: dict[str, Tensor] = {}
         for optimizer in self._optimizers:
             for parameter, state in optimizer.state.items():
                 for name, value in state.items():
-                    tensors[f"{self._names[parameter]}/{name}"] = torch.as_tensor(value)
+                    tensors[f"{self._names[parameter]}/{name}"] = whole(torch.as_tensor(value))
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
@@ -75,15 +76,18 @@ class Optimizer:
                 for parameter in _tensors(group["params"]):
                     prefix = f"{self._names[parameter]}/"
                     state = {
-                        key.removeprefix(prefix): value.to(
-                            parameter.device if value.ndim or fused else value.device, copy=True
-                        )
+                        key.removeprefix(prefix): value.clone()
                         for key, value in tensors.items()
                         if key.startswith(prefix)
                     }
                     if set(state) != expected or any(v.shape != parameter.shape for v in state.values() if v.ndim):
                         raise ValueError(f"no state of this optimizer for {self._names[parameter]}")
-                    optimizer.state[parameter] = state
+                    optimizer.state[parameter] = {
+                        name: part_like(value, parameter)
+                        if value.ndim
+                        else value.to(parameter.device if fused else value.device)
+                        for name, value in state.items()
+                    }
 
 
 def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
-from tinylm.checkpoint import RunFolder, StageName, TrainState, check_checkpoint
+from tinylm.checkpoint import RunFolder, StageName, TrainState, check_checkpoint, load_state
 from tinylm.errors import RunError
 from tinylm.files import new_folder, user_errors
 
@@ -56,6 +56,23 @@ def forget_checkpoint(path: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def checkpoint_to_go_back_to(run: RunFolder, stage: StageName, gone_back_to: int | None) -> Path | None:
+    """The newest earlier checkpoint of a stage; should training have gone back to it before, the one before that.
+
+    Args:
+        run: whose checkpoints.
+        stage: that diverged.
+        gone_back_to: the step that the last rollback went to.
+
+    Raises:
+        TinyLMError: a checkpoint cannot be removed.
+    """
+    kept = [path for path in kept_checkpoints(run) if path.name.startswith(f"{stage}-")]
+    if len(kept) > 1 and load_state(kept[-1]).step == gone_back_to:
+        forget_checkpoint(kept.pop())  # from there it went wrong again
+    return kept[-1] if kept else None
 
 
 def make_last_readable(run: RunFolder, notify: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,14 +36,14 @@ from tinylm.meter import MeasuredStep, Meter, TakenStep
 from tinylm.metrics import append_event, append_metrics, trim_metrics
 from tinylm.model import LanguageModel
 from tinylm.optimizer import Optimizer, learning_rate_factor
+from tinylm.parallel import Ranks, whole
+from tinylm.planning import CALIBRATION_SHARE, RESERVED_SHARE, divide_steps, mean_seconds, share_of
 from tinylm.reporting import Reporter, Sample, SilentReporter, StepReport
-from tinylm.rotation import forget_checkpoint, keep_checkpoint, kept_checkpoints
+from tinylm.rotation import checkpoint_to_go_back_to, keep_checkpoint
 from tinylm.utilization import peak_flops, training_flops
 from tinylm.window_losses import window_losses
 
 CHECKPOINT_SECONDS = 300.0
-_CALIBRATION_SHARE = 0.02
-_RESERVED_SHARE = 0.02
 _SAMPLES_SHARE = 0.01
 
 
@@ -88,6 +88,7 @@ class Trainer:
             1 % of the time, and at a stage's end. It leaves torch's random numbers alone and does not fail.
         should_stop: asked after each step; True saves and leaves.
         notify: told what the user should know.
+        ranks: that train together, each in a trainer of its own; one of them keeps the folder and reports.
     """
 
     def __init__(
@@ -104,17 +105,24 @@ class Trainer:
         sampler: Callable[[StageName], Sequence[Sample]] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         notify: Callable[[str], None] = lambda _: None,
+        ranks: Ranks | None = None,
     ) -> None:
         self.run, self.config, self.stages, self.byte_lengths = run, config, list(stages), byte_lengths
+        self.ranks = ranks or Ranks()
+        if config.train.batch_size % self.ranks.size:
+            raise RunError(
+                f"train.batch_size ({config.train.batch_size}) must be divisible by the number of processes "
+                f"({self.ranks.size})"
+            )
         self.device = torch.device(config.train.device)
         self.model = model.to(self.device)
         self.deadline = deadline
-        self.reporter: Reporter = reporter or SilentReporter()
+        self.reporter: Reporter = reporter if reporter is not None and self.ranks.is_main else SilentReporter()
         self.sampler, self._sampler_seconds = sampler, 0.0
         self.should_stop, self.notify = should_stop, notify
         self._resumed = state is not None
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
-        self.compute = LossComputer(self.model, config.train, notify)
+        self.compute = LossComputer(self.model, config.train, notify, self.ranks)
         self._peak = peak_flops(self.device)
         keep_freed_memory()
         if config.train.threads:
@@ -131,16 +139,13 @@ class Trainer:
             TinyLMError: a checkpoint cannot be written.
         """
         names = [stage.name for stage in self.stages]
-        trim_metrics(self.run.metrics, names, self.state.stage, self.state.step)
-        for leftover in self.run.checkpoints.glob(".*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed while it saved
+        self.ranks.on_main(self._clean_up)
         if not self.state.plan:
-            for stage in self.stages:
-                try:
-                    self._plan_steps(stage)
-                except DivergedError as problem:
-                    raise RunError(f"the loss {problem.reason} before the first step of {stage.name}") from None
-            self._save_last(Optimizer(self.model, self.config.train), keep=True)
+            try:
+                self.state.plan = self._plan()
+            except DivergedError as problem:
+                raise RunError(f"the loss {problem.reason} before the first step") from None
+            self._save_last(self._new_optimizer(), keep=True)
         self.reporter.planned(self.state.plan)
         for position in range(names.index(self.state.stage), len(self.stages)):
             stage = self.stages[position]
@@ -152,10 +157,16 @@ class Trainer:
         self._save_last(None)
         return self.state
 
+    def _clean_up(self) -> None:
+        """Remove what an earlier process logged after its last checkpoint, or left when killed while it saved."""
+        trim_metrics(self.run.metrics, [stage.name for stage in self.stages], self.state.stage, self.state.step)
+        for leftover in self.run.checkpoints.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
     def validate(self, stage: Stage) -> Score:
         """Score the model on a stage's held-out windows."""
         self.model.eval()
-        with torch.inference_mode(), self.compute.autocast():
+        with torch.no_grad(), self.compute.autocast():
             result = score(self._window_losses, stage.validation, self.byte_lengths)
         self.model.train()
         return result
@@ -165,20 +176,20 @@ class Trainer:
         state.stage, state.step = stage.name, 0
         state.best_loss = state.best_bits_per_byte = state.smoothed_loss = state.lowest_loss = None
         state.rollbacks, state.rolled_back_to, state.rate_factor = 0, None, 1.0
-        self._save_last(Optimizer(self.model, self.config.train), keep=True)
+        self._save_last(self._new_optimizer(), keep=True)
 
     def _train_stage(self, stage: Stage, last: bool) -> bool:
         """Take a stage's remaining steps. False when asked to stop before its end."""
         state, settings = self.state, self.config.train
         self.model.train()
         steps = state.plan[stage.name]
-        optimizer = Optimizer(self.model, settings)
+        optimizer = self._new_optimizer()
         if self._resumed and state.step:
-            load_optimizer(self.run.checkpoint("last"), optimizer)
+            load_optimizer(self.run.checkpoint("last"), optimizer, self.ranks)
         # Should the earlier process have been killed just before it did this
         due = self._resumed and _is_validation_step(state.step, steps, settings.validations)
-        if due and self.run.checkpoint("last").is_dir():
-            keep_checkpoint(self.run, state, settings.keep_checkpoints)
+        if due:
+            self.ranks.on_main(self._keep_if_there)
         self._resumed = False
         self.reporter.stage_started(stage.name, state.step, steps)
         saved = time.monotonic()
@@ -188,10 +199,14 @@ class Trainer:
             try:
                 meter.add(self._step(stage, optimizer, stage.learning_rate * factor))
                 state.step += 1
-                stopping = self.should_stop()
+                stopping, late, due = self.ranks.any(
+                    self.should_stop(),
+                    self.ranks.is_main and time.monotonic() - saved > CHECKPOINT_SECONDS,
+                    self.ranks.is_main and meter.due,
+                )
                 validate = _is_validation_step(state.step, steps, settings.validations)
-                save = validate or stopping or time.monotonic() - saved > CHECKPOINT_SECONDS
-                if meter.due or save:
+                save = validate or stopping or late
+                if due or save:
                     self._account(stage, meter)
                 if validate:
                     self._validate_and_keep_best(stage)
@@ -208,19 +223,20 @@ class Trainer:
             if stopping and not (last and state.step == steps):
                 return False
         if not stage.validation:
-            save_checkpoint(self.run.checkpoint("best"), self.model, None, state)
+            save_checkpoint(self.run.checkpoint("best"), self.model, None, state, self.ranks)
         return True
 
     def _step(self, stage: Stage, optimizer: Optimizer, learning_rate: float) -> TakenStep:
         """One optimizer step."""
         settings, step = self.config.train, self.state.step + 1
         # Dropout has no state to save: each step's masks follow from the seed, the stage and the step
-        torch.manual_seed(_mix(settings.seed, stage.name, self.state.step))
+        torch.manual_seed(_mix(settings.seed + self.ranks.rank, stage.name, self.state.step))
         first = self.state.step * settings.accumulate
         batches = [stage.batches.batch(first + part, settings.batch_size) for part in range(settings.accumulate)]
         counted = sum(int((targets != IGNORED).sum()) for _, targets in batches)
-        losses = self.compute.backward(batches, max(1, counted))
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf)
+        own = [(self.ranks.rows_of(inputs), self.ranks.rows_of(targets)) for inputs, targets in batches]
+        losses = self.compute.backward(own, max(1, counted))
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf))
         if _reads_before_update(self.device):
             # On a GPU, which would have to wait, `_account` looks before anything is saved
             require_finite(sum(loss.item() for loss in losses) + norm.item(), step)
@@ -254,8 +270,7 @@ class Trainer:
             )
         )
         if taken.step % max(1, steps // 500) == 0 or taken.step == steps:
-            append_metrics(
-                self.run.metrics,
+            self._log(
                 stage=stage.name,
                 step=taken.step,
                 loss=round(measured.loss, 5),
@@ -272,14 +287,13 @@ class Trainer:
         if not stage.validation:
             return
         state = self.state
-        result = self.validate(stage)
+        result = self.ranks.broadcast(self.validate(stage))
         require_finite(result.loss, state.step)
         is_best = state.best_loss is None or result.loss < state.best_loss
         if is_best:
             state.best_loss, state.best_bits_per_byte = result.loss, result.bits_per_byte
-            save_checkpoint(self.run.checkpoint("best"), self.model, None, state)
-        append_metrics(
-            self.run.metrics,
+            save_checkpoint(self.run.checkpoint("best"), self.model, None, state, self.ranks)
+        self._log(
             stage=stage.name,
             step=state.step,
             validation_loss=round(result.loss, 5),
@@ -289,7 +303,11 @@ class Trainer:
         self.reporter.validated(stage.name, state.step, result, is_best)
 
     def _take_samples(self, stage: Stage, at_end: bool) -> None:
-        if self.sampler is None or not (at_end or self._sampler_seconds <= _SAMPLES_SHARE * self.state.seconds):
+        if (
+            self.sampler is None
+            or not self.ranks.is_main
+            or not (at_end or self._sampler_seconds <= _SAMPLES_SHARE * self.state.seconds)
+        ):
             return
         started = time.monotonic()
         self.model.eval()
@@ -297,56 +315,59 @@ class Trainer:
         self.model.train()
         self._sampler_seconds += time.monotonic() - started
         for sample in samples:
-            append_metrics(
-                self.run.metrics, stage=stage.name, step=self.state.step, prompt=sample.prompt, sample=sample.text
-            )
+            self._log(stage=stage.name, step=self.state.step, prompt=sample.prompt, sample=sample.text)
         self.reporter.sampled(stage.name, self.state.step, samples)
 
-    def _plan_steps(self, stage: Stage) -> None:
-        """Fix the stage's number of steps, from the configuration or from the time that is left."""
-        settings, plan = self.config.train, self.state.plan
-        share = 1.0
-        if len(self.stages) == 2:
-            share = settings.pretrain_share if stage.name == "pretrain" else 1 - settings.pretrain_share
+    def _plan(self) -> dict[StageName, int]:
+        """The steps of all stages, from the configuration or from the time that is left."""
+        names, settings = [stage.name for stage in self.stages], self.config.train
         if settings.steps:
-            # What pre-training leaves is fine-tuning's, so that the two make up all steps
-            left = settings.steps - sum(plan.values())
-            wanted = left if stage is self.stages[-1] else min(round(settings.steps * share), settings.steps - 1)
-            plan[stage.name] = max(1, wanted)
-            return
+            return divide_steps(names, settings)
         assert self.deadline is not None, "a run without steps needs a deadline"
-        started = time.monotonic()
-        seconds = (self.deadline - started) * (1 - _RESERVED_SHARE - _SAMPLES_SHARE) * share
-        step_seconds, validation_seconds = self._calibrate(stage, seconds * _CALIBRATION_SHARE)
-        seconds -= time.monotonic() - started + settings.validations * validation_seconds
-        plan[stage.name] = max(1, int(seconds / step_seconds))
+        plan: dict[StageName, int] = {}
+        for stage in self.stages:
+            started = time.monotonic()
+            share = share_of(stage.name, names, settings)
+            seconds = (self.deadline - started) * (1 - RESERVED_SHARE - _SAMPLES_SHARE) * share
+            step_seconds, validation_seconds = self._calibrate(stage, seconds * CALIBRATION_SHARE)
+            seconds -= time.monotonic() - started + settings.validations * validation_seconds
+            plan[stage.name] = max(1, int(seconds / step_seconds))
+        return self.ranks.broadcast(plan)
 
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
         """Seconds of a step and of a validation with its checkpoint; at a learning rate of 0, nothing is learned."""
-        optimizer = Optimizer(self.model, self.config.train)
+        optimizer = self._new_optimizer()
         # Fine-tuning compiles again once it has seen another number of targets
-        for _ in range(3 if self.compute.compiled else 1):
-            self._step(stage, optimizer, 0.0).norm.item()
-        started, taken = time.monotonic(), 0
-        while taken < 3 or (time.monotonic() - started < seconds and taken < 200):
-            self._step(stage, optimizer, 0.0).norm.item()
-            taken += 1
-        step_seconds = (time.monotonic() - started) / taken
+        step_seconds = mean_seconds(
+            lambda: self._step(stage, optimizer, 0.0).norm.item(),
+            seconds,
+            3 if self.compute.compiled else 1,
+            self.ranks,
+        )
         started = time.monotonic()
         if stage.validation:
             self.validate(stage)
-        with (
-            user_errors(self.run.path),
-            TemporaryDirectory(prefix=".", suffix=".tmp", dir=self.run.checkpoints) as folder,
-        ):
-            save_checkpoint(Path(folder) / "probe", self.model, optimizer, self.state)
+        where = self.run.checkpoints if self.ranks.is_main else None
+        with user_errors(self.run.checkpoints), TemporaryDirectory(prefix=".", suffix=".tmp", dir=where) as folder:
+            save_checkpoint(Path(folder) / "probe", self.model, optimizer, self.state, self.ranks)
         return step_seconds, (time.monotonic() - started) * 1.5
 
     def _save_last(self, optimizer: Optimizer | None, keep: bool = False) -> None:
         """Save; with `keep`, as one of the earlier checkpoints too, which are of the same steps in every repetition."""
-        save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state)
+        save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state, self.ranks)
         if keep:
+            self.ranks.on_main(self._keep_if_there)
+
+    def _keep_if_there(self) -> None:
+        if self.run.checkpoint("last").is_dir():
             keep_checkpoint(self.run, self.state, self.config.train.keep_checkpoints)
+
+    def _new_optimizer(self) -> Optimizer:
+        return Optimizer(self.model, self.config.train, self.ranks)
+
+    def _log(self, **values: Any) -> None:
+        if self.ranks.is_main:
+            append_metrics(self.run.metrics, **values)
 
     def _roll_back(self, stage: Stage, problem: DivergedError) -> Optimizer:
         """Go back to an earlier checkpoint of the stage, at a lower learning rate.
@@ -355,29 +376,31 @@ class Trainer:
             RunError: there is none, or it has happened too often.
         """
         state, settings = self.state, self.config.train
-        kept = [path for path in kept_checkpoints(self.run) if load_state(path).stage == stage.name]
-        if len(kept) > 1 and load_state(kept[-1]).step == state.rolled_back_to:
-            forget_checkpoint(kept.pop())  # from there it went wrong again
-        if state.rollbacks >= settings.max_rollbacks or not kept:
+        kept = self.ranks.from_main(lambda: checkpoint_to_go_back_to(self.run, stage.name, state.rolled_back_to))
+        if state.rollbacks >= settings.max_rollbacks or kept is None:
             key = "train.learning_rate" if stage.name == "pretrain" else "train.finetune_learning_rate"
             times = f" after {state.rollbacks} rollbacks" if state.rollbacks else ""
             raise RunError(
                 f"the loss {problem.reason} at {stage.name} step {problem.step}{times}; "
                 f"the last good checkpoint is kept: try a lower {key}"
             )
-        earlier = load_state(kept[-1])
+        earlier = self.ranks.from_main(lambda: load_state(kept))
         state.step, state.smoothed_loss, state.lowest_loss = earlier.step, earlier.smoothed_loss, earlier.lowest_loss
         state.rollbacks, state.rolled_back_to = state.rollbacks + 1, earlier.step
         state.rate_factor *= RATE_FACTOR
-        load_parameters(kept[-1], self.model)
-        optimizer = Optimizer(self.model, settings)
+        load_parameters(kept, self.model, self.ranks)
+        optimizer = self._new_optimizer()
         if earlier.step:
-            load_optimizer(kept[-1], optimizer)
+            load_optimizer(kept, optimizer, self.ranks)
         self.model.zero_grad(set_to_none=True)
         self._save_last(optimizer)
-        trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
         details = {"from_step": problem.step, "reason": f"the loss {problem.reason}", "rate_factor": state.rate_factor}
-        append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+
+        def log() -> None:
+            trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
+            append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+
+        self.ranks.on_main(log)
         self.notify(
             f"the loss {problem.reason} at {stage.name} step {problem.step:,}: back to step {state.step:,}, "
             f"from there at {state.rate_factor:g} of the learning rate"
