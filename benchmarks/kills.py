@@ -147,7 +147,8 @@ def torment(runner: Runner, kills: int, number: signal.Signals, seconds: float, 
         if log_of(run) == log_of(whole):
             outcome.logs_equal += 1
         else:
-            outcome.problems.append(f"{run.name}: another log")
+            differing = [line for line in log_of(run) if line not in log_of(whole)]
+            outcome.problems.append(f"{run.name}: another log, as in {differing[:3] or 'the number of lines'}")
         if not outcome.problems:
             shutil.rmtree(run)
     return outcome
