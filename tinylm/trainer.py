@@ -378,6 +378,7 @@ class Trainer:
         trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
         details = {"from_step": problem.step, "reason": f"the loss {problem.reason}", "rate_factor": state.rate_factor}
         append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+        self.reporter.rolled_back(stage.name, state.step)
         self.notify(
             f"the loss {problem.reason} at {stage.name} step {problem.step:,}: back to step {state.step:,}, "
             f"from there at {state.rate_factor:g} of the learning rate"
