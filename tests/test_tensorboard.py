@@ -68,7 +68,7 @@ def test_the_command_writes_what_metrics_say(tmp_path, must, settings, samples):
 
 @pytest.mark.parametrize("how", ["new", "resume"])
 def test_without_the_package_it_is_one_error_before_any_work(tmp_path, run_cli, samples, text_run, monkeypatch, how):
-    monkeypatch.setattr("tinylm.cli.reporters.find_spec", lambda name: None)
+    monkeypatch.setattr("tinylm.cli.reporters.find_spec", lambda _: None)
     run = tmp_path / "run"
     arguments = ["--resume", text_run] if how == "resume" else ["--finetune", samples / "tagged.txt", "--out", run]
     arguments += [] if how == "resume" else ["--steps", 1]
