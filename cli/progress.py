@@ -101,6 +101,12 @@ class TrainingDisplay:
             for sample in samples:
                 self._print(f"{stage:>9} says {_sample_text(sample).plain}")
 
+    def rolled_back(self, stage: StageName, step: int) -> None:
+        """Go back with it."""
+        self._now.back_to(step)
+        if self._live is None:
+            self._print(f"{stage:>9} goes on after step {step:,}")
+
     def _close_stage(self) -> None:
         """A line that stays of a stage that was drawn."""
         now = self._now
@@ -193,6 +199,13 @@ class _StageView:
     def __post_init__(self) -> None:
         self.started = time.monotonic()
         self.smoothing = Smoothing(self.steps)
+
+    def back_to(self, step: int) -> None:
+        """Forget what came after a step."""
+        self.first, self.started, self.last = step, time.monotonic(), None
+        self.smoothing = Smoothing(self.steps)
+        for course in (self.losses, self.bits):
+            course.cut(step / max(1, self.steps))
 
     @property
     def loss(self) -> float:

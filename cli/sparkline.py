@@ -17,6 +17,10 @@ class Course:
         """Note a value at a progress from 0 to 1."""
         self._values[min(int(progress * _POINTS), _POINTS - 1)] = value
 
+    def cut(self, progress: float) -> None:
+        """Forget what came after a progress."""
+        self._values = {part: value for part, value in self._values.items() if part <= progress * _POINTS}
+
     def line(self, columns: int, plain: bool = False) -> str:
         """The line; a column is as far along as in a progress bar of the same width.
 

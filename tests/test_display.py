@@ -79,6 +79,19 @@ def test_the_time_left_is_of_the_stages_to_come_too(clock):
     display.__exit__(None, None, None)
 
 
+def test_it_goes_back_with_the_training(clock):
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    display = TrainingDisplay(console)
+    feed(display, clock)
+    ahead = block_of(display, console)[1].rindex("▁")
+    display.rolled_back("pretrain", 25)
+    display.stepped(report(26))
+    lines = block_of(display, console)
+    display.__exit__(None, None, None)
+    assert "26/100 steps" in lines[0]
+    assert max(lines[1].rfind(bar) for bar in "▁▂▃▄▅▆▇█") < ahead * 0.75
+
+
 def test_a_stage_leaves_one_line_and_the_terminal_as_it_was():
     written = io.StringIO()
     console = Console(file=written, width=80, force_terminal=True, color_system=None)

@@ -232,6 +232,14 @@ def test_advice(case):
         assert expected in sentences[0]
 
 
+def test_a_rollback_is_told(run):
+    append_event(run.metrics, "finetune", 8, "rolled_back", from_step=12, reason="the loss rose far", rate_factor=0.5)
+    text = Page(make_report(run)).text
+    assert "rolled back: the loss rose far at step 12" in text
+    assert "went back to step 8" in text
+    assert "lower train.finetune_learning_rate" in text
+
+
 def test_smoothing_does_not_lean_on_the_first_value():
     assert smoothed([4.0] * 50) == pytest.approx([4.0] * 50)
     assert smoothed([]) == []

@@ -1,6 +1,5 @@
 """`tinylm train --tensorboard`."""
 
-import importlib.util
 import json
 
 import pytest
@@ -40,6 +39,8 @@ def test_steps_go_on_through_the_stages_and_a_resumed_run_purges(tmp_path):
         board.planned(plan)
         board.stage_started("finetune", 1, 4)
         board.stepped(report("finetune", 2))
+        board.stepped(report("finetune", 3))
+        board.rolled_back("finetune", 2)
     found = scalars(tmp_path)
     assert found["pretrain/loss"] == [(1, 1.0), (2, 2.0), (3, 3.0)]
     assert found["pretrain/validation_loss"] == [(3, 1.0)]
@@ -67,10 +68,10 @@ def test_the_command_writes_what_metrics_say(tmp_path, must, settings, samples):
 
 @pytest.mark.parametrize("how", ["new", "resume"])
 def test_without_the_package_it_is_one_error_before_any_work(tmp_path, run_cli, samples, text_run, monkeypatch, how):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name))
+    monkeypatch.setattr("tinylm.cli.reporters.find_spec", lambda _: None)
     run = tmp_path / "run"
     arguments = ["--resume", text_run] if how == "resume" else ["--finetune", samples / "tagged.txt", "--out", run]
+    arguments += [] if how == "resume" else ["--steps", 1]
     result = run_cli("train", *arguments, "--tensorboard")
     assert result.exit_code == 1
     assert "pip install 'tinylm[tensorboard]'" in result.stderr

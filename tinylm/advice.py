@@ -62,9 +62,15 @@ def stage_advice(log: RunLog, stage: StageName, finished: bool, epochs: float, t
     bits = [line.bits_per_byte for line in log.validations]
     best = min(log.validations, key=lambda line: line.validation_loss, default=None)
     sentences: list[str] = []
+    rate = "train.learning_rate" if stage == "pretrain" else "train.finetune_learning_rate"
     jump = _jump(log.steps)
-    if jump is not None:
-        rate = "train.learning_rate" if stage == "pretrain" else "train.finetune_learning_rate"
+    back = [event for event in log.events if event.event == "rolled_back"]
+    if back:
+        sentences.append(
+            f"Training went wrong and went back to step {back[-1].step:,}, from where it went on at a lower learning "
+            f"rate: lower {rate} from the start, or look at what the data holds."
+        )
+    elif jump is not None:
         sentences.append(
             f"The training loss jumped at step {jump:,}: the learning rate is too high for this model; lower {rate}, "
             "or look at what the data holds."

@@ -202,7 +202,8 @@ def _event(event: EventLine) -> dict[str, Any]:
         "time": event.time[:16].replace("T", " "),
         "event": event.event.replace("_", " "),
         "where": f"{_TITLES[event.stage]}, step {event.step:,}",
-        "reason": str(event.details.get("reason", "")),
+        "reason": str(event.details.get("reason", ""))
+        + (f" at step {event.details['from_step']:,}" if isinstance(event.details.get("from_step"), int) else ""),
     }
 
 

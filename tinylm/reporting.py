@@ -64,6 +64,9 @@ class Reporter(Protocol):
     def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
         """The model has said something; not after every validation."""
 
+    def rolled_back(self, stage: StageName, step: int) -> None:
+        """Training has gone wrong and goes on after an earlier step; what was told of later ones does not count."""
+
 
 class SilentReporter:
     """Says nothing."""
@@ -81,6 +84,9 @@ class SilentReporter:
         """Nothing."""
 
     def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
+        """Nothing."""
+
+    def rolled_back(self, stage: StageName, step: int) -> None:
         """Nothing."""
 
 
@@ -114,3 +120,8 @@ class Reporters:
         """Tell each."""
         for reporter in self._reporters:
             reporter.sampled(stage, step, samples)
+
+    def rolled_back(self, stage: StageName, step: int) -> None:
+        """Tell each."""
+        for reporter in self._reporters:
+            reporter.rolled_back(stage, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,7 @@ class TensorBoardReporter(SilentReporter):
         self._folder = folder
         self._plan: Mapping[StageName, int] = {}
         self._writer: SummaryWriter | None = None
+        self._numbers = count()
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -44,7 +46,7 @@ class TensorBoardReporter(SilentReporter):
     def stage_started(self, stage: StageName, step: int, steps: int) -> None:  # noqa: ARG002
         """Open the file."""
         if self._writer is None:
-            self._writer = SummaryWriter(str(self._folder), purge_step=self._global(stage, step) + 1)
+            self.rolled_back(stage, step)
 
     def stepped(self, report: StepReport) -> None:
         """Loss, learning rate and speed."""
@@ -65,6 +67,14 @@ class TensorBoardReporter(SilentReporter):
         """Samples as text."""
         for sample in samples:
             self._opened.add_text(f"{stage}/sample {sample.prompt}".strip(), sample.text, self._global(stage, step))
+
+    def rolled_back(self, stage: StageName, step: int) -> None:
+        """Go on in another file, which hides what comes after the step in earlier ones."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = SummaryWriter(
+            str(self._folder), purge_step=self._global(stage, step) + 1, filename_suffix=f".{next(self._numbers)}"
+        )
 
     def _add(self, stage: StageName, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

@@ -401,6 +401,7 @@ class Trainer:
             append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
 
         self.ranks.on_main(log)
+        self.reporter.rolled_back(stage.name, state.step)
         self.notify(
             f"the loss {problem.reason} at {stage.name} step {problem.step:,}: back to step {state.step:,}, "
             f"from there at {state.rate_factor:g} of the learning rate"
