@@ -36,6 +36,8 @@ _CONTAINERS = {
     **dict.fromkeys((".yaml", ".yml"), _YAML),
     **dict.fromkeys((".parquet", ".pq"), _PARQUET),
 }
+SUFFIXES = frozenset(_CONTAINERS)
+"""Endings that a file's form is known by, that of its packing taken off."""
 _TAB_SUFFIXES = (".tsv", ".tab")
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 
