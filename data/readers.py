@@ -137,7 +137,7 @@ def _parts(path: str | PathLike[str], summary: ReadSummary, documents: bool) -> 
     elif container == _YAML:
         yield from parts_of_records(iter_yaml_records(path), summary, documents)
     elif documents:
-        for text in iter_raw_documents(path):
+        for text in iter_raw_documents(path, summary.note):
             yield Document(Place(path, 1), text, "raw text")
     else:
         yield from _text_dialogues(path)

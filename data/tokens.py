@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,8 @@ from tinylm.evaluation import TokenSequences
 from tinylm.tokenizer import Tokenizer
 
 _BATCH_CHARACTERS = 1 << 18
+# A longer text is tokenized in pieces: SentencePiece takes some hundred times a text in memory
+_PIECE_CHARACTERS = 1 << 16
 
 
 class TokenReader(Protocol):
@@ -116,7 +118,7 @@ def supervised_of(ids: NDArray[Any], tokenizer: Tokenizer) -> NDArray[np.bool_]:
 def _encode_batch(
     batch: list[str | Conversation], tokenizer: Tokenizer, dtype: np.dtype[Any]
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    texts = iter(tokenizer.encode_batch([text for example in batch for text in texts_of(example)]))
+    texts = _encode(tokenizer, [text for example in batch for text in texts_of(example)])
     parts: list[list[int]] = []
     lengths: list[int] = []
     eos = [tokenizer.eos_id]
@@ -135,6 +137,25 @@ def _encode_batch(
         lengths.append(length)
     ids = np.fromiter(chain.from_iterable(parts), dtype, sum(lengths))
     return ids, np.array(lengths, np.int64)
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> Iterator[list[int]]:
+    """The ids of texts. No token reaches over a line end, so a long text may be cut there."""
+    pieces = [list(_pieces(text)) for text in texts]
+    encoded = iter(tokenizer.encode_batch(list(chain.from_iterable(pieces))))
+    for parts in pieces:
+        yield next(encoded) if len(parts) == 1 else list(chain.from_iterable(islice(encoded, len(parts))))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    start = 0
+    while len(text) - start > _PIECE_CHARACTERS:
+        end = text.find("\n", start + _PIECE_CHARACTERS) + 1
+        if not end:
+            break
+        yield text[start:end]
+        start = end
+    yield text[start:] if start else text
 
 
 def _batches(examples: Iterable[str | Conversation]) -> Iterator[list[str | Conversation]]:

@@ -47,16 +47,32 @@ def test_names_of_sizes(megabytes, name, benchmark):
     assert benchmark.size_name(megabytes) == name
 
 
-def test_speeds_and_memory(benchmark, text, tmp_path):
+def test_speeds(benchmark, text, tmp_path):
     ratios, figures = benchmark.speeds(text, 2, 1, tmp_path)
     assert set(ratios) == {"tokenize_and_pack", "survey_tokenize_and_pack", "again"}
     assert all(value > 0 for value in (*ratios.values(), *figures.values()))
-    out = tmp_path / "out.json"
-    arguments = ["--data", text, "--repeats", 0, "--threads", 1, "--sizes", 0.01, "--out", out]
+
+
+TRAIN = """#!{python}
+import os, sys
+text = sys.argv[sys.argv.index("--pretrain") + 1]
+assert sys.argv[1] == "train" and os.environ["TINYLM_DATA_CACHE"]
+held = bytearray({megabytes} * 2**20 + 1000 * os.path.getsize(text))
+"""
+
+
+def test_memory_is_that_of_the_command(benchmark, text, tmp_path, monkeypatch, capsys):
+    command = tmp_path / "tinylm"
+    command.write_text(TRAIN.format(python=sys.executable, megabytes=300))
+    command.chmod(0o755)
+    monkeypatch.setattr(benchmark, "TINYLM", str(command))
+    arguments = ["--data", text, "--repeats", 0, "--sizes", 0.01, 0.11, "--out", tmp_path / "out.json"]
     assert benchmark.main(list(map(str, arguments))) == 0
-    figures = json.loads(out.read_text())["figures"]
-    assert set(figures) == {"rss_0.01mb", "seconds_0.01mb", "again_rss_0.01mb", "again_seconds_0.01mb"}
-    assert figures["rss_0.01mb"] > 50
+    figures = json.loads((tmp_path / "out.json").read_text())["figures"]
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["figures"] == figures
+    assert figures["rss_0.01mb"] > 300
+    assert figures["rss_growth_mb"] == pytest.approx(100e6 / 2**20, abs=15)
+    assert figures["again_rss_0.11mb"] == pytest.approx(figures["rss_0.11mb"], abs=15)
 
 
 def test_what_cannot_be_measured_is_said(benchmark, tmp_path, capsys):

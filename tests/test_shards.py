@@ -409,3 +409,34 @@ def test_where_nothing_fits_the_way_out_is_named(tmp_path):
         DataError, match=r"chats\.txt: no conversation .* fits the context; try a longer model\.context_length"
     ):
         prepare(DataCache(tmp_path / "cache"), "finetune", path)
+
+
+@settings(deadline=None, max_examples=100)
+@given(text=st.text("ab \n\n\n\r\u2581\0\u00e9\u4e2d", max_size=80), size=st.integers(1, 20))
+def test_a_text_in_pieces_has_the_same_tokens(text, size):
+    from tinylm.data import tokens
+    from tinylm.runtime.chat_model import DEMO_BUNDLE
+    from tinylm.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(DEMO_BUNDLE / "tokenizer.model")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "_PIECE_CHARACTERS", size)
+        assert "".join(tokens._pieces(text)) == text
+        in_pieces = tokens.encode_all([text, "next"], tokenizer).ids.tolist()
+    assert in_pieces == [*tokenizer.encode(text), tokenizer.eos_id, *tokenizer.encode("next"), tokenizer.eos_id]
+
+
+def test_a_document_too_long_to_be_held_comes_in_parts(tmp_path, monkeypatch):
+    from tinylm.data import ReadSummary, iter_documents, raw_text
+
+    monkeypatch.setattr(raw_text, "LONGEST_DOCUMENT", 4000)
+    monkeypatch.setattr(raw_text, "PART", 500)
+    lines = [sentence(number) for number in range(1000)]
+    (tmp_path / "a.txt").write_text("short\n\n" + "\n".join(lines) + "\n\n" + "\n".join(lines[:50]))
+    summary = ReadSummary(tmp_path / "a.txt")
+    documents = list(iter_documents(tmp_path / "a.txt", summary))
+    assert documents[0] == "short"
+    assert documents[-1] == "\n".join(lines[:50])
+    assert "\n".join(documents[1:-1]) == "\n".join(lines)
+    assert all(len(part) <= 600 for part in documents[1:-1])
+    assert summary.notes == ["a document of more than 4,000 characters comes in parts of some 500"]
