@@ -152,36 +152,39 @@ def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: Mut
         capacity: of a row, in ids.
         notes: counts what is lost.
     """
-    supervised = supervised_of(ids, tokenizer)
-    if len(ids) < capacity:
-        return [Chunk(0, 0, len(ids))] if supervised.any() else []
-    notes["cut_between_turns"] += 1
     turns = _turns(ids, tokenizer)
+    assistant = tokenizer.role_ids["assistant"]
+    if len(ids) < capacity:
+        return [Chunk(0, 0, len(ids))] if any(role == assistant for role, _, _ in turns) else []
+    notes["cut_between_turns"] += 1
     system = 0
-    if ids[0] == tokenizer.role_ids["system"]:
+    if turns[0][0] == tokenizer.role_ids["system"]:
         _, _, stop = turns.pop(0)
         system = min(stop, capacity // 2)
         notes["turns_truncated"] += stop > system
+    most = capacity - 1 - system
     chunks: list[Chunk] = []
     start = stop = 0
+    has_reply = False
 
     def close() -> None:
-        if supervised[start:stop].any():
+        if has_reply:
             chunks.append(Chunk(system, start, stop))
         elif stop > start:
             notes["parts_without_reply"] += 1
 
     for exchange in _exchanges(turns, tokenizer):
         begin, end = exchange[0][1], exchange[-1][2]
-        if 1 + system + (stop - start) + (end - begin) > capacity:
+        if start == stop or stop - start + end - begin > most:
             close()
             start = stop = begin
-        elif start == stop:
-            start = stop = begin
-        for _, turn_start, turn_stop in exchange:
-            room = capacity - 1 - system - (stop - start)
-            notes["turns_truncated"] += turn_stop - turn_start > room
-            stop += min(turn_stop - turn_start, room)
+            has_reply = False
+        for role, turn_start, turn_stop in exchange:
+            size = min(turn_stop - turn_start, most - (stop - start))
+            notes["turns_truncated"] += turn_stop - turn_start > size
+            # What an assistant says comes after the symbol
+            has_reply |= role == assistant and size > 1
+            stop += size
     close()
     return chunks
 
@@ -191,7 +194,8 @@ Turn = tuple[int, int, int]
 
 
 def _turns(ids: NDArray[Any], tokenizer: Tokenizer) -> list[Turn]:
-    starts = np.flatnonzero(np.isin(ids, list(tokenizer.role_ids.values()))).tolist()
+    system, user, assistant = tokenizer.role_ids["system"], tokenizer.role_ids["user"], tokenizer.role_ids["assistant"]
+    starts = np.flatnonzero((ids == user) | (ids == assistant) | (ids == system)).tolist()
     return [(int(ids[start]), start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
 
 
