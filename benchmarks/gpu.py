@@ -21,11 +21,14 @@ from rich.table import Table
 
 from tinylm.checkpoint import RunFolder
 from tinylm.config import Config, TokenizerConfig, make_config
-from tinylm.data.stages import prepare_pretraining, read_pretraining
+from tinylm.data.paths import find_files
+from tinylm.data.shards import DataCache
+from tinylm.data.stages import prepare_stage, tokenize_files
+from tinylm.data.survey import find_tokenizer, survey_files
 from tinylm.evaluation import byte_lengths_of, make_windows
 from tinylm.hardware import resolve_compile, resolve_hardware
 from tinylm.model import LanguageModel
-from tinylm.tokenizer import Tokenizer, train_tokenizer
+from tinylm.tokenizer import Tokenizer
 from tinylm.trainer import Stage, Trainer
 from tinylm.utilization import measured_flops, peak_flops, training_flops
 
@@ -98,17 +101,19 @@ def _speed(options: argparse.Namespace, arch: str, accumulate: int, peak: float)
 
 def _losses(options: argparse.Namespace) -> dict[str, float]:
     """What each architecture reaches on held-out text in the same time, compilation included."""
-    texts = read_pretraining([options.data], 0.02)
+    cache = DataCache()
+    survey, _ = survey_files("pretrain", find_files([options.data]), 0.02, cache)
     if options.tokenizer is not None:
         tokenizer = Tokenizer.load(options.tokenizer)
     else:
-        tokenizer = train_tokenizer(texts.texts(), 4096, TokenizerConfig())
+        tokenizer, _ = find_tokenizer([survey], 4096, TokenizerConfig(), cache)
+    shards = tokenize_files(survey, tokenizer, cache, torch.get_num_threads())
     figures: dict[str, float] = {}
     for arch in options.arch:
         config = _config(options, arch, tokenizer.vocab_size, minutes=options.seconds / 60, validations=2, accumulate=1)
-        data = prepare_pretraining(texts, tokenizer, config, config.train.threads or 1)
+        data = prepare_stage(survey, shards, tokenizer, config)
         windows = make_windows(data.held_out, options.context, tokenizer.bos_id, VALIDATION_TOKENS)
-        stage = Stage("pretrain", data.rows, windows, options.learning_rate)
+        stage = Stage("pretrain", data.batches, windows, options.learning_rate)
         deadline = time.monotonic() + options.seconds
         torch.manual_seed(config.train.seed)
         model = LanguageModel(config.model)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinylm.cli.console import print_json, say
+from tinylm.cli.console import notice, print_json, say
 from tinylm.cli.options import FILE, FOLDER, json_option
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
 
 
 @command.command("inspect")
-@click.argument("paths", nargs=-1, required=True, type=FILE, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "--as",
     "kind",
@@ -56,7 +56,7 @@ def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
 )
 @json_option
 def inspect(
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     kind: str | None,
     tokenizer_path: Path | None,
     vocab_size: int | None,
@@ -65,6 +65,8 @@ def inspect(
 ) -> None:
     """Look at data before training: forms, roles, duplicates, lengths, and what would spoil training.
 
+    A PATH is a file, a folder or a quoted glob, as for `tinylm train`.
+
     Exits with 1 where something would, and says what to do. Large files are measured by a sample, as the report says.
     """
     from rich.console import Console
@@ -72,6 +74,7 @@ def inspect(
     from tinylm.config import ModelConfig
     from tinylm.data.findings import findings_of
     from tinylm.data.inspection import inspect as look
+    from tinylm.data.paths import find_files
 
     if tokenizer_path is not None and vocab_size is not None:
         raise click.UsageError("--vocab-size is for the tokenizer that is trained on the data: give it or --tokenizer")
@@ -79,7 +82,7 @@ def inspect(
     tokenizer = _load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
     with Console(stderr=True).status("Reading") as status:
         inspection = look(
-            paths,
+            [file.path for file in find_files(paths, notice)],
             kind="documents" if kind == "text" else "conversations" if kind == "conversations" else None,
             tokenizer=tokenizer,
             vocab_size=vocab_size or defaults.vocab_size,
@@ -99,6 +102,29 @@ def inspect(
         show(inspection, findings)
     if spoilt:
         raise SystemExit(1)
+
+
+@command.command("cache")
+@click.option("--clear", is_flag=True, help="Remove all of it; it is made anew when it is wanted.")
+@json_option
+def cache(clear: bool, as_json: bool) -> None:
+    """Show the folder where tokenized data is kept for the next run, and how much it holds.
+
+    TINYLM_DATA_CACHE names another folder, TINYLM_DATA_CACHE_GB another limit.
+    """
+    from tinylm.data.shards import DataCache
+
+    kept = DataCache()
+    if clear:
+        kept.clear()
+    entries = kept.entries()
+    size = sum(entry_size for _, entry_size, _ in entries)
+    if as_json:
+        print_json({"folder": str(kept.folder), "entries": len(entries), "bytes": size, "limit": kept.limit_bytes})
+    else:
+        click.echo(
+            f"{kept.folder}: {len(entries):,} entries, {size / 1e6:,.1f} MB of at most {kept.limit_bytes / 1e9:g} GB"
+        )
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:

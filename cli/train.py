@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,20 +16,28 @@ from tinylm.cli.console import notice, say
 from tinylm.cli.options import FILE, FOLDER
 from tinylm.cli.reporters import require_tensorboard
 from tinylm.cli.stopping import StopRequest, stop_request
-from tinylm.errors import DataError, RunError, TinyLMError
+from tinylm.errors import RunError, TinyLMError
 
 if TYPE_CHECKING:
     from tinylm.checkpoint import RunFolder, StageName, TrainState
     from tinylm.config import Config
-    from tinylm.data.stages import StageData, StageTexts
+    from tinylm.data.stages import StageData
     from tinylm.model import LanguageModel
     from tinylm.tokenizer import Tokenizer
     from tinylm.trainer import Stage
 
 
 @click.command("train")
-@click.option("--pretrain", multiple=True, type=FILE, help="A file of raw text for stage 1. Repeatable.")
-@click.option("--finetune", multiple=True, type=FILE, help="A file of conversations for stage 2. Repeatable.")
+@click.option(
+    "--pretrain",
+    multiple=True,
+    metavar="PATH[=WEIGHT]",
+    help="Raw text for stage 1: a file, a folder or a quoted glob. Seen WEIGHT times as often, as in notes.txt=2. "
+    "Repeatable.",
+)
+@click.option(
+    "--finetune", multiple=True, metavar="PATH[=WEIGHT]", help="Conversations for stage 2, likewise. Repeatable."
+)
 @click.option("--out", type=FOLDER, help="The run's folder.  [default: runs/<date>-<time>]")
 @click.option("--config", "config_file", type=FILE, help="A TOML file of hyperparameters.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="One hyperparameter. Repeatable.")
@@ -49,8 +57,8 @@ if TYPE_CHECKING:
 @click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard too, into the run's folder.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every default, and leave.")
 def command(
-    pretrain: tuple[Path, ...],
-    finetune: tuple[Path, ...],
+    pretrain: tuple[str, ...],
+    finetune: tuple[str, ...],
     out: Path | None,
     config_file: Path | None,
     overrides: tuple[str, ...],
@@ -86,9 +94,9 @@ def command(
     if minutes is not None:
         values["train"]["minutes"], values["train"]["steps"] = minutes, 0
     if pretrain:
-        values["data"]["pretrain"] = [str(path.absolute()) for path in pretrain]
+        values["data"]["pretrain"] = [str(Path(path).absolute()) for path in pretrain]
     if finetune:
-        values["data"]["finetune"] = [str(path.absolute()) for path in finetune]
+        values["data"]["finetune"] = [str(Path(path).absolute()) for path in finetune]
     config = _remake(values)
     if show_config:
         click.echo(config_to_toml(config), nl=False)
@@ -100,6 +108,8 @@ def command(
         )
     if tensorboard:
         require_tensorboard()
+    if config.data.replay and not config.data.pretrain:
+        raise click.UsageError("data.replay mixes raw text into fine-tuning: give --pretrain TEXT too")
     by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
     out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     with stop_request() as stop, _leaving(out):
@@ -134,6 +144,7 @@ def _begin(
 ) -> None:
     """Train a new run; what was not set `by_hand` is chosen where the budget is in minutes."""
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
+    from tinylm.cli.preparation import Preparation
     from tinylm.config import config_values
     from tinylm.files import new_folder, write_file
     from tinylm.hardware import machine_facts, resolve_compile, resolve_hardware
@@ -150,18 +161,17 @@ def _begin(
         device=device, precision=precision, threads=config.train.threads or _cores(), compile=compiled
     )
     config = _remake(values)
-    notes: dict[StageName, list[str]] = {"pretrain": [], "finetune": []}
-    texts = _read(config, notes)
+    preparation = Preparation(config, wants_tokenizer=init is None or new_tokenizer)
     if not config.train.steps:
-        config = _turn_dial(config, by_hand, texts)
+        config = _turn_dial(config, by_hand, preparation.text_bytes)
     if init is not None and not new_tokenizer:
         tokenizer = RunFolder(init).load_tokenizer()
     else:
-        tokenizer = _train_tokenizer(config, list(texts.values()))
+        tokenizer = preparation.tokenizer(config)
     values = config_values(config)
     values["model"]["vocab_size"] = tokenizer.vocab_size
     config = _remake(values)
-    data = _prepare(config, texts, tokenizer, config.train.threads, notes)
+    data = preparation.stages(config, tokenizer)
 
     import torch
 
@@ -176,15 +186,15 @@ def _begin(
     with new_folder(out) as folder:
         begun = RunFolder(folder)
         begun.create(config, tokenizer)
-        write_file(begun.provenance, json.dumps({name: text.facts for name, text in texts.items()}, indent=1))
+        write_file(begun.provenance, json.dumps({name: stage.facts for name, stage in data.items()}, indent=1))
         for name, prepared in data.items():
             if len(prepared.held_out):
                 prepared.held_out.save(begun.held_out(name))
     facts = {
         name: {
-            "tokens": prepared.rows.tokens,
+            "tokens": prepared.batches.rows_per_epoch * config.model.context_length,
             "held_out_tokens": int(prepared.held_out.supervised.sum()),
-            "notes": notes[name],
+            "notes": preparation.notes[name],
         }
         for name, prepared in data.items()
     }
@@ -222,6 +232,7 @@ def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest) 
 def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest) -> None:
     """Train on from the last checkpoint of a run that is locked."""
     from tinylm.checkpoint import load_parameters, load_state
+    from tinylm.cli.preparation import Preparation
     from tinylm.hardware import machine_facts
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
@@ -231,9 +242,9 @@ def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest)
     state = load_state(run.checkpoint("last"))
     if state.finished:
         raise RunError(f"{folder}: this run has finished; start another from it with --init {folder}")
-    texts = _read(config)
-    _check_unchanged(run, texts)
-    data = _prepare(config, texts, tokenizer, config.train.threads)
+    preparation = Preparation(config, wants_tokenizer=False)
+    preparation.check_unchanged(run)
+    data = preparation.stages(config, tokenizer)
     model = LanguageModel(config.model)
     load_parameters(run.checkpoint("last"), model)
     append_event(run.metrics, state.stage, state.step, "resumed", **machine_facts())
@@ -295,13 +306,12 @@ def _train(
     say(f"  tinylm export {run.path} --quantize --out BUNDLE")
 
 
-def _turn_dial(config: Config, by_hand: set[str], texts: Mapping[StageName, StageTexts]) -> Config:
+def _turn_dial(config: Config, by_hand: set[str], data_bytes: float) -> Config:
     import torch
 
     from tinylm.dial import choose
 
     torch.set_num_threads(config.train.threads)
-    data_bytes = sum(file["bytes"] for stage in texts.values() for file in stage.facts["files"])
     choice = choose(config, by_hand, data_bytes)
     for line in choice.lines:
         say(line)
@@ -319,7 +329,7 @@ def _stages(config: Config, tokenizer: Tokenizer, data: Mapping[StageName, Stage
     return [
         Stage(
             name,
-            prepared.rows,
+            prepared.batches,
             make_windows(
                 prepared.held_out, config.model.context_length, tokenizer.bos_id, config.data.validation_tokens
             ),
@@ -327,85 +337,6 @@ def _stages(config: Config, tokenizer: Tokenizer, data: Mapping[StageName, Stage
         )
         for name, prepared in data.items()
     ]
-
-
-def _read(config: Config, notes: Mapping[StageName, list[str]] | None = None) -> dict[StageName, StageTexts]:
-    """The texts of each stage; what the user is told of them is added to `notes`."""
-    from tinylm.data.stages import read_finetuning, read_pretraining
-
-    texts: dict[StageName, StageTexts] = {}
-    if config.data.pretrain:
-        texts["pretrain"] = read_pretraining(
-            [Path(path) for path in config.data.pretrain],
-            config.data.validation_fraction,
-            _noting(notes, "pretrain"),
-        )
-    if config.data.finetune:
-        texts["finetune"] = read_finetuning(
-            [Path(path) for path in config.data.finetune],
-            config.data.validation_fraction,
-            _noting(notes, "finetune"),
-        )
-    for name, text in texts.items():
-        kind = "documents" if name == "pretrain" else "conversations"
-        say(f"{name}: {text.facts['examples']:,} {kind}, {text.facts['held_out']:,} more held out")
-    return texts
-
-
-def _train_tokenizer(config: Config, texts: Sequence[StageTexts]) -> Tokenizer:
-    from tinylm.tokenizer import train_tokenizer
-
-    tokenizer = train_tokenizer(
-        (text for stage in texts for text in stage.texts()),
-        config.model.vocab_size,
-        config.tokenizer,
-        notify=notice,
-    )
-    say(f"Tokenizer: {tokenizer.vocab_size:,} pieces")
-    return tokenizer
-
-
-def _prepare(
-    config: Config,
-    texts: Mapping[StageName, StageTexts],
-    tokenizer: Tokenizer,
-    threads: int,
-    notes: Mapping[StageName, list[str]] | None = None,
-) -> dict[StageName, StageData]:
-    from tinylm.data.stages import prepare_finetuning, prepare_pretraining
-
-    data: dict[StageName, StageData] = {}
-    if "pretrain" in texts:
-        data["pretrain"] = prepare_pretraining(texts["pretrain"], tokenizer, config, threads)
-    if "finetune" in texts:
-        data["finetune"] = prepare_finetuning(texts["finetune"], tokenizer, config, _noting(notes, "finetune"))
-    return data
-
-
-def _noting(notes: Mapping[StageName, list[str]] | None, stage: StageName) -> Callable[[str], None]:
-    """`notice`, and remember it."""
-
-    def note(message: str) -> None:
-        notice(message)
-        if notes is not None:
-            notes[stage].append(message)
-
-    return note
-
-
-def _check_unchanged(run: RunFolder, texts: Mapping[StageName, StageTexts]) -> None:
-    import json
-
-    try:
-        recorded = json.loads(run.provenance.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{run.provenance}: cannot be read ({error}); start anew with --init {run.path}") from None
-    for name, text in texts.items():
-        for then, now in zip(recorded[name]["files"], text.facts["files"], strict=True):
-            if then["sha256"] != now["sha256"]:
-                raise DataError(
-                    now["name"], None, f"changed since the run began; put it back, or start anew with --init {run.path}"
-                )
 
 
 def _base_values(init: Path | None) -> dict[str, dict[str, Any]]:

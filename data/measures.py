@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from tinylm.chat_format import Conversation, encode_turn
-from tinylm.data.dataset import chunks_of
+from tinylm.data.packing import chunks_of
 from tinylm.tokenizer import BOS, EOS, ROLE_PIECES, Tokenizer
 
 Spans = list[tuple[str, bool]]
@@ -80,7 +82,8 @@ def sequence_of(example: str | Conversation, tokenizer: Tokenizer, context_lengt
     kept = sum(supervised)
     if not isinstance(example, str) and len(ids) > context_length + 1:
         notes: Counter[str] = Counter()
-        kept = sum(sum(chunk.supervised) for chunk in chunks_of(example, tokenizer, context_length + 1, notes))
+        chunks = chunks_of(np.array(ids[1:]), tokenizer, context_length + 1, notes)
+        kept = sum(sum(supervised[1 + chunk.start : 1 + chunk.stop]) for chunk in chunks)
     return Sequenced(ids, supervised, kept, longest, characters, sum(len(text.encode("utf-8")) for text in texts))
 
 

@@ -36,6 +36,8 @@ _CONTAINERS = {
     **dict.fromkeys((".yaml", ".yml"), _YAML),
     **dict.fromkeys((".parquet", ".pq"), _PARQUET),
 }
+SUFFIXES = frozenset(_CONTAINERS)
+"""Endings that a file's form is known by, that of its packing taken off."""
 _TAB_SUFFIXES = (".tsv", ".tab")
 _LINE_SUFFIXES = (".jsonl", ".ndjson")
 
@@ -135,7 +137,7 @@ def _parts(path: str | PathLike[str], summary: ReadSummary, documents: bool) -> 
     elif container == _YAML:
         yield from parts_of_records(iter_yaml_records(path), summary, documents)
     elif documents:
-        for text in iter_raw_documents(path):
+        for text in iter_raw_documents(path, summary.note):
             yield Document(Place(path, 1), text, "raw text")
     else:
         yield from _text_dialogues(path)

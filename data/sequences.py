@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from tinylm.data.dataset import tokenize_conversations, tokenize_documents
 from tinylm.data.readers import iter_conversations, iter_documents
 from tinylm.data.summary import ReadSummary
+from tinylm.data.tokens import encode_all
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
 from tinylm.tokenizer import Tokenizer
@@ -57,8 +57,8 @@ def _tokenized(path: Path, tokenizer: Tokenizer, kind: Kind, summary: ReadSummar
     if kind == "text":
         documents = iter_documents(path, summary)
         while texts := list(islice(documents, _BATCH)):
-            yield tokenize_documents(texts, tokenizer)
+            yield encode_all(texts, tokenizer)
     else:
         conversations = iter_conversations(path, summary)
         while some := list(islice(conversations, _BATCH)):
-            yield tokenize_conversations(some, tokenizer)
+            yield encode_all(some, tokenizer)

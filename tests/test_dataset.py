@@ -9,17 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm.chat_format import encode_conversation
-from tinylm.config import make_config
-from tinylm.data.dataset import (
-    PackedRows,
-    pack_conversations,
-    pack_documents,
-    split_held_out,
-    tokenize_conversations,
-    tokenize_documents,
-)
-from tinylm.data.stages import prepare_finetuning, prepare_pretraining, read_finetuning, read_pretraining
-from tinylm.errors import DataError
+from tinylm.data.batches import ArrayRows, Batches
+from tinylm.data.held_out import HeldOut
+from tinylm.data.packing import ConversationRows, DocumentRows
+from tinylm.data.tokens import TokenArray, encode_all
 from tinylm.evaluation import IGNORED, TokenSequences
 
 BOS, EOS, SYSTEM, USER, ASSISTANT = 1, 2, 3, 4, 5
@@ -46,6 +39,40 @@ def chat(*contents, system=None):
     return turns + [
         {"role": "assistant" if index % 2 else "user", "content": content} for index, content in enumerate(contents)
     ]
+
+
+def split_held_out(examples, fraction, *, notify=lambda _: None, **options):
+    """What training and validation get."""
+    held_out = HeldOut(fraction, **options)
+    for example in examples:
+        held_out.add(example)
+    split = held_out.decide()
+    for note in split.notes:
+        notify(note)
+    parts = list(split.divide(examples))
+    held = {key(example): example for example, is_held_out in parts if is_held_out}
+    return [example for example, is_held_out in parts if not is_held_out], list(held.values())
+
+
+class Packed:
+    """All rows at once."""
+
+    def __init__(self, rows):
+        ids, self.supervised = rows.read(range(len(rows)))
+        self.ids, self.notes = ids, getattr(rows, "notes", None)
+
+
+def pack_documents(sequences, tokenizer, context_length, seed):
+    return Packed(DocumentRows(TokenArray(sequences.ids), spans_of(sequences), tokenizer, context_length, seed))
+
+
+def pack_conversations(conversations, tokenizer, context_length, seed):
+    data = encode_all(conversations, tokenizer)
+    return Packed(ConversationRows(TokenArray(data.ids), spans_of(data), tokenizer, context_length, seed))
+
+
+def spans_of(sequences):
+    return np.array([start for start, _ in sequences.spans()], np.int64), sequences.ends
 
 
 def key(example):
@@ -147,22 +174,22 @@ def test_the_end_of_a_lone_document_has_the_limit_too():
 
 
 def test_documents_become_their_ids_and_an_end():
-    data = tokenize_documents(["ab", "", "c"], Letters())
+    data = encode_all(["ab", "", "c"], Letters())
     assert data.ids.tolist() == [97, 98, EOS, EOS, 99, EOS]
     assert data.ends.tolist() == [3, 4, 6]
     assert data.supervised.all()
-    assert len(tokenize_documents([], Letters())) == 0
+    assert len(encode_all([], Letters())) == 0
 
 
 def test_many_documents_keep_their_order():
     texts = [chr(97 + number % 26) for number in range(9000)]
-    data = tokenize_documents(iter(texts), Letters())
+    data = encode_all(iter(texts), Letters())
     assert data.ids[::2].tolist() == [ord(text) for text in texts]
     assert len(data) == 9000
 
 
 def test_conversations_become_turns_without_the_opening():
-    data = tokenize_conversations([chat("a", "b", system="S"), chat("c", "d")], Letters())
+    data = encode_all([chat("a", "b", system="S"), chat("c", "d")], Letters())
     assert data.ids.tolist() == [SYSTEM, 83, USER, 97, ASSISTANT, 98, EOS, USER, 99, ASSISTANT, 100, EOS]
     assert np.flatnonzero(data.supervised).tolist() == [5, 6, 10, 11]
     assert data.ends.tolist() == [7, 12]
@@ -200,16 +227,6 @@ def test_documents_are_shuffled_by_the_seed():
     data = TokenSequences.join([[number, EOS] for number in range(10, 60)], None)
     first, same, other = (pack_documents(data, Letters(), 5, seed).ids.tolist() for seed in (1, 1, 2))
     assert first == same != other
-
-
-@pytest.mark.parametrize(("vocab_size", "kind"), [(300, np.uint16), (1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
-def test_ids_are_stored_in_as_few_bytes_as_they_need(vocab_size, kind):
-    highest = vocab_size - 1
-    documents = pack_documents(TokenSequences.join([[highest] * 9], None), Letters(vocab_size), 3, 0)
-    assert documents.ids.dtype == kind
-    assert documents.ids.max() == highest
-    chats = pack_conversations([chat("a", "b")], Letters(vocab_size), 8, 0)
-    assert chats.ids.dtype == kind
 
 
 CONVERSATIONS = st.lists(
@@ -319,7 +336,7 @@ def test_no_reply_at_all(conversations):
 def numbered_rows(rows, context=4, seed=1):
     ids = np.arange(rows * (context + 1), dtype=np.uint16).reshape(rows, context + 1)
     supervised = ids % 3 != 0
-    return PackedRows(ids, supervised, seed)
+    return Batches.of(ArrayRows(ids, supervised), seed)
 
 
 def test_a_batch_is_inputs_and_the_tokens_after_them():
@@ -329,7 +346,7 @@ def test_a_batch_is_inputs_and_the_tokens_after_them():
     assert inputs.shape == targets.shape == (4, 4)
     following = inputs + 1
     assert np.array_equal(targets, np.where(following % 3 != 0, following, IGNORED))
-    assert rows.tokens == 24
+    assert rows.rows_per_epoch == 6
 
 
 @pytest.mark.parametrize(("count", "size"), [(7, 3), (5, 5), (2, 7), (1, 4), (12, 4)])
@@ -350,55 +367,3 @@ def test_any_batch_can_be_asked_for_at_any_time():
             for found, expected in zip(rows_again.batch(index, 3), sequential[index], strict=True):
                 assert np.array_equal(found, expected)
     assert not np.array_equal(numbered_rows(7, seed=2).batch(0, 7)[0], sequential[0][0])
-
-
-SMALL = {"model": {"context_length": 32}, "data": {"validation_fraction": 0.2}}
-
-
-def test_a_stage_of_documents(tmp_path):
-    path = tmp_path / "raw.txt"
-    path.write_text("\n\n".join(f"document number {number}" for number in range(10)), "utf-8")
-    texts = read_pretraining([path], 0.2)
-    assert (len(texts.training), len(texts.held_out)) == (8, 2)
-    assert list(texts.texts()) == texts.training
-    assert texts.facts["examples"] == 8
-    assert texts.facts["held_out"] == 2
-    assert [file["name"] for file in texts.facts["files"]] == ["raw.txt"]
-    assert texts.facts["files"][0]["bytes"] == path.stat().st_size
-    data = prepare_pretraining(texts, Letters(), make_config(SMALL), 1)
-    assert data.rows.ids.shape[1] == 33
-    assert len(data.held_out) == 2
-    assert bytes(data.held_out.ids[:-1].tolist()).decode().split(chr(EOS)) == texts.held_out
-
-
-def test_a_stage_of_conversations(tmp_path):
-    path = tmp_path / "chats.txt"
-    path.write_text("".join(f"<user> question {n}\n<assistant> answer {n}\n\n" for n in range(10)), "utf-8")
-    texts = read_finetuning([path], 0.2)
-    assert (len(texts.training), len(texts.held_out)) == (8, 2)
-    assert set(texts.texts()) == {message["content"] for conversation in texts.training for message in conversation}
-    words = []
-    data = prepare_finetuning(texts, Letters(), make_config(SMALL), words.append)
-    assert words == []
-    assert data.rows.ids.shape[1] == 33
-    assert len(data.held_out) == 2
-
-
-def test_what_did_not_fit_is_said(tmp_path):
-    path = tmp_path / "chats.txt"
-    path.write_text("<user> hi\n<assistant> yes\n\n<user> " + "x" * 500 + "\n<assistant> no\n\n", "utf-8")
-    words = []
-    prepare_finetuning(read_finetuning([path], 0), Letters(), make_config(SMALL), words.append)
-    assert words == [
-        "1 of 2 conversations are longer than the context of 32 tokens: they are cut between turns",
-        "2 turns are longer than the context and lose their end, 1 parts have no reply in them and are left out",
-    ]
-
-
-def test_where_nothing_fits_the_way_out_is_named(tmp_path):
-    path = tmp_path / "chats.txt"
-    path.write_text("<user> " + "x" * 500 + "\n<assistant> no\n", "utf-8")
-    with pytest.raises(
-        DataError, match=r"chats\.txt: no conversation .* fits the context; try a longer model\.context_length"
-    ):
-        prepare_finetuning(read_finetuning([path], 0), Letters(), make_config(SMALL))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,7 +64,8 @@ def test_roles_are_counted(tmp_path):
 def test_tokens_are_those_of_training(tmp_path, samples):
     from tinylm.chat_format import encode_conversation
     from tinylm.data import load_conversation_data
-    from tinylm.data.dataset import pack_conversations
+    from tinylm.data.packing import ConversationRows
+    from tinylm.data.tokens import TokenArray, encode_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
     from tinylm.tokenizer import Tokenizer
 
@@ -77,7 +79,9 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     assert tokens.supervised == pytest.approx(sum(sum(mask) for _, mask in encoded) / sum(lengths))
     assert tokens.over_long == sum(length > 41 for length in lengths) / len(lengths)
     assert 0 < tokens.over_long < 1
-    rows = pack_conversations(load_conversation_data(path), tokenizer, 40, 0)
+    data = encode_all(load_conversation_data(path), tokenizer)
+    spans = (np.array([start for start, _ in data.spans()]), data.ends)
+    rows = ConversationRows(TokenArray(data.ids), spans, tokenizer, 40, 0)
     assert (tokens.supervised_lost > 0) == bool(rows.notes["turns_truncated"] or rows.notes["parts_without_reply"])
     assert look(path, tokenizer=tokenizer).kinds["conversations"].tokens.supervised_lost == 0
     assert tokens.characters_as_bytes == 0

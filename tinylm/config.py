@@ -170,8 +170,15 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is trained on, and what is held out."""
 
-    pretrain: Annotated[list[str], Meta(description="Files of raw text.")] = []
-    finetune: Annotated[list[str], Meta(description="Files of conversations.")] = []
+    pretrain: Annotated[
+        list[str],
+        Meta(description="Raw text: files, folders, globs. PATH=WEIGHT is seen WEIGHT times as often."),
+    ] = []
+    finetune: Annotated[list[str], Meta(description="Conversations: files, folders, globs, likewise.")] = []
+    replay: Annotated[
+        float,
+        Meta(ge=0, le=0.9, description="Part of fine-tuning's rows that is raw text, so that it is not forgotten."),
+    ] = 0.0
     validation_fraction: Annotated[
         float, Meta(ge=0, le=0.5, description="Part of the documents and of the conversations held out.")
     ] = 0.02

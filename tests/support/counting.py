@@ -7,7 +7,7 @@ import torch
 
 from tinylm.checkpoint import RunFolder, load_state, load_weights
 from tinylm.config import make_config
-from tinylm.data.dataset import PackedRows
+from tinylm.data.batches import ArrayRows, Batches
 from tinylm.evaluation import TokenSequences, make_windows
 from tinylm.model import LanguageModel
 from tinylm.trainer import Stage, Trainer
@@ -43,7 +43,7 @@ def counting_rows(count=12, seed=0, holes=False):
     if holes:
         supervised = np.random.default_rng(seed + 1).random(ids.shape) < np.linspace(0.1, 0.9, count)[:, None]
         supervised[:, 1] = True
-    return PackedRows(ids, supervised, seed)
+    return Batches.of(ArrayRows(ids, supervised), seed)
 
 
 def counting_windows():

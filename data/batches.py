@@ -1,0 +1,123 @@
+"""An endless sequence of batches, any of which can be asked for at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinylm.evaluation import IGNORED
+
+
+class Rows(Protocol):
+    """Rows of token ids."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows by their numbers: ids, and which of them the model is to say, [rows, context_length + 1]."""
+        ...
+
+
+class ArrayRows:
+    """Rows in memory.
+
+    Args:
+        ids: integers [rows, context_length + 1].
+        supervised: bool of the same shape.
+    """
+
+    def __init__(self, ids: NDArray[np.integer], supervised: NDArray[np.bool_]) -> None:
+        self._ids, self._supervised = ids, supervised
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Rows by their numbers."""
+        return self._ids[list(rows)].astype(np.int64), self._supervised[list(rows)]
+
+
+class Part(NamedTuple):
+    """Rows, and how many of them an epoch has."""
+
+    rows: Rows
+    per_epoch: int
+
+
+class Batches:
+    """Rows of one or several parts, mixed and shuffled anew each epoch.
+
+    An epoch goes on in each part where the one before it ended, so that all rows are seen equally often, whatever the
+    part's share of an epoch is.
+
+    Attributes:
+        parts: at least one, none without rows.
+        seed: of the shuffling.
+    """
+
+    def __init__(self, parts: Sequence[Part], seed: int) -> None:
+        self.parts, self.seed = tuple(parts), seed
+        self._offsets = np.cumsum([0, *(len(part.rows) for part in parts)])
+        self._epoch: tuple[int, NDArray[np.int64]] | None = None
+
+    @classmethod
+    def of(cls, rows: Rows, seed: int) -> Batches:
+        """All of one part, once an epoch."""
+        return cls([Part(rows, len(rows))], seed)
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows of an epoch."""
+        return sum(part.per_epoch for part in self.parts)
+
+    def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Batch number `index` of the endless sequence of batches of `size` rows.
+
+        Returns:
+            inputs and targets, int64 [size, context_length]; targets are `IGNORED` where not supervised.
+        """
+        count = self.rows_per_epoch
+        numbers = range(index * size, (index + 1) * size)
+        rows = np.array([self._order(number // count)[number % count] for number in numbers])
+        sources = np.searchsorted(self._offsets, rows, "right") - 1
+        inputs: NDArray[np.int64] | None = None
+        for source in np.unique(sources).tolist():
+            chosen = sources == source
+            ids, supervised = self.parts[source].rows.read((rows[chosen] - self._offsets[source]).tolist())
+            if inputs is None:
+                inputs = np.empty((size, ids.shape[1] - 1), np.int64)
+                targets = np.empty_like(inputs)
+            inputs[chosen] = ids[:, :-1]
+            targets[chosen] = np.where(supervised[:, 1:], ids[:, 1:], IGNORED)
+        assert inputs is not None
+        return inputs, targets
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The rows of an epoch, counted over all parts."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = None  # the old one need not stay while the new one is made
+            order = np.concatenate(
+                [
+                    offset + row
+                    for number, (part, offset) in enumerate(zip(self.parts, self._offsets.tolist(), strict=False))
+                    for row in self._rows_of(number, part, epoch)
+                ]
+            )
+            np.random.default_rng((self.seed, epoch)).shuffle(order)
+            self._epoch = (epoch, order)
+        return self._epoch[1]
+
+    def _rows_of(self, number: int, part: Part, epoch: int) -> list[NDArray[np.int64]]:
+        """The next rows of a part, in one or several pieces: each pass goes over all its rows in another order."""
+        count = len(part.rows)
+        position, end = epoch * part.per_epoch, (epoch + 1) * part.per_epoch
+        pieces: list[NDArray[np.int64]] = []
+        while position < end:
+            number_of_pass, first = divmod(position, count)
+            order = np.random.default_rng((self.seed, number, number_of_pass)).permutation(count)
+            pieces.append(order[first : first + end - position])
+            position += len(pieces[-1])
+        return pieces
