@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import click
 
 
+def speaks() -> bool:
+    """Whether this process is the one to speak, by what `torchrun` told it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+
+
 def say(message: str) -> None:
-    """A sentence for the person, on stderr."""
+    """A sentence for the person, on stderr; of several processes that train together, one speaks."""
+    if not speaks():
+        return
     click.echo(message, err=True)
 
 
 def notice(message: str) -> None:
     """Something the person should know, on stderr."""
+    if not speaks():
+        return
     click.echo(f"{click.style('Note:', fg='yellow', bold=True)} {message}", err=True)
 
 

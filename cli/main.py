@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tinylm import __version__
-from tinylm.errors import TinyLMError
+from tinylm.errors import SilentError, TinyLMError
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
 COMMANDS = (
@@ -53,6 +53,8 @@ class LazyGroup(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
+        except SilentError as error:
+            ctx.exit(error.exit_code)
         except TinyLMError as error:
             raise UserError(error) from None
         except MemoryError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from tinylm.data.shards import DataCache
 from tinylm.data.stages import StageData, prepare_stage, tokenize_files
 from tinylm.data.survey import Survey, TextSample, find_tokenizer, survey_files
 from tinylm.errors import DataError, RunError
+from tinylm.files import write_file
 
 if TYPE_CHECKING:
     from tinylm.checkpoint import RunFolder, StageName
@@ -62,6 +63,11 @@ class Preparation:
         """UTF-8 bytes of text in an epoch of all stages."""
         return sum(survey.text_bytes for survey in self.surveys)
 
+    @property
+    def hashes(self) -> list[str]:
+        """SHA-256 of every file."""
+        return [file.sha256 for survey in self.surveys for file in survey.files]
+
     def tokenizer(self, config: Config) -> Tokenizer:
         """The tokenizer of this data.
 
@@ -100,6 +106,28 @@ class Preparation:
         if config.data.replay and "finetune" in data:
             data["finetune"] = data["finetune"].with_replay(data["pretrain"], config.data.replay)
         return data
+
+    def record(self, run: RunFolder, data: Mapping[StageName, StageData]) -> None:
+        """Write into a run's folder what it is trained on, and what is held out.
+
+        Raises:
+            TinyLMError: it cannot be written.
+        """
+        write_file(run.provenance, json.dumps({name: stage.facts for name, stage in data.items()}, indent=1))
+        for name, prepared in data.items():
+            if len(prepared.held_out):
+                prepared.held_out.save(run.held_out(name))
+
+    def facts(self, config: Config, data: Mapping[StageName, StageData]) -> dict[str, dict[str, object]]:
+        """Of each stage, for the log: tokens, and what the user was told."""
+        return {
+            name: {
+                "tokens": prepared.batches.rows_per_epoch * config.model.context_length,
+                "held_out_tokens": int(prepared.held_out.supervised.sum()),
+                "notes": self.notes[name],
+            }
+            for name, prepared in data.items()
+        }
 
     def check_unchanged(self, run: RunFolder) -> None:
         """See that the files are those that a run began with.

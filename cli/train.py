@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tinylm.config import Config
     from tinylm.data.stages import StageData
     from tinylm.model import LanguageModel
+    from tinylm.parallel import Ranks
     from tinylm.tokenizer import Tokenizer
     from tinylm.trainer import Stage
 
@@ -79,8 +80,10 @@ def command(
             raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
         if tensorboard:
             require_tensorboard()
-        with stop_request() as stop, _leaving(resume):
-            _resume(resume, started, tensorboard, stop)
+        from tinylm.parallel import start_ranks
+
+        with start_ranks() as ranks, stop_request() as stop, _leaving(resume):
+            _resume(resume, started, tensorboard, stop, ranks)
         return
     if new_tokenizer and init is None:
         raise click.UsageError("--new-tokenizer goes with --init; without it the tokenizer is always new")
@@ -112,8 +115,10 @@ def command(
         raise click.UsageError("data.replay mixes raw text into fine-tuning: give --pretrain TEXT too")
     by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
     out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    with stop_request() as stop, _leaving(out):
-        _begin(config, by_hand, out, init, new_tokenizer, started, tensorboard, stop)
+    from tinylm.parallel import start_ranks
+
+    with start_ranks() as ranks, stop_request() as stop, _leaving(out):
+        _begin(config, by_hand, out, init, new_tokenizer, started, tensorboard, stop, ranks)
 
 
 @contextmanager
@@ -141,37 +146,43 @@ def _begin(
     started: float,
     tensorboard: bool,
     stop: StopRequest,
+    ranks: Ranks,
 ) -> None:
     """Train a new run; what was not set `by_hand` is chosen where the budget is in minutes."""
     from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
     from tinylm.cli.preparation import Preparation
     from tinylm.config import config_values
-    from tinylm.files import new_folder, write_file
+    from tinylm.files import new_folder
     from tinylm.hardware import machine_facts, resolve_compile, resolve_hardware
     from tinylm.lock import locked, remove_abandoned
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
+    from tinylm.tokenizer import Tokenizer
 
-    remove_abandoned(RunFolder(out))
-    check_free(out)
+    def check_place() -> None:
+        remove_abandoned(RunFolder(out))
+        check_free(out)
+
+    ranks.on_main(check_place)
     device, precision = resolve_hardware(config.train)
     values = config_values(config)
     compiled = resolve_compile(config.train, device)
-    values["train"].update(
-        device=device, precision=precision, threads=config.train.threads or _cores(), compile=compiled
-    )
-    config = _remake(values)
-    preparation = Preparation(config, wants_tokenizer=init is None or new_tokenizer)
+    threads = config.train.threads or max(1, _cores() // ranks.local_size)
+    values["train"].update(device=device, precision=precision, threads=threads, compile=compiled)
+    config = ranks.broadcast(_remake(values))
+    preparation = ranks.one_first(lambda: Preparation(config, wants_tokenizer=init is None or new_tokenizer))
+    if not ranks.same(preparation.hashes):
+        raise RunError("the processes see different data files; put the same ones on every machine")
     if not config.train.steps:
-        config = _turn_dial(config, by_hand, preparation.text_bytes)
+        config = ranks.from_main(lambda: _turn_dial(config, by_hand, preparation.text_bytes, ranks.size))
     if init is not None and not new_tokenizer:
         tokenizer = RunFolder(init).load_tokenizer()
     else:
-        tokenizer = preparation.tokenizer(config)
+        tokenizer = Tokenizer(ranks.from_main(lambda: preparation.tokenizer(config).serialized()))
     values = config_values(config)
     values["model"]["vocab_size"] = tokenizer.vocab_size
     config = _remake(values)
-    data = preparation.stages(config, tokenizer)
+    data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
 
     import torch
 
@@ -181,74 +192,71 @@ def _begin(
         source = RunFolder(init)
         _, init_tokenizer, _ = load_run_model(source)
         load_weights(source.checkpoint_folder("best"), model, tokenizer.pieces(), init_tokenizer.pieces(), notice)
-    import json
 
-    with new_folder(out) as folder:
-        begun = RunFolder(folder)
-        begun.create(config, tokenizer)
-        write_file(begun.provenance, json.dumps({name: stage.facts for name, stage in data.items()}, indent=1))
-        for name, prepared in data.items():
-            if len(prepared.held_out):
-                prepared.held_out.save(begun.held_out(name))
-    facts = {
-        name: {
-            "tokens": prepared.batches.rows_per_epoch * config.model.context_length,
-            "held_out_tokens": int(prepared.held_out.supervised.sum()),
-            "notes": preparation.notes[name],
-        }
-        for name, prepared in data.items()
-    }
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    append_event(
-        RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, parameters=parameters, **machine_facts()
-    )
+    def make_folder() -> None:
+        with new_folder(out) as folder:
+            begun = RunFolder(folder)
+            begun.create(config, tokenizer)
+            preparation.record(begun, data)
+        facts = preparation.facts(config, data)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        append_event(
+            RunFolder(out).metrics, next(iter(data)), 0, "started", data=facts, parameters=parameters, **machine_facts()
+        )
+
+    ranks.on_main(make_folder)
     deadline = started + 60 * config.train.minutes
     try:
-        with locked(RunFolder(out)):
-            _train(RunFolder(out), config, tokenizer, model, data, None, deadline, tensorboard, stop)
+        with locked(RunFolder(out)) if ranks.is_main else nullcontext():
+            _train(RunFolder(out), config, tokenizer, model, data, None, deadline, tensorboard, stop, ranks)
     except (TinyLMError, KeyboardInterrupt):
         # Without a single checkpoint there is nothing to go on from
-        if not RunFolder(out).checkpoint("last").is_dir():
+        if ranks.is_main and not RunFolder(out).checkpoint("last").is_dir():
             shutil.rmtree(out, ignore_errors=True)
         raise
 
 
-def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest) -> None:
+def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest, ranks: Ranks) -> None:
     """Go on with a run."""
     from tinylm.checkpoint import RunFolder
     from tinylm.lock import locked
-    from tinylm.rotation import make_last_readable
 
     run = RunFolder(folder)
-    if run.path.is_dir() and run.config.is_file():
-        with locked(run):
-            run.check()
-            make_last_readable(run, notice)
-            _go_on(run, started, tensorboard, stop)
-    else:
-        run.check()
+    if ranks.is_main and not run.config.is_file():
+        ranks.on_main(run.check)
+    with locked(run) if ranks.is_main else nullcontext():
+        _go_on(run, started, tensorboard, stop, ranks)
 
 
-def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest) -> None:
+def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest, ranks: Ranks) -> None:
     """Train on from the last checkpoint of a run that is locked."""
     from tinylm.checkpoint import load_parameters, load_state
     from tinylm.cli.preparation import Preparation
     from tinylm.hardware import machine_facts
     from tinylm.metrics import append_event
     from tinylm.model import LanguageModel
+    from tinylm.rotation import make_last_readable
+    from tinylm.tokenizer import Tokenizer
 
-    folder = run.path
-    config, tokenizer = run.load_config(), run.load_tokenizer()
-    state = load_state(run.checkpoint("last"))
-    if state.finished:
-        raise RunError(f"{folder}: this run has finished; start another from it with --init {folder}")
-    preparation = Preparation(config, wants_tokenizer=False)
-    preparation.check_unchanged(run)
-    data = preparation.stages(config, tokenizer)
+    def load() -> tuple[Config, bytes, TrainState]:
+        run.check()
+        make_last_readable(run, notice)
+        state = load_state(run.checkpoint("last"))
+        if state.finished:
+            raise RunError(f"{run.path}: this run has finished; start another from it with --init {run.path}")
+        return run.load_config(), run.load_tokenizer().serialized(), state
+
+    config, model_bytes, state = ranks.from_main(load)
+    tokenizer = Tokenizer(model_bytes)
+    preparation = ranks.one_first(lambda: Preparation(config, wants_tokenizer=False))
+    ranks.on_main(lambda: preparation.check_unchanged(run))
+    if not ranks.same(preparation.hashes):
+        raise RunError("the processes see different data files; put the same ones on every machine")
+    data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
     model = LanguageModel(config.model)
-    load_parameters(run.checkpoint("last"), model)
-    append_event(run.metrics, state.stage, state.step, "resumed", **machine_facts())
-    _train(run, config, tokenizer, model, data, state, started, tensorboard, stop)
+    load_parameters(run.checkpoint("last"), model, ranks)
+    ranks.on_main(lambda: append_event(run.metrics, state.stage, state.step, "resumed", **machine_facts()))
+    _train(run, config, tokenizer, model, data, state, started, tensorboard, stop, ranks)
 
 
 def _train(
@@ -261,6 +269,7 @@ def _train(
     deadline: float,
     tensorboard: bool,
     stop: StopRequest,
+    ranks: Ranks,
 ) -> None:
     from tinylm.cli.reporters import close_log, open_reporters
     from tinylm.cli.samples import Sampler
@@ -270,8 +279,11 @@ def _train(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     say(
         f"Model: {config.model.arch}, {parameters:,} parameters; {config.train.device} in {config.train.precision}, "
-        f"{config.train.threads} threads. Run folder: {run.path}"
+        f"{f'{ranks.size} processes of ' if ranks.size > 1 else ''}{config.train.threads} threads. "
+        f"Run folder: {run.path}"
     )
+    # Weights in parts can only be asked by all processes together
+    speaks = ranks.is_main and not (config.train.sharded and ranks.size > 1)
     with ExitStack() as stack:
         trainer = Trainer(
             run,
@@ -281,22 +293,26 @@ def _train(
             byte_lengths_of(tokenizer),
             deadline=deadline,
             state=state,
-            reporter=open_reporters(stack, run, tensorboard),
-            sampler=Sampler(config.train, model, tokenizer, notice),
+            reporter=open_reporters(stack, run, tensorboard) if ranks.is_main else None,
+            sampler=Sampler(config.train, model, tokenizer, notice) if speaks else None,
             should_stop=lambda: stop.made,
             notify=notice,
+            ranks=ranks,
         )
         stop.training = True
         try:
             state = trainer.train()
         except TinyLMError as error:
+            if not ranks.is_main:
+                raise
             close_log(run, trainer.state, "failed", reason=str(error))
             if isinstance(error, RunError) or not run.checkpoint("last").is_dir():
                 raise
             raise TinyLMError(f"{error}. The last checkpoint is whole: tinylm train --resume {run.path}") from None
         finally:
             stop.training = False
-    close_log(run, state, "finished" if state.finished else "stopped")
+    if ranks.is_main:
+        close_log(run, state, "finished" if state.finished else "stopped")
     if not state.finished:
         say(f"Stopped and saved after {state.stage} step {state.step:,}. Go on with:")
         say(f"  tinylm train --resume {run.path}")
@@ -306,13 +322,13 @@ def _train(
     say(f"  tinylm export {run.path} --quantize --out BUNDLE")
 
 
-def _turn_dial(config: Config, by_hand: set[str], data_bytes: float) -> Config:
+def _turn_dial(config: Config, by_hand: set[str], data_bytes: float, processes: int) -> Config:
     import torch
 
     from tinylm.dial import choose
 
     torch.set_num_threads(config.train.threads)
-    choice = choose(config, by_hand, data_bytes)
+    choice = choose(config, by_hand, data_bytes, processes=processes)
     for line in choice.lines:
         say(line)
     return choice.config

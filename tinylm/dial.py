@@ -116,14 +116,17 @@ class Speed:
         return float(np.interp(math.log(weights), [math.log(size) for size in sizes], rates))
 
 
-def choose(config: Config, given: Iterable[str], data_bytes: float, speed: Speed | None = None) -> Choice:
+def choose(
+    config: Config, given: Iterable[str], data_bytes: float, speed: Speed | None = None, processes: int = 1
+) -> Choice:
     """Choose what was not given.
 
     Args:
         config: its minutes are the budget; device, precision and threads are resolved.
         given: section.key of what was set by hand, and stays.
         data_bytes: UTF-8 bytes of text to train on, both stages.
-        speed: of this machine; measured where None.
+        speed: of this process; measured where None.
+        processes: that train together, each as fast.
     """
     given = set(given)
     free_shape = not any(f"model.{key}" in given for key in _SHAPE_KEYS)
@@ -139,7 +142,7 @@ def choose(config: Config, given: Iterable[str], data_bytes: float, speed: Speed
 
     def tokens_in_time(model: ModelConfig) -> float:
         weights = _weights(model)
-        return seconds * speed(weights) / (6.0 * weights + attention_flops(model))
+        return seconds * processes * speed(weights) / (6.0 * weights + attention_flops(model))
 
     def expected(model: ModelConfig) -> float:
         seen = tokens_in_time(model) * _bytes_per_token(model.vocab_size)
@@ -163,7 +166,7 @@ def choose(config: Config, given: Iterable[str], data_bytes: float, speed: Speed
         section, _, key = name.partition(".")
         values[section][key] = value
     chosen = make_config(values)
-    lines = _explain(chosen, free_shape, tokens, data_bytes, speed(_weights(model)))
+    lines = _explain(chosen, free_shape, tokens, data_bytes, processes * speed(_weights(model)))
     return Choice(chosen, list(changed), lines)
 
 

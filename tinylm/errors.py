@@ -42,3 +42,7 @@ class RunError(TinyLMError):
 
 class ContextFullError(TinyLMError):
     """The prompt does not fit into the model's context."""
+
+
+class SilentError(TinyLMError):
+    """An error that another process of the same training shows."""

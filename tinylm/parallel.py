@@ -17,16 +17,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Replicate
 
-from tinylm.errors import RunError, TinyLMError
+from tinylm.errors import SilentError, TinyLMError
 
 Value = TypeVar("Value")
 
 # Reading and tokenizing much text takes the main process so long that the others must be patient
 _PATIENCE = timedelta(hours=12)
-
-
-class SilentError(TinyLMError):
-    """An error that the main process shows."""
 
 
 class Ranks:
@@ -35,11 +31,12 @@ class Ranks:
     Attributes:
         rank: the number of this process, from 0.
         size: how many there are.
-        local_size: how many of them are on this machine.
+        local_rank: its number among those of this machine.
+        local_size: how many these are.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, local_size: int = 1) -> None:
-        self.rank, self.size, self.local_size = rank, size, local_size
+    def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, local_size: int = 1) -> None:
+        self.rank, self.size, self.local_rank, self.local_size = rank, size, local_rank, local_size
 
     @property
     def is_main(self) -> bool:
@@ -81,11 +78,21 @@ class Ranks:
         else:
             self.from_main(lambda: do() and None)
 
+    def one_first(self, make: Callable[[], Value]) -> Value:
+        """What `make` gives, in one process of each machine before the others, which find what that one has written."""
+        if self.size == 1:
+            return make()
+        value = make() if self.local_rank == 0 else None
+        dist.barrier()
+        result: Value | None = make() if self.local_rank else value
+        assert result is not None
+        return result
+
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Which flags are set in any process."""
         if self.size == 1:
             return flags
-        values = torch.tensor(flags, dtype=torch.int32, device=_wire())
+        values = torch.tensor(flags, dtype=torch.int32, device="cpu")
         dist.all_reduce(values, dist.ReduceOp.MAX)
         return tuple(bool(value) for value in values.tolist())
 
@@ -149,31 +156,22 @@ class Ranks:
 
 
 @contextmanager
-def start_ranks(device: str) -> Iterator[Ranks]:
-    """Meet the other processes that `torchrun` started; without it there are none.
-
-    Args:
-        device: cpu or cuda, on which gloo or nccl connects them.
-    """
+def start_ranks() -> Iterator[Ranks]:
+    """Meet the other processes that `torchrun` started: by gloo, and on GPUs by NCCL. Without it there are none."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield Ranks()
         return
-    kind = device.partition(":")[0]
-    if kind == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    elif kind != "cpu":
-        raise RunError(f"train.device: {device} trains in one process only; start it without torchrun")
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=_PATIENCE)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=_PATIENCE)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+        yield Ranks(dist.get_rank(), size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     finally:
         dist.destroy_process_group()
-
-
-def is_main_process() -> bool:
-    """Whether this process should speak, by what `torchrun` told it."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -189,7 +187,3 @@ def part_like(tensor: Tensor, like: Tensor) -> Tensor:
     spread = DTensor.from_local(tensor, like.device_mesh, [Replicate()] * like.device_mesh.ndim, run_check=False)
     result: Tensor = spread.redistribute(placements=like.placements)
     return result
-
-
-def _wire() -> torch.device:
-    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")

@@ -15,7 +15,7 @@ values = {key: json.loads(value) for key, _, value in (argument.partition("=") f
 stop_after = values.pop("stop_after", None)
 resume = values.pop("resume", False)
 torch.set_num_threads(1)
-with start_ranks("cpu") as ranks:
+with start_ranks() as ranks:
     config = config_of(**values)
     # Weights of the other processes are other ones until they are sent those of the first
     model = make_model(config, seed=ranks.rank)
