@@ -112,6 +112,15 @@ def speeds(source: Path, threads: int, repeats: int, folder: Path) -> tuple[dict
     return ratios, figures
 
 
+# A process inherits the peak of the one that forked it: this one is small
+_LAUNCHER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=sys.stderr).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+
+
 def peak_memory(text: Path, threads: int, folder: Path) -> tuple[float, float]:
     """The most memory resident in `tinylm train --steps 1`, MiB, and its seconds.
 
@@ -123,15 +132,12 @@ def peak_memory(text: Path, threads: int, folder: Path) -> tuple[float, float]:
     command += [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     environment = {**os.environ, "TINYLM_DATA_CACHE": str(folder / "cache-of-runs")}
     started = time.perf_counter()
-    with (folder / "said").open("w+") as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.perf_counter() - started
-        if process.returncode:
-            said.seek(0)
-            raise TinyLMError(f"tinylm train: {(said.read().splitlines() or ['no word'])[-1]}")
-    return usage.ru_maxrss / 1024, seconds
+    launcher = [sys.executable, "-S", "-c", _LAUNCHER, *command]
+    result = subprocess.run(launcher, env=environment, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - started
+    if result.returncode:
+        raise TinyLMError(f"tinylm train: {(result.stderr.splitlines() or ['no word'])[-1]}")
+    return int(result.stdout.splitlines()[-1]) / 1024, seconds
 
 
 def _timed(work: Callable[[], object]) -> float:
