@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tinylm.tokenizer import Tokenizer
     from tinylm.trainer import Stage
 
+# Of the minutes, for the report after training
+_REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
+
 
 @click.command("train")
 @click.option(
@@ -205,7 +208,8 @@ def _begin(
         )
 
     ranks.on_main(make_folder)
-    deadline = started + 60 * config.train.minutes
+    budget = 60 * config.train.minutes
+    deadline = started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
     try:
         with locked(RunFolder(out)) if ranks.is_main else nullcontext():
             _train(RunFolder(out), config, tokenizer, model, data, None, deadline, tensorboard, stop, ranks)
