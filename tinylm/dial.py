@@ -1,7 +1,7 @@
 """One dial: from the minutes, the machine's speed and the amount of data to size, vocabulary and batch of a model.
 
 A larger model learns more from each token and sees fewer of them in the time. What is best is looked up in a law of the
-form of Hoffmann et al. 2022 (arXiv:2203.15556), fitted to runs of one to eight minutes (docs/experiments.md), with
+form of Hoffmann et al. 2022 (arXiv:2203.15556), fitted to runs of one and three minutes (docs/experiments.md), with
 repeated data worth less and less (Muennighoff et al. 2023, arXiv:2305.16264).
 """
 

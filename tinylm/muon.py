@@ -97,7 +97,7 @@ def _iterate(x: Tensor, coefficients: tuple[float, float, float], steps: int) ->
 
 
 def _iterate_on_gram(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
-    """The same by small square matrices alone, in 0.6 of the time: all factors are polynomials of the first X X^T."""
+    """The same with fewer operations, by small square matrices: all factors are polynomials of the first X X^T."""
     a, b, c = coefficients
     gram = x @ x.transpose(1, 2)
     product = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
