@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def overrides_of(width: int, layers: int, heads: int) -> list[str]:
 
 
 def train_and_score(
-    data: Sequence[Path], validation: Path, minutes: float, overrides: Sequence[str], stage: str = "--pretrain"
+    data: Sequence[Path], validation: Path, minutes: float, overrides: Sequence[str], stage: str, threads: int
 ) -> tuple[float, dict[str, Any]]:
     """Bits per byte of a model of its own, and its shape.
 
@@ -53,8 +54,11 @@ def train_and_score(
         run = Path(folder) / "run"
         command = [TINYLM, "train", "--minutes", f"{minutes:g}", "--out", str(run)]
         command += [part for path in data for part in (stage, str(path))]
+        overrides = [*overrides, *([f"train.threads={threads}"] if threads else [])]
         command += [part for override in overrides for part in ("--set", override)]
-        trained = subprocess.run(command, capture_output=True, text=True, check=False)
+        # Each begins with nothing tokenized, as its user would
+        environment = {**os.environ, "TINYLM_DATA_CACHE": str(Path(folder) / "cache")}
+        trained = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if trained.returncode:
             raise TinyLMError(f"tinylm train: {(trained.stderr.splitlines() or ['no word'])[-1]}")
         scored = subprocess.run(
@@ -78,6 +82,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--validation", type=Path, required=True, help="to be scored on")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1, 3, 8], help="budgets (default: 1 3 8)")
     parser.add_argument("--arch", nargs="+", choices=["classic", "modern"], default=["classic"])
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch (default: as tinylm train has it)")
     parser.add_argument("--without-grid", action="store_true", help="train only what the dial chooses")
     parser.add_argument("--out", type=Path, help="a file for the JSON object")
     return parser.parse_args(arguments)
@@ -105,7 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for name, overrides in [("dial", []), *((f"{w}x{n}", overrides_of(w, n, h)) for w, n, h in grid)]:
                     print(f"{mark} {name}", file=sys.stderr)
                     wanted = [f"model.arch={arch}", *overrides]
-                    measured[name], shape = train_and_score(chosen.data, chosen.validation, minutes, wanted, stage)
+                    measured[name], shape = train_and_score(
+                        chosen.data, chosen.validation, minutes, wanted, stage, chosen.threads
+                    )
+                    print(f"  {measured[name]:.4f} bits per byte: {shape}", file=sys.stderr)
                     words = f"{name}: " + " ".join(f"{key}={value}" for key, value in shape.items())
                     table.add_row(arch, f"{minutes:g}", words, f"{measured[name]:.4f}")
                     figures[f"{mark}.{name}"] = measured[name]

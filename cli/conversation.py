@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tinylm.runtime.saved_chats import SavedChat
 
 
+_ONCE_MORE = "Ctrl-C once more or Ctrl-D leaves."
+
+
 class Leave(Exception):  # noqa: N818 - a wish, not an error
     """The person leaves."""
 
@@ -73,7 +76,7 @@ class Conversation:
                     if interrupted:
                         return
                     interrupted = True
-                    screen.say("Ctrl-C once more or Ctrl-D leaves.", "dim")
+                    screen.say(_ONCE_MORE, "dim")
 
     def _turn(self, text: str) -> bool:
         """Answer what was typed.
@@ -102,30 +105,36 @@ class Conversation:
         return False
 
     def reply(self, send: Callable[[Callable[[], bool]], Generator[str, None, None]]) -> bool:
-        """Show a reply as it comes; Ctrl-C stops it, and twice leaves.
+        """Show a reply as it comes; Ctrl-C stops it, and twice leaves, both once the turn is saved.
 
         Args:
             send: begins it; gets what tells whether it is to stop.
 
         Returns:
-            whether it was stopped.
+            whether Ctrl-C was pressed.
+
+        Raises:
+            Leave: twice.
         """
         dropped = self.chat.dropped_messages
         with _interrupts() as interrupts:
             pieces = send(lambda: bool(interrupts))
             try:
                 self.screen.show_reply(pieces)
-            except KeyboardInterrupt:
-                raise Leave from None
             finally:
                 pieces.close()
                 self.save_turn()
                 self.screen.end_line()
-        result = self.chat.last_result
-        assert result is not None
-        self._explain(result, dropped)
-        self.chat.prepare()
-        return result.finish_reason == "cancelled"
+            result = self.chat.last_result
+            assert result is not None
+            self._explain(result, dropped)
+            if len(interrupts) < 2:
+                self.chat.prepare()
+        if len(interrupts) > 1:
+            raise Leave
+        if interrupts and result.finish_reason != "cancelled":
+            self.screen.say(_ONCE_MORE, "dim")
+        return bool(interrupts)
 
     def start_anew(self) -> None:
         """Forget the conversation; what was saved of it stays, and the next is saved beside it."""
@@ -168,12 +177,10 @@ class Conversation:
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """A list that Ctrl-C puts something into, so that nothing is torn in the middle; a second one interrupts."""
+    """A list that every Ctrl-C puts something into, so that nothing is torn in the middle."""
     seen: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if seen:
-            raise KeyboardInterrupt
         seen.append(number)
 
     previous = signal.signal(signal.SIGINT, interrupt)

@@ -59,9 +59,9 @@ class Preparation:
                 self._sample = None
 
     @property
-    def text_bytes(self) -> float:
-        """UTF-8 bytes of text in an epoch of all stages."""
-        return sum(survey.text_bytes for survey in self.surveys)
+    def text_bytes(self) -> dict[StageName, float]:
+        """UTF-8 bytes of text in an epoch of each stage."""
+        return {survey.stage: survey.text_bytes for survey in self.surveys}
 
     @property
     def hashes(self) -> list[str]:

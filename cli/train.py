@@ -177,7 +177,7 @@ def _begin(
     if not ranks.same(preparation.hashes):
         raise RunError("the processes see different data files; put the same ones on every machine")
     if not config.train.steps:
-        config = ranks.from_main(lambda: _turn_dial(config, by_hand, preparation.text_bytes, ranks.size))
+        config = ranks.from_main(lambda: _turn_dial(config, by_hand, preparation.text_bytes, started, ranks.size))
     if init is not None and not new_tokenizer:
         tokenizer = RunFolder(init).load_tokenizer()
     else:
@@ -326,13 +326,16 @@ def _train(
     say(f"  tinylm export {run.path} --quantize --out BUNDLE")
 
 
-def _turn_dial(config: Config, by_hand: set[str], data_bytes: float, processes: int) -> Config:
+def _turn_dial(
+    config: Config, by_hand: set[str], text_bytes: Mapping[StageName, float], started: float, processes: int
+) -> Config:
     import torch
 
     from tinylm.dial import choose
 
     torch.set_num_threads(config.train.threads)
-    choice = choose(config, by_hand, data_bytes, processes=processes)
+    spent = time.monotonic() - started
+    choice = choose(config, by_hand, text_bytes, spent=spent, processes=processes)
     for line in choice.lines:
         say(line)
     return choice.config

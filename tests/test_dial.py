@@ -5,18 +5,19 @@ from itertools import pairwise
 import pytest
 
 from tinylm.config import Config, ModelConfig, TrainConfig
-from tinylm.dial import Law, Speed, choose
+from tinylm.dial import Law, Speed, choose, measure_speed
 
 FAST = {"device": "cpu", "precision": "fp32", "threads": 1}
 
 
-def machine(gflops: float):
-    return lambda weights: gflops * 1e9  # noqa: ARG005
+def machine(gflops: float) -> Speed:
+    seconds = 1e-9 / gflops
+    return Speed(blocks=((1e6, seconds),), output=(0.0, 6 * seconds), update=((1e6, 100 * seconds),))
 
 
-def chosen(minutes: float, *, gflops: float = 150.0, megabytes: float = 30.0, given=(), model=None):
+def chosen(minutes: float, *, gflops: float = 150.0, megabytes: float = 30.0, given=(), model=None, **others):
     config = Config(model=model or ModelConfig(), train=TrainConfig(minutes=minutes, **FAST))
-    return choose(config, given, megabytes * 1e6, machine(gflops))
+    return choose(config, given, {"pretrain": megabytes * 1e6}, machine(gflops), **others)
 
 
 def weights(config: Config) -> int:
@@ -86,8 +87,40 @@ def test_it_says_what_and_why():
         assert part in text
 
 
-def test_the_speed_of_this_machine_is_measured():
-    config = Config(train=TrainConfig(minutes=1, **FAST))
-    speed = Speed(config)
-    assert 0 < speed(1e5) < 1e15
-    assert speed(1e9) > 0
+def test_what_is_spent_and_what_is_still_to_be_done_counts():
+    def steps(choice) -> int:
+        (line,) = (line for line in choice.lines if "steps" in line)
+        return int(line.partition("some ")[2].partition(" steps")[0].replace(",", ""))
+
+    given = {"model.d_model", "model.vocab_size", "train.batch_size"}
+    model = ModelConfig(d_model=64, nhead=1, num_layers=2, dim_feedforward=256, vocab_size=4096)
+    at_once, late = (steps(chosen(2, given=given, model=model, spent=spent)) for spent in (0.0, 40.0))
+    assert late < 0.7 * at_once
+    assert steps(chosen(2, given=given, model=model, megabytes=300)) < 0.7 * at_once
+    # However little is left, something is chosen
+    assert steps(chosen(2, given=given, model=model, spent=1000.0)) > 0
+    pairs = {"finetune": 30e6}
+    config = Config(model=model, train=TrainConfig(minutes=2, **FAST))
+    assert steps(choose(config, given, pairs, machine(150.0))) < at_once
+
+
+def test_slow_updates_ask_for_larger_batches():
+    quick = Speed(blocks=((1e6, 1e-11),), output=(0.0, 6e-11), update=((1e6, 0.0),))
+    slow = Speed(blocks=quick.blocks, output=quick.output, update=((1e6, 1e-7),))
+    config = Config(train=TrainConfig(minutes=20, **FAST))
+    given = {"model.d_model", "model.vocab_size"}
+    tokens = [choose(config, given, {"pretrain": 3e7}, speed).config.train.batch_size for speed in (quick, slow)]
+    assert tokens[0] >= tokens[1]
+
+
+@pytest.mark.parametrize("arch", ["classic", "modern"])
+def test_the_speed_of_this_machine_is_measured(arch):
+    config = Config(model=ModelConfig(arch=arch), train=TrainConfig(minutes=1, **FAST))
+    speed = measure_speed(config)
+    sizes = [
+        ModelConfig(arch=arch, d_model=width, nhead=width // 32, num_layers=layers, dim_feedforward=4 * width)
+        for width, layers in ((32, 1), (128, 4), (512, 8))
+    ]
+    for measure in (speed.token_seconds, speed.update_seconds):
+        times = [measure(size) for size in sizes]
+        assert 0 < times[0] < times[1] < times[2] < 60

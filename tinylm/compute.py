@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tinylm.config import TrainConfig
+from tinylm.cross_entropy import linear_cross_entropy
 from tinylm.evaluation import IGNORED
 from tinylm.model import LanguageModel
 from tinylm.parallel import Ranks
@@ -30,8 +31,9 @@ class LossModule(nn.Module):
         super().__init__()
         self.model = model
         self.fast_hidden = torch.compile(model.hidden) if compiled else None
-        # By itself, as fine-tuning has another number of targets each time
-        self.fast_head = torch.compile(self._head) if compiled else None
+        # By itself, as fine-tuning has another number of targets each time; on CPUs it is written out
+        on_cpu = model.embedding.weight.device.type == "cpu"
+        self.fast_head = torch.compile(self.head) if compiled and not on_cpu else None
 
     def forward(self, ids: Tensor, kept: Tensor | None, targets: Tensor, fast: bool) -> Tensor:
         """Summed negative log-likelihood, in nats.
@@ -43,11 +45,14 @@ class LossModule(nn.Module):
             fast: compiled, if that is wanted.
         """
         hidden = self.fast_hidden if fast and self.fast_hidden is not None else self.model.hidden
-        head = self.fast_head if fast and self.fast_head is not None else self._head
+        head = self.fast_head if fast and self.fast_head is not None else self.head
         states = hidden(ids).flatten(0, 1)
         return head(states if kept is None else states[kept], targets)
 
-    def _head(self, states: Tensor, targets: Tensor) -> Tensor:
+    def head(self, states: Tensor, targets: Tensor) -> Tensor:
+        """The output layer and the summed loss of its input, [targets, d_model]."""
+        if states.device.type == "cpu":
+            return linear_cross_entropy(states, self.model.output.weight, targets)
         return F.cross_entropy(self.model.output(states).float(), targets, reduction="sum")
 
 
@@ -78,10 +83,19 @@ class LossComputer:
             self._note(error)
             self.compiled = False
             loss = LossModule(model, compiled=False)
+        self._module = loss
         blocks = list(model.blocks)
         self._loss: Callable[..., Tensor] = self._ranks.distribute(model, loss, blocks, settings.sharded)
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32 for what is not bf16
+
+    def head_loss(self, states: Tensor, targets: Tensor) -> Tensor:
+        """Summed loss of what the output layer sees, [targets, d_model], as it is computed in training.
+
+        For a measurement of its speed: not for models that several processes share.
+        """
+        with self.autocast():
+            return self._module.head(states, targets)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision to compute in."""

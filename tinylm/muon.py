@@ -1,7 +1,9 @@
-"""Muon (Jordan et al. 2024): matrices of one shape are orthogonalized together.
+"""Muon (Jordan et al. 2024): matrices of one shape are orthogonalized together, in four steps.
 
 One by one, as PyTorch's own does it, the many small products leave a GPU idle between them, and CPU cores wait for each
-other in every one. The arithmetic is PyTorch's (`torch.optim.Muon`), and so is the state.
+other in every one. Its five steps of one polynomial leave singular values between 0.68 and 1.2; four polynomials, each
+the best for what the one before leaves (Amsel et al. 2025, arXiv:2505.16932), do better with a fifth less work. All else
+is as in `torch.optim.Muon`, and so is the state.
 """
 
 from __future__ import annotations
@@ -14,6 +16,16 @@ import torch
 from torch import Tensor
 
 from tinylm.parallel import Ranks, part_like, whole
+
+# Of x, x^3 and x^5: in turn the polynomials nearest to 1 on [0.003, 1] and on what comes out of it, with 2 % to spare for
+# rounding; singular values of 0.003 and more end between 0.78 and 1.22
+_POLYNOMIALS = (
+    (8.3837, -24.7659, 18.3571),
+    (3.9690, -2.8424, 0.5167),
+    (3.4626, -2.4982, 0.4802),
+    (2.4910, -1.7800, 0.4060),
+)
+_LEAST_NORM = 1e-7
 
 
 class BatchedMuon(torch.optim.Muon):
@@ -58,55 +70,46 @@ class BatchedMuon(torch.optim.Muon):
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
         stacked = torch.stack([whole(direction) for direction in directions]).to(self._dtype)
-        stacked = self._ranks.share(
-            lambda some: orthogonalize(some, group["ns_coefficients"], group["ns_steps"], group["eps"]), stacked
-        )
+        stacked = self._ranks.share(orthogonalize, stacked)
         updates = [part_like(*pair) for pair in zip(stacked.float().unbind(), parameters, strict=True)]
         scale = 0.2 * math.sqrt(max(parameters[0].shape))
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(parameters, updates, alpha=-group["lr"] * scale)
 
 
-def orthogonalize(matrices: Tensor, coefficients: tuple[float, float, float], steps: int, epsilon: float) -> Tensor:
-    """Nearly the nearest orthogonal matrices, by the quintic Newton-Schulz iteration.
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """Nearly the nearest orthogonal matrices: all singular values nearly 1.
 
     Args:
         matrices: [count, rows, columns].
-        coefficients: of the iteration.
-        steps: how often it is repeated.
-        epsilon: the least norm that a matrix is divided by.
 
     Returns:
         [count, rows, columns], of the same type.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
-    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=epsilon)
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=_LEAST_NORM)
     # The square of small singular values is lost in bf16
-    iterate = _iterate if x.dtype == torch.bfloat16 else _iterate_on_gram
-    x = iterate(x, coefficients, steps)
+    x = _iterate(x) if x.dtype == torch.bfloat16 else _iterate_on_gram(x)
     return x.transpose(1, 2) if tall else x
 
 
-def _iterate(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
-    a, b, c = coefficients
-    for _ in range(steps):
+def _iterate(x: Tensor) -> Tensor:
+    for a, b, c in _POLYNOMIALS:
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x
 
 
-def _iterate_on_gram(x: Tensor, coefficients: tuple[float, float, float], steps: int) -> Tensor:
+def _iterate_on_gram(x: Tensor) -> Tensor:
     """The same with fewer operations, by small square matrices: all factors are polynomials of the first X X^T."""
-    a, b, c = coefficients
     gram = x @ x.transpose(1, 2)
     product = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
-    for step in range(steps):
+    for a, b, c in _POLYNOMIALS:
         rest = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # the step's factor is this and a times the identity
         product = torch.baddbmm(product, rest, product, beta=a)
-        if step < steps - 1:
-            half = torch.baddbmm(gram, rest, gram, beta=a)
-            gram = torch.baddbmm(half, half, rest, beta=a)
+        half = torch.baddbmm(gram, rest, gram, beta=a)
+        gram = torch.baddbmm(half, half, rest, beta=a)
     return product @ x
 
 
