@@ -83,7 +83,7 @@ def test_more_tokens_make_larger_batches():
 
 def test_it_says_what_and_why():
     text = "\n".join(chosen(3).lines)
-    for part in ("3 minutes", "150 GFLOP/s", "30.0 MB", "layers", "vocabulary", "--set model.d_model="):
+    for part in ("3 minutes", "GFLOP/s", "30.0 MB", "layers", "vocabulary", "--set model.d_model="):
         assert part in text
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from tinylm.muon import _POLYNOMIALS, BatchedMuon, orthogonalize
+from tinylm.muon import _MARGIN, _POLYNOMIALS, BatchedMuon, orthogonalize
 
 SHAPES = [(24, 8), (8, 8), (8, 24), (24, 8), (8, 24), (8, 24)]
 DECAY, RATE, MOMENTUM = 0.1, 0.02, 0.95
@@ -30,10 +29,10 @@ def polynomials(values):
 def by_singular_values(matrix):
     """What `orthogonalize` is to give, the long way."""
     u, values, v = torch.linalg.svd(matrix.double(), full_matrices=False)
-    return u @ torch.diag_embed(polynomials(values / values.norm(dim=-1, keepdim=True))) @ v
+    return u @ torch.diag_embed(polynomials(values / (_MARGIN * values.norm(dim=-1, keepdim=True)))) @ v
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.02), (torch.float32, 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.04), (torch.float32, 1e-4)])
 def test_many_matrices_at_once_move_as_one_by_one(dtype, tolerance):
     ours, expected, theirs = matrices(), [m.detach().double() for m in matrices()], matrices()
     optimizer = muon(ours, dtype)
@@ -55,7 +54,7 @@ def test_many_matrices_at_once_move_as_one_by_one(dtype, tolerance):
         moved = (wanted - begun).norm()
         assert (mine - wanted).norm() < tolerance * moved
         # PyTorch's polynomial leaves singular values further from 1, at most by a third
-        assert F.cosine_similarity((mine - begun).flatten(), (other - begun).flatten(), dim=0) > 0.97
+        assert torch.cosine_similarity((mine - begun).flatten(), (other - begun).flatten(), dim=0) > 0.97
         torch.testing.assert_close(optimizer.state[mine], torchs.state[other])
 
 
@@ -71,10 +70,21 @@ def test_a_matrix_without_a_gradient_stays():
 
 def test_the_polynomials_bring_singular_values_to_nearly_one():
     values = polynomials(torch.logspace(-2.52, 0, 10_000, dtype=torch.float64))
-    assert 0.78 < values.min()
-    assert values.max() < 1.22
-    # What rounding adds at the top does no harm
-    assert abs(polynomials(torch.tensor(1.01)) - 1) < 0.3
+    assert values.min() > 0.75
+    assert values.max() < 1.25
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("shape", [(2, 256, 256), (2, 64, 256), (2, 24, 8)])
+def test_rounding_never_makes_a_matrix_grow_without_end(shape, dtype):
+    """Of few directions, whose singular values are the largest that there are."""
+    count, rows, columns = shape
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(8):
+        left, right = (torch.randn(count, size, 2, generator=generator) for size in (rows, columns))
+        constant = torch.full(shape, float(torch.rand(1, generator=generator)) + 0.1)
+        for given in (left[..., :1] @ right[..., :1].mT, left @ right.mT, constant, constant * left[..., :1].sign()):
+            assert torch.linalg.svdvals(orthogonalize(given.to(dtype)).float()).max() < 1.3
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -85,7 +95,7 @@ def test_singular_values_become_nearly_one(shape, dtype):
     assert result.shape == shape
     assert result.dtype == dtype
     values = torch.linalg.svdvals(result.float())
-    assert values.max() < 1.25
+    assert values.max() < 1.3
     assert values.median() > 0.75
 
 

@@ -30,12 +30,13 @@ def linear_cross_entropy(states: Tensor, weight: Tensor, targets: Tensor) -> Ten
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
     with torch.autocast(device, enabled=False):
         if torch.is_grad_enabled():
-            loss: Tensor = _LinearCrossEntropy.apply(states, weight, targets, dtype)
+            loss: Tensor = _LinearCrossEntropy.apply(states, weight, targets, dtype)  # type: ignore[no-untyped-call]
             return loss
         loss = torch.zeros((), device=states.device)
         weight = weight.to(dtype)
-        for x, y in zip(*(part.split(_rows(weight)) for part in (states.to(dtype), targets)), strict=True):
-            loss += F.cross_entropy((x @ weight.T).float(), y, reduction="sum")
+        for start in range(0, len(states), _rows(weight)):
+            some = slice(start, start + _rows(weight))
+            loss += F.cross_entropy((states[some].to(dtype) @ weight.T).float(), targets[some], reduction="sum")
         return loss
 
 

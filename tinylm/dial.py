@@ -26,7 +26,7 @@ from tinylm.utilization import attention_flops
 
 # Width, blocks and heads, by number of weights
 _SHAPES = (
-    (64, 2, 1),
+    (64, 2, 2),
     (96, 3, 2),
     (128, 3, 2),
     (128, 4, 2),
@@ -57,7 +57,7 @@ _PACKED_A_SECOND = 4e6  # bytes of conversations
 _VALIDATION_SHARE = 0.04
 _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
-_STEPS_WANTED = 1200
+_STEPS_WANTED = 800
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,10 @@ class Law:
     Bytes that repeat are worth less and less.
     """
 
-    floor: float = 0.50
-    blocks: tuple[float, float, float] = (0.132, 1e6, 0.347)
-    text: tuple[float, float, float] = (0.291, 1e7, 0.475)
-    vocabulary: tuple[float, float, float] = (0.465, 4096.0, 0.191)
+    floor: float = 0.355
+    blocks: tuple[float, float, float] = (0.200, 1e6, 0.330)
+    text: tuple[float, float, float] = (0.320, 1e7, 0.493)
+    vocabulary: tuple[float, float, float] = (0.461, 4096.0, 0.167)
     repeats: float = 15.0
 
     def __call__(self, blocks: float, vocab_size: int, seen: float, unique: float) -> float:

@@ -13,11 +13,12 @@ SIZES = {"desktop": {"width": 1200, "height": 900}, "phone": {"width": 360, "hei
 
 @pytest.fixture(scope="module")
 def report(runs, tmp_path_factory):
-    """The report of a run with a sample that would like to be more than text."""
+    """The report of a run on files far down in folders, with a sample that would like to be more than text."""
     folder = tmp_path_factory.mktemp("report") / "a-run-with-a-name-that-is-long-enough-to-be-cut-on-a-phone"
     (folder / "checkpoints" / "last").mkdir(parents=True)
     for name in ("config.toml", "metrics.jsonl", "provenance.json", "checkpoints/last/state.json"):
-        (folder / name).write_bytes((runs["classic"] / name).read_bytes())
+        content = (runs["classic"] / name).read_text("utf-8")
+        (folder / name).write_text(content.replace("/data/samples/", f"/{'deep' * 20}/data/samples/"), "utf-8")
     run = RunFolder(folder)
     evil = "<script>document.title = 'taken'</script><img src='http://127.0.0.1:9/x' onerror='document.title = 1'>"
     append_metrics(run.metrics, stage="finetune", step=16, prompt="word" * 80, sample=evil)
