@@ -48,7 +48,7 @@ _BYTES_PER_TOKEN = {512: 2.10, 1024: 2.68, 2048: 3.30, 4096: 3.83, 8192: 4.27}
 _BYTES_A_PIECE = 400.0  # a piece that a small text hardly holds is not learned
 _WEIGHTS_A_BYTE = 2.0  # in the blocks; more would learn a small text by heart
 _SHAPE_KEYS = ("d_model", "nhead", "num_layers", "dim_feedforward")
-_PROBE_SECONDS = 0.4
+_PROBE_SECONDS = 0.2
 _PROBED, _PROBED_VOCABULARY = (0, 7), 4096
 # Once the size is chosen: a tokenizer is trained, text tokenized, the first steps are timed, a report written
 _OTHER_SECONDS = 3.5
@@ -57,14 +57,14 @@ _PACKED_A_SECOND = 4e6  # bytes of conversations
 _VALIDATION_SHARE = 0.04
 _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
-_STEPS_WANTED = 800
+_STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # below 8 rows, the optimizer takes much of the time
 
 
 @dataclass(frozen=True)
 class Law:
     """Loss in bits per byte = floor + size of the blocks + amount of text + size of the vocabulary, each a power law.
 
-    Bytes that repeat are worth less and less.
+    Bytes that repeat are worth less and less; in little text, pieces of a vocabulary over 4,096 are seen too seldom.
     """
 
     floor: float = 0.355
@@ -72,6 +72,7 @@ class Law:
     text: tuple[float, float, float] = (0.320, 1e7, 0.493)
     vocabulary: tuple[float, float, float] = (0.461, 4096.0, 0.167)
     repeats: float = 15.0
+    rare: float = 0.1
 
     def __call__(self, blocks: float, vocab_size: int, seen: float, unique: float) -> float:
         """Expected bits per byte.
@@ -85,7 +86,9 @@ class Law:
         excess = max(0.0, seen / unique - 1)
         worth = min(seen, unique) + unique * self.repeats * (1 - math.exp(-excess / self.repeats))
         terms = ((blocks, self.blocks), (worth, self.text), (vocab_size, self.vocabulary))
-        return self.floor + sum(factor * math.pow(value / unit, -exponent) for value, (factor, unit, exponent) in terms)
+        powers = sum(factor * math.pow(value / unit, -exponent) for value, (factor, unit, exponent) in terms)
+        rare = self.rare * max(0.0, vocab_size**2 - self.vocabulary[1] ** 2) * (1e3 / worth) ** 2
+        return self.floor + powers + rare
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def choose(
 
     def batch_size_of(model: ModelConfig) -> int:
         """The largest that still leaves the optimizer enough steps."""
-        enough = [size for size in batch_sizes if steps(model, size) >= _STEPS_WANTED]
+        enough = [size for size in batch_sizes if steps(model, size) >= _STEPS_WANTED.get(size, 0)]
         return max(enough, default=batch_sizes[0])
 
     def tokens_in_time(model: ModelConfig) -> float:
