@@ -104,7 +104,7 @@ def test_what_is_spent_and_what_is_still_to_be_done_counts():
     assert steps(choose(config, given, pairs, machine(150.0))) < at_once
 
 
-def test_slow_updates_ask_for_larger_batches():
+def test_slow_updates_leave_fewer_steps_and_never_ask_for_larger_batches():
     quick = Speed(blocks=((1e6, 1e-11),), output=(0.0, 6e-11), update=((1e6, 0.0),))
     slow = Speed(blocks=quick.blocks, output=quick.output, update=((1e6, 1e-7),))
     config = Config(train=TrainConfig(minutes=20, **FAST))

@@ -139,16 +139,16 @@ def measure_speed(config: Config) -> Speed:
     keep_freed_memory()
     probes = [_Probe(_model_of(config.model, _SHAPES[index], _PROBED_VOCABULARY), config) for index in _PROBED]
     small, large = (probe.model_config for probe in probes)
-    heads = [probe.output_seconds() / _PROBED_VOCABULARY for probe in probes]
-    by_width = max(0.0, (heads[1] - heads[0]) / (large.d_model - small.d_model))
-    output = max(0.0, heads[0] - by_width * small.d_model), by_width
+    heads = [probe.output_seconds() for probe in probes]
+    by_width = max(0.0, (heads[1] - heads[0]) / (large.d_model - small.d_model)) / _PROBED_VOCABULARY
+    output = max(0.0, heads[0] / _PROBED_VOCABULARY - by_width * small.d_model), by_width
     blocks, update = [], []
     for probe, head in zip(probes, heads, strict=True):
         model = probe.model_config
         token_seconds, update_seconds = probe.step_seconds()
         weights = _block_weights(model)
         # A tenth is left for blocks where the output layer seems to take all
-        in_blocks = max(0.1 * token_seconds, token_seconds - head * _PROBED_VOCABULARY)
+        in_blocks = max(0.1 * token_seconds, token_seconds - head)
         blocks.append((weights, in_blocks / (6.0 * weights + attention_flops(model))))
         update.append((_weights(model), update_seconds / _weights(model)))
     return Speed(tuple(blocks), output, tuple(update))
@@ -264,9 +264,7 @@ def _weights(model: ModelConfig) -> float:
 
 
 def _bytes_per_token(vocab_size: int) -> float:
-    sizes = sorted(_BYTES_PER_TOKEN)
-    logarithms = [math.log(size) for size in sizes]
-    return float(np.interp(math.log(vocab_size), logarithms, [_BYTES_PER_TOKEN[size] for size in sizes]))
+    return _between(vocab_size, tuple(_BYTES_PER_TOKEN.items()))
 
 
 def _between(size: float, points: tuple[tuple[float, float], ...]) -> float:

@@ -106,11 +106,12 @@ def _iterate_on_gram(x: Tensor) -> Tensor:
     """The same with fewer operations, by small square matrices: all factors are polynomials of the first X X^T."""
     gram = x @ x.transpose(1, 2)
     product = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
-    for a, b, c in _POLYNOMIALS:
+    for step, (a, b, c) in enumerate(_POLYNOMIALS, 1):
         rest = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)  # the step's factor is this and a times the identity
         product = torch.baddbmm(product, rest, product, beta=a)
-        half = torch.baddbmm(gram, rest, gram, beta=a)
-        gram = torch.baddbmm(half, half, rest, beta=a)
+        if step < len(_POLYNOMIALS):
+            half = torch.baddbmm(gram, rest, gram, beta=a)
+            gram = torch.baddbmm(half, half, rest, beta=a)
     return product @ x
 
 
