@@ -13,18 +13,23 @@ from tinylm.checkpoint import RunFolder, load_parameters, load_state
 from tinylm.errors import RunError
 from tinylm.parallel import Ranks
 
-SCRIPT = Path(__file__).parent / "support" / "ranks.py"
+SUPPORT = Path(__file__).parent / "support"
 STEPS = 24
 
 
 def train(path, processes, **values):
     """Let so many processes train, each starting with other weights, and one of them perhaps ask to stop."""
     values = {"steps": STEPS, "validations": 3, **values}
+    run(processes, "ranks.py", str(path), *(f"{key}={json.dumps(value)}" for key, value in values.items()))
+    return path
+
+
+def run(processes, script, *arguments):
+    """Let torchrun start a script of ours."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += [str(SCRIPT), str(path), *(f"{key}={json.dumps(value)}" for key, value in values.items())]
+    command += [str(SUPPORT / script), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
-    return path
 
 
 def losses(path):
@@ -90,3 +95,9 @@ def test_one_process_needs_no_others():
 
     with pytest.raises(RunError, match="of the main"):
         ranks.from_main(fail)
+
+
+def test_processes_that_end_wait_for_the_last_tensors():
+    # Three times, as without the wait only most of them abort
+    for _ in range(3):
+        run(2, "leaving.py")

@@ -7,6 +7,7 @@ reads and writes files and decides; what the others have to know of it, they are
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +24,8 @@ Value = TypeVar("Value")
 
 # Reading and tokenizing much text takes the main process so long that the others must be patient
 _PATIENCE = timedelta(hours=12)
+# Seconds
+_LAST_TENSORS = 0.2
 
 
 class Ranks:
@@ -172,6 +175,9 @@ def start_ranks() -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     finally:
         dist.destroy_process_group()
+        # Gloo's threads may still hold a last tensor, and abort a process that ends before they could let go of it:
+        # https://github.com/pytorch/pytorch/issues/190489
+        time.sleep(_LAST_TENSORS)
 
 
 def whole(tensor: Tensor) -> Tensor:
