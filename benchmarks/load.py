@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 CHAT = "/v1/chat/completions"
 _PATIENCE = 120.0
 _DEAD = 1.0
 _SLOW_BUFFER = 4096
+_RETRIES = 2
+_RETRY_AFTER = re.compile(rb"\r\nretry-after: (\d+)\r\n", re.IGNORECASE)
 
 
 @dataclass
@@ -26,11 +29,13 @@ class Streamed:
         ok: whether it came whole.
         seconds: to its end.
         tokens: of the reply.
+        retry_after: seconds after which a busy server asks to be asked again; None where it was not busy.
     """
 
     ok: bool
     seconds: float
     tokens: int = 0
+    retry_after: float | None = None
 
 
 @dataclass
@@ -91,11 +96,14 @@ async def stream(port: int, body: dict[str, Any]) -> Streamed:
     """Ask for a streamed reply and read it to its end."""
     started = time.perf_counter()
     tokens, finished, done = 0, False, False
+    retry_after: float | None = None
     try:
         async with asyncio.timeout(_PATIENCE):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request_of(json.dumps(body).encode()))
             head = await reader.readuntil(b"\r\n\r\n")
+            if b" 429 " in head[:20] and (wish := _RETRY_AFTER.search(head)):
+                retry_after = float(wish[1])
             while b"200 OK" in head[:20] and (line := await reader.readline()):
                 if not line.startswith(b"data: "):
                     continue
@@ -108,7 +116,19 @@ async def stream(port: int, body: dict[str, Any]) -> Streamed:
             writer.close()
     except (OSError, EOFError, TimeoutError):
         pass
-    return Streamed(finished and done and tokens > 0, time.perf_counter() - started, tokens)
+    return Streamed(finished and done and tokens > 0, time.perf_counter() - started, tokens, retry_after)
+
+
+async def _stream_patiently(port: int, body: dict[str, Any]) -> Streamed:
+    """The same as the official client does it: of a busy server it asks twice more, when the server says."""
+    started = time.perf_counter()
+    streamed = await stream(port, body)
+    for _ in range(_RETRIES):
+        if streamed.retry_after is None:
+            break
+        await asyncio.sleep(streamed.retry_after)
+        streamed = await stream(port, body)
+    return replace(streamed, seconds=time.perf_counter() - started)
 
 
 def request_of(body: bytes, headers: bytes = b"content-type: application/json\r\n") -> bytes:
@@ -145,7 +165,7 @@ async def _torment(port: int, vanishing: int, slow: int, malformed: int, message
 
     async def behave() -> None:
         while not over.is_set():
-            load.streams.append(await stream(port, body_of(message, 32)))
+            load.streams.append(await _stream_patiently(port, body_of(message, 32)))
             await asyncio.sleep(0.05)
 
     async def malform() -> None:

@@ -167,6 +167,7 @@ def torment_survived(run: Run) -> Values:
     return {
         "well_behaved_failed": done.failed,
         "well_behaved_streams": len(done.streams),
+        "well_behaved_slowest_s": max(stream.seconds for stream in done.streams),
         "malformed_5xx": sum(count for status, count in done.statuses.items() if status >= 500),
         **{f"malformed_{status or 'unanswered'}": count for status, count in sorted(done.statuses.items())},
         "leaked_slots": left,

@@ -41,6 +41,7 @@ class Turn:
     job: Job
     cache: Cache
     generation: Generation
+    began: float = field(default_factory=time.monotonic)
     steps: Generator[str, None, None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,7 +137,7 @@ class Scheduler:
                 if done:
                     self._active -= 1
                     self._caches.give_back(turn.cache, len(turn.job.prompt))
-                    self._durations.append(time.monotonic() - turn.job.created)
+                    self._durations.append(time.monotonic() - turn.began)
                 else:
                     self._turns.append(turn)
                 # The first of them is this thread's own: handing it over would cost as much as a token
@@ -210,6 +211,6 @@ class Scheduler:
             self._waiting.popleft().end(None, busy(len(self._waiting), self._retry_after()))
 
     def _retry_after(self) -> int:
-        """Seconds in which the queue may have moved by as many as are being answered."""
+        """Seconds until about half of the queue has its turn, if replies take as long as the last ones did."""
         seconds = fmean(self._durations) * (1 + len(self._waiting) / max(1, self._active)) / 2
         return max(1, min(_LONGEST_RETRY, round(seconds)))
