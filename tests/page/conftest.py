@@ -287,7 +287,7 @@ class ChatPage:
         return self.page.locator("#spoken p").all_text_contents()
 
     def storage(self):
-        return self.page.evaluate("JSON.stringify(localStorage)")
+        return self.page.evaluate("({...localStorage})")
 
     def wait(self, condition):
         """Wait until a JavaScript expression is true; the policy lets no script of the page evaluate one."""
