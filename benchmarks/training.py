@@ -31,7 +31,7 @@ from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
 from tinylm.hardware import resolve_hardware
 from tinylm.model import LanguageModel
-from tinylm.reporting import SilentReporter
+from tinylm.reporting import SilentReporter, StepReport
 from tinylm.trainer import Stage, Trainer
 from tinylm.utilization import measured_flops
 
@@ -59,6 +59,7 @@ class Curve(SilentReporter):
         tokens: trained on in all.
         parameters: of the model.
         total_seconds: of training alone.
+        step_seconds: of each step.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -67,12 +68,26 @@ class Curve(SilentReporter):
     tokens: int = 0
     parameters: int = 0
     total_seconds: float = 0.0
+    step_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of its middle step, as the machine may be busy with something else during some."""
+        return self.tokens / len(self.step_seconds) / statistics.median(self.step_seconds)
 
 
 @dataclass
 class _Recorder(SilentReporter):
     curve: Curve
     trainer: Trainer | None = None
+    before_s: float = 0.0
+
+    def stepped(self, report: StepReport) -> None:  # noqa: ARG002
+        """A step."""
+        assert self.trainer is not None
+        now = self.trainer.state.seconds
+        self.curve.step_seconds.append(now - self.before_s)
+        self.before_s = now
 
     def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:  # noqa: ARG002
         """A point of the curve."""
@@ -180,7 +195,7 @@ def speeds(run: Run) -> dict[str, float]:
         measured["peer"].append(positions / statistics.median(times))
         for optimizer in ("adamw", "muon"):
             curve = run.own(run.archs[0], optimizer, 2 * _SPEED_STEPS)
-            measured[optimizer].append(curve.tokens / curve.total_seconds)
+            measured[optimizer].append(curve.tokens_per_second)
     return {name: statistics.median(values) for name, values in measured.items()}
 
 
@@ -229,8 +244,7 @@ def _matrix_rate(run: Run) -> float:
 
 
 def _speed_of(run: Run, arch: str) -> float:
-    curve = run.own(arch, "muon", 2 * _SPEED_STEPS)
-    return curve.tokens / curve.total_seconds
+    return run.own(arch, "muon", 2 * _SPEED_STEPS).tokens_per_second
 
 
 def _total(trained: Trained) -> float:
