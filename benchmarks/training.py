@@ -58,8 +58,7 @@ class Curve(SilentReporter):
         bits_per_byte: of the same.
         tokens: trained on in all.
         parameters: of the model.
-        total_seconds: of training alone.
-        step_seconds: of each step.
+        step_seconds: of each step, in training alone.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -67,8 +66,12 @@ class Curve(SilentReporter):
     bits_per_byte: list[float] = field(default_factory=list)
     tokens: int = 0
     parameters: int = 0
-    total_seconds: float = 0.0
     step_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def total_seconds(self) -> float:
+        """Of training alone."""
+        return sum(self.step_seconds)
 
     @property
     def tokens_per_second(self) -> float:
@@ -80,14 +83,11 @@ class Curve(SilentReporter):
 class _Recorder(SilentReporter):
     curve: Curve
     trainer: Trainer | None = None
-    before_s: float = 0.0
 
     def stepped(self, report: StepReport) -> None:  # noqa: ARG002
         """A step."""
         assert self.trainer is not None
-        now = self.trainer.state.seconds
-        self.curve.step_seconds.append(now - self.before_s)
-        self.before_s = now
+        self.curve.step_seconds.append(self.trainer.state.seconds - self.curve.total_seconds)
 
     def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:  # noqa: ARG002
         """A point of the curve."""
@@ -136,7 +136,7 @@ def train(stream: TokenStream, overrides: Sequence[str], steps: int, validations
         run.checkpoint("last").parent.mkdir()
         recorder.trainer = Trainer(run, config, model, [stage], stream.byte_lengths, reporter=recorder)
         state = recorder.trainer.train()
-    curve.tokens, curve.total_seconds = state.tokens, state.seconds
+    curve.tokens = state.tokens
     return curve
 
 
