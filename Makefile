@@ -4,21 +4,19 @@ VENV ?= .venv
 DEMO ?= runs/demo
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-SOURCES := $(shell find tinylm cli data export runtime -type f -not -path '*/__pycache__/*') \
-	pyproject.toml constraints.txt
+PACKAGE := $(VENV)/package
 
 .PHONY: demo test test-cpus lint docs demo-model clean
 
-# What the person who trains installs.
-$(VENV)/.train: $(SOURCES)
+# Install in editable mode what training needs: an edit needs no new installation.
+$(VENV)/.train: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	rm -rf build
-	$(PIP) '.[train]'
+	$(PIP) --editable '.[train]'
 	touch $@
 
 # The tools for tests and docs on top of it.
 $(VENV)/.dev: $(VENV)/.train
-	$(PIP) '.[train,serve,dev]'
+	$(PIP) --editable '.[train,serve,dev]'
 	touch $@
 
 # Train both stages on the bundled world, export, quantize, measure and chat: some ten minutes on two cores.
@@ -43,8 +41,11 @@ test-cpus: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	# From inside the environment, where the installed package is found before the source folders
-	cd $(VENV) && bin/mypy --config-file ../pyproject.toml -p tinylm
+	# mypy and import-linter do not follow package-dir: give them the package as a wheel holds it
+	rm -rf $(PACKAGE) && mkdir -p $(PACKAGE) && cp -Rp tinylm $(PACKAGE)
+	cp -Rp cli data export runtime $(PACKAGE)/tinylm
+	cd $(PACKAGE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p tinylm
+	cd $(PACKAGE) && $(abspath $(BIN))/lint-imports --config $(CURDIR)/pyproject.toml
 
 # Write the CLI reference anew; a test compares it with --help.
 docs: $(VENV)/.dev

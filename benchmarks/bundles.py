@@ -31,11 +31,11 @@ from tinylm.manifest import (
     SamplingDefaults,
     encode_manifest,
 )
-from tinylm.model import LanguageModel
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.session import Session, decode_file
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.tokenizer import Tokenizer, train_tokenizer
+from tinylm.training.model import LanguageModel
 
 _SYLLABLES = [first + vowel + last for first in "bdfgklmnprstvz" for vowel in "aeiou" for last in ("", "n", "r", "s")]
 _GATE_TOKENS = 64

@@ -26,12 +26,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tinylm.config import TokenizerConfig, make_config
-from tinylm.data.batches import Batches
-from tinylm.data.paths import find_files
-from tinylm.data.readers import iter_documents
-from tinylm.data.shards import DataCache
-from tinylm.data.stages import prepare_stage, tokenize_files
-from tinylm.data.survey import TextSample, find_tokenizer, survey_files
+from tinylm.data.dataset.batches import Batches
+from tinylm.data.dataset.disk_cache import DataCache
+from tinylm.data.dataset.stages import prepare_stage, tokenize_files
+from tinylm.data.dataset.survey import TextSample, find_tokenizer, survey_files
+from tinylm.data.readers.front_door import iter_documents
+from tinylm.data.readers.paths import find_files
 from tinylm.errors import TinyLMError
 
 VOCABULARY, CONTEXT = 4096, 256

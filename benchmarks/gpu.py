@@ -1,6 +1,6 @@
 """Model FLOPs utilization of training on a GPU, and what both architectures learn in equal time.
 
-Everything goes through `tinylm.trainer` as `tinylm train` uses it; speeds are those of its metrics.jsonl.
+Everything goes through `tinylm.training.trainer` as `tinylm train` uses it; speeds are those of its metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from tinylm.checkpoint import RunFolder
 from tinylm.config import Config, TokenizerConfig, make_config
-from tinylm.data.paths import find_files
-from tinylm.data.shards import DataCache
-from tinylm.data.stages import prepare_stage, tokenize_files
-from tinylm.data.survey import find_tokenizer, survey_files
+from tinylm.data.dataset.disk_cache import DataCache
+from tinylm.data.dataset.stages import prepare_stage, tokenize_files
+from tinylm.data.dataset.survey import find_tokenizer, survey_files
+from tinylm.data.readers.paths import find_files
 from tinylm.evaluation import byte_lengths_of, make_windows
-from tinylm.hardware import resolve_compile, resolve_hardware
-from tinylm.model import LanguageModel
 from tinylm.tokenizer import Tokenizer
-from tinylm.trainer import Stage, Trainer
-from tinylm.utilization import measured_flops, peak_flops, training_flops
+from tinylm.training.checkpoint import RunFolder
+from tinylm.training.hardware import resolve_compile, resolve_hardware
+from tinylm.training.mfu import measured_flops, peak_flops, training_flops
+from tinylm.training.model import LanguageModel
+from tinylm.training.trainer import Stage, Trainer
 
 WARM_UP_STEPS = 3
 VALIDATION_TOKENS = 65_536

@@ -11,7 +11,7 @@ from tinylm.export.decoders import write_decoders
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import MODEL_FILE
-from tinylm.model import LanguageModel
+from tinylm.training.model import LanguageModel
 
 
 def random_model(config: ModelConfig) -> LanguageModel:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinylm.config import TokenizerConfig
-from tinylm.data.readers import iter_documents
+from tinylm.data.readers.front_door import iter_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import IGNORED, Window
 from tinylm.tokenizer import Tokenizer, train_tokenizer

@@ -25,15 +25,15 @@ from rich.table import Table
 from token_stream import TokenStream, mean_loss
 from workers import Worker
 
-from tinylm.checkpoint import RunFolder, StageName
 from tinylm.config import TrainConfig, config_values, load_config, make_config
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
-from tinylm.hardware import resolve_hardware
-from tinylm.model import LanguageModel
-from tinylm.reporting import SilentReporter, StepReport
-from tinylm.trainer import Stage, Trainer
-from tinylm.utilization import measured_flops
+from tinylm.training.callbacks import SilentReporter, StepReport
+from tinylm.training.checkpoint import RunFolder, StageName
+from tinylm.training.hardware import resolve_hardware
+from tinylm.training.mfu import measured_flops
+from tinylm.training.model import LanguageModel
+from tinylm.training.trainer import Stage, Trainer
 
 LAYERS, HEADS, WIDTH, CONTEXT, BATCH, VOCABULARY = 6, 4, 256, 256, 16, 4096
 PEER_SHAPE = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "block_size": CONTEXT, "batch_size": BATCH}

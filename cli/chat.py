@@ -10,7 +10,7 @@ import click
 
 from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FILE, FOLDER, json_option, sampling_options, threads_option
-from tinylm.cli.results import result_values, stats_line
+from tinylm.cli.terminal.results import result_values, stats_line
 from tinylm.errors import BundleError, ContextFullError, TinyLMError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def command(
             if saved is not None:
                 saved.save(chat.messages)
     else:
-        from tinylm.cli.conversation import Conversation
+        from tinylm.cli.terminal.conversation import Conversation
 
         Conversation(chat, saved, stats).run(str(bundle) if bundle else "the demo model in the box")
 

@@ -9,7 +9,7 @@ import click
 
 from tinylm.cli.console import print_json
 from tinylm.cli.options import FOLDER, json_option, sampling_options, threads_option
-from tinylm.cli.results import result_values
+from tinylm.cli.terminal.results import result_values
 
 
 @click.command("complete")

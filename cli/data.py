@@ -72,9 +72,9 @@ def inspect(
     from rich.console import Console
 
     from tinylm.config import ModelConfig
-    from tinylm.data.findings import findings_of
-    from tinylm.data.inspection import inspect as look
-    from tinylm.data.paths import find_files
+    from tinylm.data.inspection.checks import findings_of
+    from tinylm.data.inspection.inspection import inspect as look
+    from tinylm.data.readers.paths import find_files
 
     if tokenizer_path is not None and vocab_size is not None:
         raise click.UsageError("--vocab-size is for the tokenizer that is trained on the data: give it or --tokenizer")
@@ -112,7 +112,7 @@ def cache(clear: bool, as_json: bool) -> None:
 
     TINYLM_DATA_CACHE names another folder, TINYLM_DATA_CACHE_GB another limit.
     """
-    from tinylm.data.shards import DataCache
+    from tinylm.data.dataset.disk_cache import DataCache
 
     kept = DataCache()
     if clear:

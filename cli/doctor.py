@@ -23,8 +23,8 @@ def command(bundle: Path | None, as_json: bool) -> None:
     Looks at the board, the system, memory, onnxruntime and the bundle, and says what to do about what it finds.
     The exit code is 1 where something prevents chatting.
     """
-    from tinylm.runtime.checkup import examine
     from tinylm.runtime.demo import DEMO_BUNDLE
+    from tinylm.runtime.device.checkup import examine
 
     say("Looking at this machine; it takes some seconds …")
     results = examine(bundle or DEMO_BUNDLE, str(bundle) if bundle else "the demo model in the box")

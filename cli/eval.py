@@ -77,7 +77,7 @@ def command(
 
 def _score(folder: Path, is_run: bool, files: Sequence[Path], kind: Kind | None, full: bool) -> dict[str, Score]:
     """The score on each file, by its name; on a run's held-out data where there is none."""
-    from tinylm.data.sequences import read_sequences
+    from tinylm.data.dataset.sequences import read_sequences
     from tinylm.evaluation import byte_lengths_of, make_windows, score
 
     if not files and not is_run:
@@ -116,8 +116,8 @@ class _Subject:
 
 
 def _open_run(folder: Path) -> _Subject:
-    from tinylm.checkpoint import RunFolder, load_run_model
-    from tinylm.window_losses import model_losses
+    from tinylm.training.checkpoint import RunFolder, load_run_model
+    from tinylm.training.window_losses import model_losses
 
     run = RunFolder(folder)
     model, tokenizer, state = load_run_model(run)
@@ -259,8 +259,8 @@ def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
 
 def _decoder_of(folder: Path, is_run: bool) -> tuple[Decoder, Tokenizer]:
     if is_run:
-        from tinylm.checkpoint import RunFolder, load_run_model
-        from tinylm.torch_decoder import TorchDecoder
+        from tinylm.training.checkpoint import RunFolder, load_run_model
+        from tinylm.training.torch_decoder import TorchDecoder
 
         model, tokenizer, _ = load_run_model(RunFolder(folder))
         return TorchDecoder(model), tokenizer

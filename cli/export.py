@@ -47,9 +47,9 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from tinylm.checkpoint import RunFolder
     from tinylm.export.bundle import check_out, export_bundle
     from tinylm.export.gate import GateLimits
+    from tinylm.training.checkpoint import RunFolder
 
     if bits == "4" and not quantize:
         raise click.UsageError("--bits 4 goes with --quantize")

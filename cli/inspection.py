@@ -10,12 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tinylm.data.measures import clipped
+from tinylm.data.inspection.token_statistics import clipped
 
 if TYPE_CHECKING:
-    from tinylm.data.findings import Finding
-    from tinylm.data.inspection import FileFacts, Inspection, Kind, KindFacts
-    from tinylm.data.measures import Spans
+    from tinylm.data.inspection.checks import Finding
+    from tinylm.data.inspection.inspection import FileFacts, Inspection, Kind, KindFacts
+    from tinylm.data.inspection.token_statistics import Spans
 
 _SHOWN_CHARACTERS = 480
 _SUPERVISED = "green"

@@ -13,7 +13,7 @@ from tinylm.cli.options import FOLDER
 @click.argument("run", type=FOLDER)
 def command(run: Path) -> None:
     """Write a run's report.html anew: curves, samples, figures and advice; also while it trains."""
-    from tinylm.checkpoint import RunFolder
-    from tinylm.report import write_report
+    from tinylm.report.report import write_report
+    from tinylm.training.checkpoint import RunFolder
 
     click.echo(write_report(RunFolder(run)))

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinylm.cli.console import notice, say
+from tinylm.cli.display.reporters import require_tensorboard
 from tinylm.cli.options import FILE, FOLDER
-from tinylm.cli.reporters import require_tensorboard
 from tinylm.cli.stopping import StopRequest, stop_request
 from tinylm.errors import RunError, TinyLMError
 
 if TYPE_CHECKING:
-    from tinylm.checkpoint import RunFolder, StageName, TrainState
     from tinylm.config import Config
-    from tinylm.data.stages import StageData
-    from tinylm.model import LanguageModel
-    from tinylm.parallel import Ranks
+    from tinylm.data.dataset.stages import StageData
     from tinylm.tokenizer import Tokenizer
-    from tinylm.trainer import Stage
+    from tinylm.training.checkpoint import RunFolder, StageName, TrainState
+    from tinylm.training.distributed import Ranks
+    from tinylm.training.model import LanguageModel
+    from tinylm.training.trainer import Stage
 
 # Of the minutes, for the report after training
 _REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
@@ -83,7 +83,7 @@ def command(
             raise click.UsageError("--resume goes on with the run exactly as it was begun: give no other option")
         if tensorboard:
             require_tensorboard()
-        from tinylm.parallel import start_ranks
+        from tinylm.training.distributed import start_ranks
 
         with start_ranks() as ranks, stop_request() as stop, _leaving(resume):
             _resume(resume, started, tensorboard, stop, ranks)
@@ -118,7 +118,7 @@ def command(
         raise click.UsageError("data.replay mixes raw text into fine-tuning: give --pretrain TEXT too")
     by_hand = {f"{section}.{key}" for section, table in given.items() for key in table}
     out = out or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    from tinylm.parallel import start_ranks
+    from tinylm.training.distributed import start_ranks
 
     with start_ranks() as ranks, stop_request() as stop, _leaving(out):
         _begin(config, by_hand, out, init, new_tokenizer, started, tensorboard, stop, ranks)
@@ -127,7 +127,7 @@ def command(
 @contextmanager
 def _leaving(out: Path) -> Iterator[None]:
     """Say what is left where training ends early by a signal or an error."""
-    from tinylm.checkpoint import RunFolder
+    from tinylm.training.checkpoint import RunFolder
 
     run = RunFolder(out)
     try:
@@ -152,15 +152,15 @@ def _begin(
     ranks: Ranks,
 ) -> None:
     """Train a new run; what was not set `by_hand` is chosen where the budget is in minutes."""
-    from tinylm.checkpoint import RunFolder, check_free, load_run_model, load_weights
-    from tinylm.cli.preparation import Preparation
     from tinylm.config import config_values
+    from tinylm.data.dataset.preparation import Preparation
     from tinylm.files import new_folder
-    from tinylm.hardware import machine_facts, resolve_compile, resolve_hardware
-    from tinylm.lock import locked, remove_abandoned
-    from tinylm.metrics import append_event
-    from tinylm.model import LanguageModel
+    from tinylm.run_log import append_event
     from tinylm.tokenizer import Tokenizer
+    from tinylm.training.checkpoint import RunFolder, check_free, load_run_model, load_weights
+    from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
+    from tinylm.training.model import LanguageModel
+    from tinylm.training.run_lock import locked, remove_abandoned
 
     def check_place() -> None:
         remove_abandoned(RunFolder(out))
@@ -222,8 +222,8 @@ def _begin(
 
 def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest, ranks: Ranks) -> None:
     """Go on with a run."""
-    from tinylm.checkpoint import RunFolder
-    from tinylm.lock import locked
+    from tinylm.training.checkpoint import RunFolder
+    from tinylm.training.run_lock import locked
 
     run = RunFolder(folder)
     if ranks.is_main and not run.config.is_file():
@@ -234,13 +234,13 @@ def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest, 
 
 def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest, ranks: Ranks) -> None:
     """Train on from the last checkpoint of a run that is locked."""
-    from tinylm.checkpoint import load_parameters, load_state
-    from tinylm.cli.preparation import Preparation
-    from tinylm.hardware import machine_facts
-    from tinylm.metrics import append_event
-    from tinylm.model import LanguageModel
-    from tinylm.rotation import make_last_readable
+    from tinylm.data.dataset.preparation import Preparation
+    from tinylm.run_log import append_event
     from tinylm.tokenizer import Tokenizer
+    from tinylm.training.checkpoint import load_parameters, load_state
+    from tinylm.training.checkpoint_history import make_last_readable
+    from tinylm.training.hardware import machine_facts
+    from tinylm.training.model import LanguageModel
 
     def load() -> tuple[Config, bytes, TrainState]:
         run.check()
@@ -275,10 +275,10 @@ def _train(
     stop: StopRequest,
     ranks: Ranks,
 ) -> None:
-    from tinylm.cli.reporters import close_log, open_reporters
-    from tinylm.cli.samples import Sampler
+    from tinylm.cli.display.reporters import close_log, open_reporters
     from tinylm.evaluation import byte_lengths_of
-    from tinylm.trainer import Trainer
+    from tinylm.training.samples import Sampler
+    from tinylm.training.trainer import Trainer
 
     parameters = sum(parameter.numel() for parameter in model.parameters())
     say(
@@ -331,7 +331,7 @@ def _turn_dial(
 ) -> Config:
     import torch
 
-    from tinylm.dial import choose
+    from tinylm.training.autosize import choose
 
     torch.set_num_threads(config.train.threads)
     spent = time.monotonic() - started
@@ -343,7 +343,7 @@ def _turn_dial(
 
 def _stages(config: Config, tokenizer: Tokenizer, data: Mapping[StageName, StageData]) -> list[Stage]:
     from tinylm.evaluation import make_windows
-    from tinylm.trainer import Stage
+    from tinylm.training.trainer import Stage
 
     rates: dict[StageName, float] = {
         "pretrain": config.train.learning_rate,
@@ -366,8 +366,8 @@ def _base_values(init: Path | None) -> dict[str, dict[str, Any]]:
     """The [model] of the run to start from."""
     if init is None:
         return {}
-    from tinylm.checkpoint import RunFolder
     from tinylm.config import config_values
+    from tinylm.training.checkpoint import RunFolder
 
     run = RunFolder(init)
     run.check()

@@ -17,7 +17,6 @@ import torch
 
 import tinylm
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
-from tinylm.checkpoint import CheckpointName, RunFolder, TrainState, load_run_model
 from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
@@ -42,11 +41,12 @@ from tinylm.manifest import (
     SamplingDefaults,
     encode_manifest,
 )
-from tinylm.model import LanguageModel
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.session import Session, decode_file, has_avx2
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.tokenizer import Tokenizer
+from tinylm.training.checkpoint import CheckpointName, RunFolder, TrainState, load_run_model
+from tinylm.training.model import LanguageModel
 
 LEAST_ONNXRUNTIME = "1.23"
 # Whichever of these the model continues for longest without a close call becomes the bundle's golden text

@@ -13,7 +13,7 @@ import onnx
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.weights import BlockWeights, Int8Weights, OneRowWeights
 from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, X86
-from tinylm.model import LanguageModel
+from tinylm.training.model import LanguageModel
 
 _SMALLEST_SHARED = 256
 _BEYOND_CACHES = 16_000_000

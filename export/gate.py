@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinylm.checkpoint import RunFolder, StageName
 from tinylm.errors import ConfigError, TinyLMError
 from tinylm.evaluation import (
     IGNORED,
@@ -21,11 +20,12 @@ from tinylm.evaluation import (
     score,
     spread_order,
 )
-from tinylm.model import LanguageModel
 from tinylm.runtime.sampling import Sampler, SamplingOptions
 from tinylm.runtime.scoring import decode_logits
 from tinylm.runtime.session import Session
 from tinylm.tokenizer import Tokenizer
+from tinylm.training.checkpoint import RunFolder, StageName
+from tinylm.training.model import LanguageModel
 
 POSITIONS = 4096
 """Positions that the gate looks at, at least."""

@@ -33,7 +33,7 @@ from tinylm.export.operators import (
     split_projection,
 )
 from tinylm.export.weights import Weights
-from tinylm.model import Block, LanguageModel, sinusoid_parameters
+from tinylm.training.model import Block, LanguageModel, sinusoid_parameters
 
 IR_VERSION = 10
 

@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from tinylm.config import ModelConfig
 from tinylm.export.builder import MICROSOFT, OPSET, GraphBuilder, as_array
-from tinylm.model import NORM_EPSILON, position_frequencies
+from tinylm.training.model import NORM_EPSILON, position_frequencies
 
 Shape = list[str | int]
 

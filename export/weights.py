@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from tinylm.export.builder import MICROSOFT, GraphBuilder, as_array
 from tinylm.export.quantization import BLOCK_SIZE, Int8Matrix, quantize_blocks, quantize_columns
-from tinylm.model import LanguageModel
+from tinylm.training.model import LanguageModel
 
 _LARGEST_BLOCK = 256
 _MOST_PADDING = 0.04

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinylm.errors import ContextFullError
-from tinylm.runtime.choices import Choices
+from tinylm.runtime.constrained_choice import Choices
 from tinylm.runtime.sampling import Sampler
 from tinylm.runtime.session import PREFILL_CHUNK, Decoder
 from tinylm.tokenizer import StreamDecoder, Tokenizer

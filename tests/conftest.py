@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 
 from tinylm.cli.main import cli
 from tinylm.config import ModelConfig
-from tinylm.model import LanguageModel
+from tinylm.training.model import LanguageModel
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLES = REPOSITORY / "data" / "samples"

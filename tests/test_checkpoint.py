@@ -13,7 +13,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 import tinylm
-from tinylm.checkpoint import (
+from tinylm.config import TokenizerConfig, TrainConfig, make_config
+from tinylm.errors import RunError, TinyLMError
+from tinylm.tokenizer import train_tokenizer
+from tinylm.training.checkpoint import (
     RunFolder,
     TrainState,
     load_optimizer,
@@ -22,11 +25,8 @@ from tinylm.checkpoint import (
     load_weights,
     save_checkpoint,
 )
-from tinylm.config import TokenizerConfig, TrainConfig, make_config
-from tinylm.errors import RunError, TinyLMError
-from tinylm.model import LanguageModel
-from tinylm.optimizer import Optimizer
-from tinylm.tokenizer import train_tokenizer
+from tinylm.training.model import LanguageModel
+from tinylm.training.optimizer import Optimizer
 
 SHAPE = {"d_model": 32, "nhead": 2, "num_layers": 1, "dim_feedforward": 16, "context_length": 16}
 

@@ -17,7 +17,7 @@ LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 from tinylm.cli.main import main
-import tinylm.trainer, tinylm.export
+import tinylm.training.trainer, tinylm.export
 limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 sys.argv[0] = "tinylm"

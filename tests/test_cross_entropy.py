@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tinylm import cross_entropy
-from tinylm.cross_entropy import linear_cross_entropy
+from tinylm.training import cross_entropy
+from tinylm.training.cross_entropy import linear_cross_entropy
 
 
 def example(count=37, width=16, vocabulary=23, scale=1.0):

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm.chat_format import encode_conversation
-from tinylm.data.batches import ArrayRows, Batches
-from tinylm.data.held_out import HeldOut
-from tinylm.data.packing import ConversationRows, DocumentRows
-from tinylm.data.tokens import TokenArray, encode_all
+from tinylm.data.dataset.batches import ArrayRows, Batches
+from tinylm.data.dataset.held_out import HeldOut
+from tinylm.data.dataset.packing import ConversationRows, DocumentRows
+from tinylm.data.dataset.tokens import TokenArray, encode_all
 from tinylm.evaluation import IGNORED, TokenSequences
 
 BOS, EOS, SYSTEM, USER, ASSISTANT = 1, 2, 3, 4, 5

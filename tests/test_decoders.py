@@ -10,7 +10,6 @@ import onnx
 import pytest
 import torch
 
-from tinylm.checkpoint import RunFolder
 from tinylm.errors import BundleError
 from tinylm.export import decoders, export_bundle
 from tinylm.export.graph import build_graph
@@ -20,6 +19,7 @@ from tinylm.runtime import ChatModel
 from tinylm.runtime import session as session_module
 from tinylm.runtime.session import Session, decode_file, open_bundle
 from tinylm.runtime.verification import verify_bundle
+from tinylm.training.checkpoint import RunFolder
 
 SHAPES = {
     "classic": {},

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from tinylm.cli.progress import TrainingDisplay
-from tinylm.cli.sparkline import Course
+from tinylm.cli.display.progress import TrainingDisplay
+from tinylm.cli.display.sparkline import Course
 from tinylm.evaluation import Score
-from tinylm.reporting import Sample, StepReport
+from tinylm.training.callbacks import Sample, StepReport
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 LONG = "Pip lives on a small computer and tells of the garden, " * 8
@@ -36,7 +36,7 @@ def feed(display, clock=None):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("tinylm.cli.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("tinylm.cli.display.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

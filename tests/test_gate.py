@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from tinylm.checkpoint import RunFolder, load_run_model
 from tinylm.errors import ConfigError, TinyLMError
 from tinylm.evaluation import IGNORED, byte_lengths_of, score
 from tinylm.export import GateLimits, export_bundle
@@ -18,7 +17,8 @@ from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import read_manifest
 from tinylm.runtime.session import Session
-from tinylm.window_losses import model_losses
+from tinylm.training.checkpoint import RunFolder, load_run_model
+from tinylm.training.window_losses import model_losses
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from tinylm import hardware
 from tinylm.config import make_config
 from tinylm.errors import ConfigError
-from tinylm.hardware import resolve_compile, resolve_hardware
+from tinylm.training import hardware
+from tinylm.training.hardware import resolve_compile, resolve_hardware
 
 
 def train_config(**values):

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm.data.findings import findings_of
-from tinylm.data.inspection import inspect
-from tinylm.data.measures import clipped
-from tinylm.data.sampling import DuplicateCounter, Sample
+from tinylm.data.inspection.checks import findings_of
+from tinylm.data.inspection.inspection import inspect
+from tinylm.data.inspection.reservoir import DuplicateCounter, Sample
+from tinylm.data.inspection.token_statistics import clipped
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
 ENTRY = "import sys; from tinylm.cli.main import main; sys.argv[0] = 'tinylm'; main()"
@@ -64,8 +64,8 @@ def test_roles_are_counted(tmp_path):
 def test_tokens_are_those_of_training(tmp_path, samples):
     from tinylm.chat_format import encode_conversation
     from tinylm.data import load_conversation_data
-    from tinylm.data.packing import ConversationRows
-    from tinylm.data.tokens import TokenArray, encode_all
+    from tinylm.data.dataset.packing import ConversationRows
+    from tinylm.data.dataset.tokens import TokenArray, encode_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
     from tinylm.tokenizer import Tokenizer
 
@@ -222,7 +222,7 @@ def test_duplicates_are_counted_or_estimated(distinct, copies):
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("tinylm.data.inspection._SAMPLE_CHARACTERS", 20_000)
+    monkeypatch.setattr("tinylm.data.inspection.inspection._SAMPLE_CHARACTERS", 20_000)
     peaks = []
     for megabytes in (1, 3):
         path = tmp_path / "a.csv"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tinylm.runtime.diagnosis import Packages, diagnose, numbers_of
-from tinylm.runtime.machine import Interpreter, read_machine, read_memory, usable_cores
+from tinylm.runtime.device.diagnosis import Packages, diagnose, numbers_of
+from tinylm.runtime.device.machine import Interpreter, read_machine, read_memory, usable_cores
 
 A53 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 A76 = f"{A53} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"

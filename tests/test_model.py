@@ -8,9 +8,9 @@ import torch.nn.functional as F  # noqa: N812
 
 from tinylm.config import ModelConfig, TrainConfig
 from tinylm.errors import ContextFullError
-from tinylm.model import NORM_EPSILON, Attention, LanguageModel, causal_attention, rotate, sinusoid_parameters
-from tinylm.optimizer import Optimizer, learning_rate_factor
-from tinylm.torch_decoder import TorchDecoder
+from tinylm.training.model import NORM_EPSILON, Attention, LanguageModel, causal_attention, rotate, sinusoid_parameters
+from tinylm.training.optimizer import Optimizer, learning_rate_factor
+from tinylm.training.torch_decoder import TorchDecoder
 
 SHAPE = {"vocab_size": 300, "d_model": 64, "nhead": 4, "num_layers": 2, "dim_feedforward": 48, "context_length": 24}
 VARIANTS = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tinylm.muon import _MARGIN, _POLYNOMIALS, BatchedMuon, orthogonalize
+from tinylm.training.muon import _MARGIN, _POLYNOMIALS, BatchedMuon, orthogonalize
 
 SHAPES = [(24, 8), (8, 8), (8, 24), (24, 8), (8, 24), (8, 24)]
 DECAY, RATE, MOMENTUM = 0.1, 0.02, 0.95

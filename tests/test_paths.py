@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinylm.data.paths import DataFile, find_files
+from tinylm.data.readers.paths import DataFile, find_files
 from tinylm.errors import DataError
 
 

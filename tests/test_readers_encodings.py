@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinylm.data import DataError, ReadSummary, iter_documents, load_conversation_data
-from tinylm.data.encodings import encoding_of
-from tinylm.data.sources import CHUNK_BYTES
+from tinylm.data.readers.encodings import encoding_of
+from tinylm.data.readers.sources import CHUNK_BYTES
 
 FRENCH = "« Où étais-tu, Zoé ? » \u2013 « Là-bas, près du château… », dit-elle. Ça coûte 5 €."
 GERMAN = "Größe übt Schönheit, äußerst früh.\nÖl für Ärger über „Mäuse“"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
-from tinylm.data.json_values import iter_json_records
+from tinylm.data.readers.json_values import iter_json_records
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
-from tinylm.data.messages import is_role_pair
+from tinylm.data.readers.messages import is_role_pair
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tinylm.data import DataError, iter_conversations, iter_documents
-from tinylm.data.lines import iter_lines
-from tinylm.data.raw_text import iter_raw_documents
-from tinylm.data.sources import CHUNK_BYTES
+from tinylm.data.readers.lines import iter_lines
+from tinylm.data.readers.raw_text import iter_raw_documents
+from tinylm.data.readers.sources import CHUNK_BYTES
 
 READERS = [iter_lines, iter_conversations, iter_documents]
 GOOD_LINE = b'[{"role": "assistant", "content": "\xc3\xa9"}]\n'

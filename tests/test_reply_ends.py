@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm.runtime import ChatModel, Generation, SamplingOptions
-from tinylm.runtime.choices import Choices
+from tinylm.runtime.constrained_choice import Choices
 from tinylm.runtime.generation import TextStream
 from tinylm.runtime.sampling import Sampler
 from tinylm.tokenizer import Tokenizer

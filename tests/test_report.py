@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tinylm.advice import smoothed, stage_advice
-from tinylm.checkpoint import RunFolder
 from tinylm.errors import RunError
-from tinylm.metrics import RunLog, SampleLine, StepLine, ValidationLine, append_event, append_metrics, read_metrics
-from tinylm.report import make_report
+from tinylm.report.advice import smoothed, stage_advice
+from tinylm.report.report import make_report
+from tinylm.run_log import RunLog, SampleLine, StepLine, ValidationLine, append_event, append_metrics, read_metrics
+from tinylm.training.checkpoint import RunFolder
 
 EVIL = '<script>alert(1)</script> & "quotes" {{ 7 * 7 }} \x1b[2J'
 
@@ -167,7 +167,7 @@ def test_a_report_that_fails_is_a_notice(tmp_path, make_run, monkeypatch, run_cl
     def broken(run):
         raise ValueError("no\nfonts")
 
-    monkeypatch.setattr("tinylm.report.write_report", broken)
+    monkeypatch.setattr("tinylm.report.report.write_report", broken)
     arguments = ["train", "--finetune", samples / "tagged.txt", "--steps", 2, *settings()]
     result = run_cli(*arguments, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.stderr
@@ -179,7 +179,7 @@ def test_a_training_that_fails_is_told(tmp_path, run_cli, samples, settings, mon
     def fail(trainer, stage):
         raise RunError("the <loss> is lost")
 
-    monkeypatch.setattr("tinylm.trainer.Trainer.validate", fail)
+    monkeypatch.setattr("tinylm.training.trainer.Trainer.validate", fail)
     run = RunFolder(tmp_path / "run")
     result = run_cli("train", "--out", run.path, "--finetune", samples / "tagged.txt", "--steps", 4, *settings())
     assert result.exit_code == 1

@@ -4,10 +4,10 @@ import json
 
 import torch
 
-from tinylm.checkpoint import RunFolder
-from tinylm.cli.samples import Sampler
 from tinylm.config import TrainConfig
-from tinylm.metrics import read_metrics
+from tinylm.run_log import read_metrics
+from tinylm.training.checkpoint import RunFolder
+from tinylm.training.samples import Sampler
 
 
 def weights(run):
@@ -57,7 +57,7 @@ def test_what_goes_wrong_is_said_once_and_training_goes_on(tmp_path, run_cli, se
     def broken(sampler, stage, prompt):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr("tinylm.cli.samples.Sampler._say", broken)
+    monkeypatch.setattr("tinylm.training.samples.Sampler._say", broken)
     arguments = ["--finetune", samples / "tagged.txt", "--steps", 6, *settings(train_validations=3)]
     result = run_cli("train", "--out", tmp_path / "run", *arguments)
     assert result.exit_code == 0, result.stderr

@@ -8,7 +8,7 @@ import pytest
 from tinylm.runtime import ChatModel, SamplingOptions
 from tinylm.runtime.server.caches import CachePool
 from tinylm.runtime.server.errors import ApiError
-from tinylm.runtime.server.jobs import Job
+from tinylm.runtime.server.replies import Job
 from tinylm.runtime.server.scheduler import Scheduler
 from tinylm.runtime.session import PREFILL_CHUNK, TokenSequence
 

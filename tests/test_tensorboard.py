@@ -6,8 +6,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tinylm.evaluation import Score
-from tinylm.reporting import Sample, StepReport
-from tinylm.tensorboard import TensorBoardReporter
+from tinylm.training.callbacks import Sample, StepReport
+from tinylm.training.tensorboard import TensorBoardReporter
 
 
 def scalars(folder):
@@ -68,7 +68,7 @@ def test_the_command_writes_what_metrics_say(tmp_path, must, settings, samples):
 
 @pytest.mark.parametrize("how", ["new", "resume"])
 def test_without_the_package_it_is_one_error_before_any_work(tmp_path, run_cli, samples, text_run, monkeypatch, how):
-    monkeypatch.setattr("tinylm.cli.reporters.find_spec", lambda _: None)
+    monkeypatch.setattr("tinylm.cli.display.reporters.find_spec", lambda _: None)
     run = tmp_path / "run"
     arguments = ["--resume", text_run] if how == "resume" else ["--finetune", samples / "tagged.txt", "--out", run]
     arguments += [] if how == "resume" else ["--steps", 1]

@@ -4,12 +4,13 @@ import shutil
 
 import pytest
 
-from tinylm import cache
+from tinylm import user_cache
 from tinylm.errors import TinyLMError
 from tinylm.manifest import read_manifest
-from tinylm.runtime import ChatModel, threads
-from tinylm.runtime.child import ChildError, call
-from tinylm.runtime.threads import best_threads, candidates, climb, measure_threads, remember_threads
+from tinylm.runtime import ChatModel
+from tinylm.runtime.device import threads
+from tinylm.runtime.device.subprocess_call import ChildError, call
+from tinylm.runtime.device.threads import best_threads, candidates, climb, measure_threads, remember_threads
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def calls(monkeypatch):
 def test_measured_once_and_remembered(fresh, calls, bundle):
     manifest = read_manifest(bundle)
     assert [best_threads(bundle, manifest) for _ in range(3)] == [2, 2, 2]
-    assert calls == [("tinylm.runtime.threads:measure_threads", str(bundle), [1, 2, 4])]
+    assert calls == [("tinylm.runtime.device.threads:measure_threads", str(bundle), [1, 2, 4])]
 
 
 def test_a_chat_uses_it(fresh, calls, bundle):
@@ -92,7 +93,7 @@ def test_a_remembered_number_that_cannot_be_is_measured_anew(text, fresh, calls,
 
 def test_without_a_cache_the_size_decides(fresh, calls, bundle, tmp_path):
     (tmp_path / "cache").write_text("a file")
-    assert not cache.is_writable()
+    assert not user_cache.is_writable()
     assert best_threads(bundle, read_manifest(bundle)) == 1
     assert calls == []
 
@@ -136,19 +137,19 @@ def test_more_threads_need_a_clear_gain(seconds, best, monkeypatch):
 def test_a_real_measurement_in_a_process_of_its_own(bundle, text_bundle):
     for folder in (bundle, text_bundle):
         assert measure_threads(str(folder), [1, 2]) in {1, 2}
-    assert call("tinylm.runtime.threads:measure_threads", str(bundle), [1, 2]) in {1, 2}
+    assert call("tinylm.runtime.device.threads:measure_threads", str(bundle), [1, 2]) in {1, 2}
 
 
 def test_a_process_hands_back_results_errors_and_crashes(tmp_path):
-    assert call("tinylm.runtime.threads:candidates", 4) == [1, 2, 4]
+    assert call("tinylm.runtime.device.threads:candidates", 4) == [1, 2, 4]
     with pytest.raises(TinyLMError, match="no such bundle"):
-        call("tinylm.runtime.threads:measure_threads", str(tmp_path / "none"), [1])
+        call("tinylm.runtime.device.threads:measure_threads", str(tmp_path / "none"), [1])
     with pytest.raises(ChildError, match="crashed with SIGABRT"):
         call("os:abort")
     with pytest.raises(ChildError, match="status 7"):
         call("os:_exit", 7)
     with pytest.raises(ChildError, match="TypeError"):
-        call("tinylm.runtime.threads:candidates")
+        call("tinylm.runtime.device.threads:candidates")
     with pytest.raises(ChildError, match="no result after"):
         call("time:sleep", 60, timeout=0.5)
 
@@ -156,14 +157,14 @@ def test_a_process_hands_back_results_errors_and_crashes(tmp_path):
 def test_a_file_in_the_working_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    assert call("tinylm.runtime.threads:candidates", 1) == [1]
+    assert call("tinylm.runtime.device.threads:candidates", 1) == [1]
 
 
 def test_the_cache_remembers_and_forgives(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.recall("kind", "key") is None
-    cache.remember("kind", "key", "what")
-    assert cache.recall("kind", "key") == "what"
+    assert user_cache.recall("kind", "key") is None
+    user_cache.remember("kind", "key", "what")
+    assert user_cache.recall("kind", "key") == "what"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "tinylm" / "kind" / "key"))
-    cache.remember("kind", "key", "what")
-    assert cache.recall("kind", "key") is None
+    user_cache.remember("kind", "key", "what")
+    assert user_cache.recall("kind", "key") is None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tinylm.cli.word_wrap import WordWrap
+from tinylm.cli.terminal.word_wrap import WordWrap
 
 
 def wrapped(text, width, indent=0, column=None, cuts=()):

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from tinylm.cache import recall, remember
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Message
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError
 from tinylm.files import recover_folder, sha256_of
+from tinylm.user_cache import recall, remember
 
 SCHEMA_VERSION = 1
 MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE, README_FILE = "model.onnx", "tokenizer.model", "manifest.json", "README.md"

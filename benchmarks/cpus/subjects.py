@@ -12,9 +12,8 @@ import numpy as np
 from benchmarks.cpus.probe import GoldenText, Subject
 from benchmarks.graphs import random_model, write_graphs
 from benchmarks.shapes import SHAPES
-from tinylm.checkpoint import RunFolder, StageName
-from tinylm.data.sequences import read_sequences
-from tinylm.data.tokens import encode_all
+from tinylm.data.dataset.sequences import read_sequences
+from tinylm.data.dataset.tokens import encode_all
 from tinylm.data.world import training_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences
@@ -22,6 +21,7 @@ from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, TOKENIZER_FILE, r
 from tinylm.runtime.session import open_bundle
 from tinylm.runtime.verification import greedy_continuation
 from tinylm.tokenizer import Tokenizer
+from tinylm.training.checkpoint import RunFolder, StageName
 
 GOLDEN_TOKENS = 64
 TRAINING_STEPS = 250

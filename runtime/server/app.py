@@ -24,11 +24,9 @@ from tinylm import __version__
 from tinylm.chat_format import encode_prompt
 from tinylm.runtime.chat_model import ChatModel
 from tinylm.runtime.sampling import SamplingOptions
-from tinylm.runtime.server.answers import Answer
 from tinylm.runtime.server.errors import ApiError, invalid, shutting_down
-from tinylm.runtime.server.frame import Frame
-from tinylm.runtime.server.jobs import Job
 from tinylm.runtime.server.metrics import Metrics
+from tinylm.runtime.server.middleware import Frame
 from tinylm.runtime.server.openapi import document
 from tinylm.runtime.server.protocol import (
     ChatRequest,
@@ -38,9 +36,11 @@ from tinylm.runtime.server.protocol import (
     parse,
     sampling_of,
 )
+from tinylm.runtime.server.replies import Job
+from tinylm.runtime.server.responses import Answer
 from tinylm.runtime.server.scheduler import Scheduler
 from tinylm.runtime.server.security import Access, Guard, page_headers
-from tinylm.runtime.server.streams import EventStream, watched
+from tinylm.runtime.server.sse import EventStream, watched
 
 log = logging.getLogger("tinylm.serve")
 

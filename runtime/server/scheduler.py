@@ -22,7 +22,7 @@ from tinylm.runtime.generation import Generation
 from tinylm.runtime.sampling import Sampler
 from tinylm.runtime.server.caches import Cache, CachePool
 from tinylm.runtime.server.errors import ApiError, busy, shutting_down
-from tinylm.runtime.server.jobs import Job
+from tinylm.runtime.server.replies import Job
 from tinylm.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tinylm.manifest import MODEL_FILE, read_manifest
 from tinylm.runtime.chat_model import DEMO_BUNDLE, ChatModel
-from tinylm.runtime.machine import read_memory, usable_cores
+from tinylm.runtime.device.machine import read_memory, usable_cores
 from tinylm.runtime.server.app import Limits, create_app
 from tinylm.runtime.server.caches import CachePool
-from tinylm.runtime.server.connections import make_server, open_socket
+from tinylm.runtime.server.http_server import make_server, open_socket
 from tinylm.runtime.server.metrics import Metrics
 from tinylm.runtime.server.scheduler import Scheduler
 from tinylm.runtime.server.security import Access

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tinylm.checkpoint import RunFolder
-from tinylm.metrics import append_metrics
-from tinylm.report import write_report
+from tinylm.report.report import write_report
+from tinylm.run_log import append_metrics
+from tinylm.training.checkpoint import RunFolder
 
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import torch
 
-from tinylm.checkpoint import RunFolder, load_state, load_weights
 from tinylm.config import make_config
-from tinylm.data.batches import ArrayRows, Batches
+from tinylm.data.dataset.batches import ArrayRows, Batches
 from tinylm.evaluation import TokenSequences, make_windows
-from tinylm.model import LanguageModel
-from tinylm.trainer import Stage, Trainer
+from tinylm.training.checkpoint import RunFolder, load_state, load_weights
+from tinylm.training.model import LanguageModel
+from tinylm.training.trainer import Stage, Trainer
 
 VOCABULARY, CONTEXT, BOS = 280, 16, 1
 PIECES = [str(number) for number in range(VOCABULARY)]

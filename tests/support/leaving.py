@@ -5,7 +5,7 @@ import sys
 import torch
 import torch.distributed as dist
 
-from tinylm.parallel import start_ranks
+from tinylm.training.distributed import start_ranks
 
 with start_ranks():
     # What still has the group when it is destroyed, as an FSDP2 model does, keeps its threads from being joined

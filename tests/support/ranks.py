@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from counting import config_of, make_model, make_trainer, stages_of
 
-from tinylm.checkpoint import RunFolder, load_state
-from tinylm.parallel import start_ranks
+from tinylm.training.checkpoint import RunFolder, load_state
+from tinylm.training.distributed import start_ranks
 
 path = Path(sys.argv[1])
 values = {key: json.loads(value) for key, _, value in (argument.partition("=") for argument in sys.argv[2:])}
@@ -21,7 +21,7 @@ with start_ranks() as ranks:
     model = make_model(config, seed=ranks.rank)
     state = None
     if resume:
-        from tinylm.checkpoint import load_parameters
+        from tinylm.training.checkpoint import load_parameters
 
         load_parameters(RunFolder(path).checkpoint("last"), model, ranks)
         state = ranks.from_main(lambda: load_state(RunFolder(path).checkpoint("last")))

@@ -1,0 +1,161 @@
+"""From the configuration to what `tinylm train` trains on, and what it says on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinylm.cli.console import notice, say
+from tinylm.data.dataset.disk_cache import DataCache
+from tinylm.data.dataset.stages import StageData, prepare_stage, tokenize_files
+from tinylm.data.dataset.survey import Survey, TextSample, find_tokenizer, survey_files
+from tinylm.data.readers.paths import find_files
+from tinylm.errors import DataError, RunError
+from tinylm.files import write_file
+
+if TYPE_CHECKING:
+    from tinylm.config import Config
+    from tinylm.tokenizer import Tokenizer
+    from tinylm.training.checkpoint import RunFolder, StageName
+
+
+class Preparation:
+    """Files are surveyed at once; the tokenizer and the rows come when they are asked for.
+
+    Args:
+        config: the files, and how much is held out.
+        wants_tokenizer: whether one will be trained; a sample for it is taken while files are read.
+
+    Attributes:
+        surveys: what the files of each stage hold.
+        notes: what the user was told about the data of each stage.
+
+    Raises:
+        DataError: a file cannot be read as what it should be.
+    """
+
+    def __init__(self, config: Config, wants_tokenizer: bool) -> None:
+        self._cache = DataCache(notify=notice)
+        self.surveys: list[Survey] = []
+        self.notes: dict[StageName, list[str]] = {"pretrain": [], "finetune": []}
+        sample_bytes = int(config.tokenizer.max_sample_megabytes * 1e6)
+        self._sample = TextSample(sample_bytes) if wants_tokenizer else None
+        entries: dict[StageName, list[str]] = {"pretrain": config.data.pretrain, "finetune": config.data.finetune}
+        files = {stage: find_files(named, self._noting(stage)) for stage, named in entries.items() if named}
+        for stage, found in files.items():
+            survey, was_read = survey_files(
+                stage,
+                found,
+                config.data.validation_fraction,
+                self._cache,
+                sample=self._sample,
+                notify=self._noting(stage),
+            )
+            self.surveys.append(survey)
+            if not was_read:
+                # A sample of some of the files is none of all
+                self._sample = None
+
+    @property
+    def text_bytes(self) -> dict[StageName, float]:
+        """UTF-8 bytes of text in an epoch of each stage."""
+        return {survey.stage: survey.text_bytes for survey in self.surveys}
+
+    @property
+    def hashes(self) -> list[str]:
+        """SHA-256 of every file."""
+        return [file.sha256 for survey in self.surveys for file in survey.files]
+
+    def tokenizer(self, config: Config) -> Tokenizer:
+        """The tokenizer of this data.
+
+        Raises:
+            TinyLMError: there is no text to train it on.
+        """
+        tokenizer, was_trained = find_tokenizer(
+            self.surveys,
+            config.model.vocab_size,
+            config.tokenizer,
+            self._cache,
+            sample=self._sample,
+            notify=notice,
+        )
+        self._sample = None
+        say(f"Tokenizer: {tokenizer.vocab_size:,} pieces{'' if was_trained else ', as trained before on this data'}")
+        return tokenizer
+
+    def stages(self, config: Config, tokenizer: Tokenizer) -> dict[StageName, StageData]:
+        """What each stage trains on.
+
+        Raises:
+            DataError: no conversation has a reply that fits the context.
+            TinyLMError: the shards cannot be written.
+        """
+        data: dict[StageName, StageData] = {}
+        for survey in self.surveys:
+            name = survey.stage
+            shards = tokenize_files(survey, tokenizer, self._cache, config.train.threads)
+            data[name] = prepare_stage(survey, shards, tokenizer, config, self._noting(name))
+            kind = "documents" if name == "pretrain" else "conversations"
+            say(
+                f"{name}: {data[name].facts['examples']:,} {kind}, {data[name].facts['held_out']:,} more held out"
+                f"{'' if shards.fresh else '; tokenized before, nothing is tokenized again'}"
+            )
+        if config.data.replay and "finetune" in data:
+            data["finetune"] = data["finetune"].with_replay(data["pretrain"], config.data.replay)
+        return data
+
+    def record(self, run: RunFolder, data: Mapping[StageName, StageData]) -> None:
+        """Write into a run's folder what it is trained on, and what is held out.
+
+        Raises:
+            TinyLMError: it cannot be written.
+        """
+        write_file(run.provenance, json.dumps({name: stage.facts for name, stage in data.items()}, indent=1))
+        for name, prepared in data.items():
+            if len(prepared.held_out):
+                prepared.held_out.save(run.held_out(name))
+
+    def facts(self, config: Config, data: Mapping[StageName, StageData]) -> dict[str, dict[str, object]]:
+        """Of each stage, for the log: tokens, and what the user was told."""
+        return {
+            name: {
+                "tokens": prepared.batches.rows_per_epoch * config.model.context_length,
+                "held_out_tokens": int(prepared.held_out.supervised.sum()),
+                "notes": self.notes[name],
+            }
+            for name, prepared in data.items()
+        }
+
+    def check_unchanged(self, run: RunFolder) -> None:
+        """See that the files are those that a run began with.
+
+        Raises:
+            DataError: a file has another content.
+            RunError: there are more or fewer files, or the run's record of them cannot be read.
+        """
+        try:
+            recorded = json.loads(run.provenance.read_text("utf-8"))
+            hashes = {stage: [file["sha256"] for file in facts["files"]] for stage, facts in recorded.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{run.provenance}: cannot be read ({error}); start anew with --init {run.path}") from None
+        way_out = f"put it back, or start anew with --init {run.path}"
+        for survey in self.surveys:
+            then = hashes.get(survey.stage, [])
+            for before, file in zip(then, survey.files, strict=False):
+                if before != file.sha256:
+                    raise DataError(Path(file.path).name, None, f"changed since the run began; {way_out}")
+            if len(then) != len(survey.files):
+                counts = f"{len(survey.files):,} files now, {len(then):,} when the run began"
+                raise RunError(f"{survey.stage}: {counts}; {way_out}")
+
+    def _noting(self, stage: StageName) -> Callable[[str], None]:
+        """`notice`, and remember it."""
+
+        def note(message: str) -> None:
+            notice(message)
+            self.notes[stage].append(message)
+
+        return note

@@ -1,0 +1,64 @@
+"""A file of any form as token ids, to measure a model on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from tinylm.data.dataset.tokens import encode_all
+from tinylm.data.readers.front_door import iter_conversations, iter_documents
+from tinylm.data.readers.read_summary import ReadSummary
+from tinylm.errors import DataError
+from tinylm.evaluation import TokenSequences
+from tinylm.tokenizer import Tokenizer
+
+Kind = Literal["text", "conversations"]
+
+_RAW_TEXT_SUFFIXES = (".txt", ".md")
+_BATCH = 1024
+
+
+def read_sequences(
+    path: Path, tokenizer: Tokenizer, kind: Kind | None = None, notify: Callable[[str], None] = lambda _: None
+) -> TokenSequences:
+    """A file's documents, or its conversations, as token ids; its text is never in memory whole.
+
+    Args:
+        path: the file.
+        tokenizer: of the model.
+        kind: what it holds; None takes conversations where there are some, but raw text for .txt and .md.
+        notify: told how the file was understood.
+
+    Raises:
+        DataError: it holds neither, or not what it should.
+    """
+    if kind is None and path.suffix.lower() not in _RAW_TEXT_SUFFIXES:
+        try:
+            return _read(path, tokenizer, "conversations", notify)
+        except DataError as not_conversations:
+            try:
+                return _read(path, tokenizer, "text", notify)
+            except DataError:
+                raise not_conversations from None
+    return _read(path, tokenizer, kind or "text", notify)
+
+
+def _read(path: Path, tokenizer: Tokenizer, kind: Kind, notify: Callable[[str], None]) -> TokenSequences:
+    summary = ReadSummary(path)
+    sequences = TokenSequences.concatenate(_tokenized(path, tokenizer, kind, summary))
+    for sentence in (summary.headline(), *summary.sentences()):
+        notify(sentence)
+    return sequences
+
+
+def _tokenized(path: Path, tokenizer: Tokenizer, kind: Kind, summary: ReadSummary) -> Iterator[TokenSequences]:
+    if kind == "text":
+        documents = iter_documents(path, summary)
+        while texts := list(islice(documents, _BATCH)):
+            yield encode_all(texts, tokenizer)
+    else:
+        conversations = iter_conversations(path, summary)
+        while some := list(islice(conversations, _BATCH)):
+            yield encode_all(some, tokenizer)

@@ -1,0 +1,183 @@
+"""A stage of training from its survey: token shards on disk, and rows of them.
+
+Files are read a second time to be tokenized; nothing of any size is held in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinylm.chat_format import Conversation
+from tinylm.config import Config
+from tinylm.data.dataset.batches import Batches, Part, Rows
+from tinylm.data.dataset.disk_cache import DataCache, Entry, key_of
+from tinylm.data.dataset.held_out import content_hash
+from tinylm.data.dataset.packing import ConversationRows, DocumentRows
+from tinylm.data.dataset.survey import Notify, Survey, sentencepiece_version
+from tinylm.data.dataset.tokens import TokenFile, encode_all, encode_examples, id_type
+from tinylm.errors import DataError
+from tinylm.evaluation import TokenSequences
+from tinylm.tokenizer import Tokenizer
+
+# Raised by whoever changes what tokens are made of an example
+_FORMAT = 1
+_TOKENS, _ENDS, _HELD_OUT = "tokens.bin", "ends.npy", "held_out.npz"
+
+
+@dataclass(frozen=True)
+class StageData:
+    """What a stage trains on.
+
+    Attributes:
+        batches: the rows, mixed and shuffled.
+        held_out: what it is measured on; there may be nothing.
+        facts: files with their SHA-256, and counts.
+        notes: what became of the data that did not fit the context, by kind.
+    """
+
+    batches: Batches
+    held_out: TokenSequences
+    facts: dict[str, Any]
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    def with_replay(self, text: StageData, share: float) -> StageData:
+        """The same with rows of another stage among them.
+
+        Args:
+            text: the other stage.
+            share: of all rows that are its, below 1.
+        """
+        wanted = self.batches.rows_per_epoch * share / (1 - share)
+        scale = wanted / text.batches.rows_per_epoch
+        more = [Part(part.rows, max(1, round(part.per_epoch * scale))) for part in text.batches.parts]
+        return replace(self, batches=Batches([*self.batches.parts, *more], self.batches.seed))
+
+
+class Shards:
+    """The token ids of a stage's files.
+
+    Attributes:
+        tokens: of all training examples of all files, one after the other.
+        ends: where each example ends in them, int64.
+        counts: training examples of each file.
+        held_out: the others.
+        fresh: whether they were made just now; else they are from the cache.
+    """
+
+    def __init__(self, entry: Entry, fresh: bool) -> None:
+        self.tokens = TokenFile(entry.path / _TOKENS, np.dtype(entry.facts["dtype"]))
+        self.ends: NDArray[np.int64] = np.load(entry.path / _ENDS)
+        self.counts: list[int] = entry.facts["counts"]
+        self.held_out = TokenSequences.load(entry.path / _HELD_OUT)
+        self.fresh = fresh
+
+
+def tokenize_files(survey: Survey, tokenizer: Tokenizer, cache: DataCache, threads: int) -> Shards:
+    """Tokenize files into shards on disk, or take those that are there.
+
+    Args:
+        survey: of the files.
+        tokenizer: what to use.
+        cache: where they may be, and go.
+        threads: that tokenize; the result does not depend on them.
+
+    Raises:
+        DataError: a file is not what it was when it was surveyed.
+        TinyLMError: they cannot be written.
+    """
+    model = hashlib.sha256(tokenizer.serialized()).hexdigest()
+    key = key_of("tokens", _FORMAT, survey.key, model, sentencepiece_version())
+    entry = cache.find("tokens", key)
+    fresh = entry is None
+    if entry is None:
+        entry = cache.make("tokens", key, lambda folder: _fill_shards(folder, survey, tokenizer, threads))
+    return Shards(entry, fresh)
+
+
+def prepare_stage(
+    survey: Survey, shards: Shards, tokenizer: Tokenizer, config: Config, notify: Notify = lambda _: None
+) -> StageData:
+    """Pack a stage's shards into rows; files of one weight are packed together.
+
+    Args:
+        survey: of the files.
+        shards: of the files.
+        tokenizer: what made them.
+        config: context, seed.
+        notify: told what did not fit the context.
+
+    Raises:
+        DataError: no conversation has a reply that fits.
+    """
+    context, seed = config.model.context_length, config.train.seed
+    pack = DocumentRows if survey.stage == "pretrain" else ConversationRows
+    parts: list[Part] = []
+    notes: dict[str, int] = {}
+    for weight in sorted({file.weight for file in survey.files}):
+        chosen = np.repeat([file.weight == weight for file in survey.files], shards.counts)
+        if not chosen.any():
+            continue
+        starts = np.concatenate((np.zeros(1, np.int64), shards.ends[:-1]))[chosen]
+        try:
+            rows: Rows = pack(shards.tokens, (starts, shards.ends[chosen]), tokenizer, context, seed)
+        except ValueError as error:
+            names = ", ".join(Path(file.path).name for file in survey.files if file.weight == weight)
+            raise DataError(names, None, f"{error}; try a longer model.context_length") from None
+        parts.append(Part(rows, max(1, round(weight * len(rows)))))
+        for kind, count in getattr(rows, "notes", {}).items():
+            notes[kind] = notes.get(kind, 0) + count
+    _tell_of_cuts(notes, context, notify)
+    return StageData(Batches(parts, seed), shards.held_out, _facts(survey, shards), notes)
+
+
+def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: int) -> dict[str, Any]:
+    """Write the shards of a stage. One copy of what is held out is kept, whichever file it is in."""
+    held_out: dict[bytes, str | Conversation] = {}
+    counts = [0] * len(survey.files)
+    lengths: list[NDArray[np.int64]] = []
+
+    def training() -> Iterator[str | Conversation]:
+        for number, file in enumerate(survey.files):
+            for example, is_held_out in survey.split.divide(survey.examples_of(file)):
+                if is_held_out:
+                    held_out[content_hash(example)] = example
+                else:
+                    counts[number] += 1
+                    yield example
+
+    with (folder / _TOKENS).open("wb") as file:
+        for ids, sizes in encode_examples(training(), tokenizer, threads):
+            file.write(ids.tobytes())
+            lengths.append(sizes)
+    np.save(folder / _ENDS, np.cumsum(np.concatenate(lengths), dtype=np.int64))
+    encode_all(held_out.values(), tokenizer, threads).save(folder / _HELD_OUT)
+    return {"dtype": id_type(tokenizer).str, "counts": counts}
+
+
+def _facts(survey: Survey, shards: Shards) -> dict[str, Any]:
+    files = [
+        {"name": Path(file.path).name, "bytes": file.bytes, "sha256": file.sha256}
+        | ({"weight": file.weight} if file.weight != 1 else {})
+        for file in survey.files
+    ]
+    return {"files": files, "examples": sum(shards.counts), "held_out": len(shards.held_out)}
+
+
+def _tell_of_cuts(notes: Mapping[str, int], context: int, notify: Notify) -> None:
+    if notes.get("cut_between_turns"):
+        notify(
+            f"{notes['cut_between_turns']:,} of {notes['conversations']:,} conversations are longer than the context "
+            f"of {context:,} tokens: they are cut between turns"
+        )
+    if notes.get("turns_truncated") or notes.get("parts_without_reply"):
+        notify(
+            f"{notes['turns_truncated']:,} turns are longer than the context and lose their end, "
+            f"{notes['parts_without_reply']:,} parts have no reply in them and are left out"
+        )

@@ -1,0 +1,110 @@
+"""From figures to findings: what would spoil training, what is worth a look, and what to do about each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from tinylm.data.inspection.inspection import Inspection, Kind, KindFacts
+from tinylm.data.inspection.token_statistics import TokenFacts
+
+_MUCH, _SOME = 0.5, 0.1
+_FEW_SUPERVISED = 0.1
+_LITTLE_TEXT = 50_000
+
+
+class Finding(NamedTuple):
+    """Something about the data.
+
+    Attributes:
+        severity: an error spoils training; a warning is worth a look.
+        problem: what it is.
+        advice: what to do.
+    """
+
+    severity: Literal["error", "warning"]
+    problem: str
+    advice: str
+
+
+def findings_of(inspection: Inspection) -> list[Finding]:
+    """What is wrong with the data, errors first."""
+    found = [*_of_files(inspection)]
+    for kind, facts in inspection.kinds.items():
+        found += _of_examples(kind, facts)
+        if facts.tokens is not None:
+            found += _of_tokens(kind, facts.tokens, inspection)
+    return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def _of_files(inspection: Inspection) -> Iterator[Finding]:
+    for file in inspection.files:
+        if file.error is not None:
+            yield Finding("error", f"cannot be read: {file.error}", "mend it or leave it out; raw text: give --as text")
+        if "cp1252" in file.encoding:
+            yield Finding(
+                "warning", f"{file.path} is not UTF-8 and is read as cp1252", "check accented letters in the samples"
+            )
+
+
+def _of_examples(kind: Kind, facts: KindFacts) -> Iterator[Finding]:
+    left_out = sum(facts.skipped.values())
+    skipped = left_out / (left_out + facts.count)
+    if skipped > _SOME:
+        yield _graded(
+            skipped, f"{skipped:.0%} of the {kind} are left out", "see under the file why, and mend or convert them"
+        )
+    exact, normalized = facts.duplicates["exact"], facts.duplicates["normalized"]
+    if normalized > _SOME:
+        problem = f"{normalized:.0%} of the {kind} are duplicates ({exact:.0%} letter for letter)"
+        yield _graded(normalized, problem, "keep one of each: the model learns them by heart otherwise")
+    if facts.commonest_reply > _SOME and facts.turns > 20:
+        problem = f"one reply is {facts.commonest_reply:.0%} of all replies"
+        yield _graded(facts.commonest_reply, problem, "drop most of them, or the model will say little else")
+    damaged = facts.damaged / facts.count
+    if damaged > 0.01:
+        problem = f"{damaged:.0%} of the {kind} hold characters of a wrong encoding, such as \ufffd or \u00c3\u00a9"
+        yield _graded(damaged, problem, "make the file anew from its source, in UTF-8")
+    if facts.characters < _LITTLE_TEXT:
+        problem = f"only {facts.characters:,} characters of {kind}"
+        yield Finding("warning", problem, "add more, or start from another run with --init")
+    if kind == "conversations" and facts.roles.ended_by_user > _MUCH * facts.count:
+        problem = f"{facts.roles.ended_by_user / facts.count:.0%} of the conversations end with the user"
+        yield Finding("warning", problem, "their last turn teaches nothing: is the assistant's reply missing?")
+
+
+def _of_tokens(kind: Kind, tokens: TokenFacts, inspection: Inspection) -> Iterator[Finding]:
+    context = inspection.context_length
+    if tokens.supervised_lost == 1 or not tokens.supervised:
+        problem = f"no supervised tokens: no reply fits a context of {context:,} tokens"
+        yield Finding("error", problem, f"train with --set model.context_length={_power_above(tokens.p95)}")
+    elif kind == "conversations" and tokens.supervised < _FEW_SUPERVISED:
+        problem = f"only {tokens.supervised:.1%} of the tokens are the assistant's"
+        yield Finding("warning", problem, "training is slow: shorten system messages and questions")
+    if kind == "conversations" and tokens.over_long > _SOME:
+        problem = f"{tokens.over_long:.0%} of the conversations are longer than {context:,} tokens and are cut"
+        advice = f"train with --set model.context_length={_power_above(tokens.p95)}, or leave the longest out"
+        yield _graded(tokens.over_long, problem, advice)
+    if kind == "conversations" and tokens.cut_turns > 0.01:
+        problem = (
+            f"{tokens.cut_turns:.0%} of the conversations have a turn of more than {context:,} tokens, which is cut: "
+            f"{tokens.supervised_lost:.0%} of what replies teach is lost"
+        )
+        yield _graded(tokens.cut_turns, problem, "shorten such turns, or train with a longer model.context_length")
+    if tokens.characters_as_bytes > 0.01:
+        problem = f"{tokens.characters_as_bytes:.1%} of the characters are spelled as bytes"
+        yield _graded(
+            tokens.characters_as_bytes, problem, "take a tokenizer of this data, or a larger model.vocab_size"
+        )
+    if tokens.bytes_per_token < 2:
+        problem = f"a token holds only {tokens.bytes_per_token:.2f} bytes of text"
+        yield Finding("warning", problem, "a larger model.vocab_size makes sequences shorter")
+
+
+def _graded(share: float, problem: str, advice: str) -> Finding:
+    return Finding("error" if share > _MUCH else "warning", problem, advice)
+
+
+def _power_above(tokens: int) -> int:
+    """The power of two that holds as many tokens."""
+    return 1 << max(4, (tokens - 1).bit_length())

@@ -1,0 +1,276 @@
+"""The data doctor: what files hold, how it reads as tokens, and what of it would spoil training. Needs no torch.
+
+Conversations and documents are counted one by one in flat memory. What is measured in tokens comes from a uniform
+sample, which is all of the data as long as that is small; duplicates are counted among hashes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Literal
+
+from tinylm.chat_format import Conversation
+from tinylm.config import TokenizerConfig
+from tinylm.data.inspection.reservoir import DuplicateCounter, Sample
+from tinylm.data.inspection.token_statistics import (
+    Sequenced,
+    Spans,
+    TokenFacts,
+    clipped,
+    measure_tokens,
+    sequence_of,
+    spans_of,
+)
+from tinylm.data.readers.front_door import iter_conversations, iter_documents
+from tinylm.data.readers.read_summary import ReadSummary
+from tinylm.data.readers.turns import NotConversationsError
+from tinylm.errors import DataError
+from tinylm.tokenizer import Tokenizer, train_tokenizer
+
+Kind = Literal["conversations", "documents"]
+_SAMPLE_CHARACTERS = 8_000_000
+# A longer text is measured by its beginning
+_MEASURED_CHARACTERS = 1_000_000
+_SHOWN_SAMPLES = 3
+_SAMPLE_LENGTH = 2000
+
+
+@dataclass
+class FileFacts:
+    """One file, and how it was understood.
+
+    Attributes:
+        error: why it could not be read to its end, or None.
+    """
+
+    path: str
+    kind: Kind | None
+    form: str
+    encoding: str
+    compression: str | None
+    bytes: int
+    read: int
+    skipped: dict[str, int]
+    notes: list[str]
+    error: str | None = None
+
+
+@dataclass
+class RoleFacts:
+    """In which order the roles come, as numbers of conversations."""
+
+    alternating: int = 0
+    opened_by_assistant: int = 0
+    ended_by_user: int = 0
+    with_system: int = 0
+    system_in_the_middle: int = 0
+
+    def add(self, conversation: Conversation) -> None:
+        """Count one conversation."""
+        roles = [message["role"] for message in conversation]
+        self.with_system += roles[0] == "system"
+        self.system_in_the_middle += "system" in roles[1:]
+        spoken = [role for role in roles if role != "system"]
+        self.opened_by_assistant += spoken[0] == "assistant"
+        self.ended_by_user += spoken[-1] == "user"
+        self.alternating += spoken == ["user", "assistant"] * (len(spoken) // 2) and "system" not in roles[1:]
+
+
+@dataclass
+class KindFacts:
+    """What all files together hold of conversations, or of documents.
+
+    Attributes:
+        skipped: how many more were left out, by the reason.
+        damaged: how many hold characters that a wrong encoding leaves.
+        duplicates: part of the examples that was there before, 0 to 1: letter for letter, and without regard to case
+            and white space.
+        commonest_reply: part of the replies that the commonest one makes; 0 for documents.
+        sample_share: part of the examples that was measured in tokens.
+        tokens: None where nothing was measured.
+    """
+
+    count: int = 0
+    turns: int = 0
+    characters: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    damaged: int = 0
+    roles: RoleFacts = field(default_factory=RoleFacts)
+    duplicates: dict[str, float] = field(default_factory=dict)
+    duplicates_looked_at: float = 1.0
+    commonest_reply: float = 0.0
+    sample_share: float = 1.0
+    tokens: TokenFacts | None = None
+
+
+@dataclass
+class Inspection:
+    """All that was found out.
+
+    Attributes:
+        kinds: what the files hold, by kind.
+        vocab_size, tokenizer: of the tokenizer that it was measured with, and where that is from.
+        samples: some examples as spans of text, each with whether the model is to learn to say it; long ones are cut.
+    """
+
+    files: list[FileFacts]
+    kinds: dict[Kind, KindFacts]
+    context_length: int
+    vocab_size: int = 0
+    tokenizer: str = ""
+    samples: list[Spans] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        values = asdict(self)
+        values["samples"] = ["".join(f"\u00ab{text}\u00bb" if said else text for text, said in s) for s in self.samples]
+        return values
+
+
+class _Collector:
+    """Takes in the examples of one kind, in bounded memory."""
+
+    def __init__(self) -> None:
+        self.facts = KindFacts()
+        self.sample: Sample[str | Conversation] = Sample(_SAMPLE_CHARACTERS)
+        self._exact, self._normal, self._replies = DuplicateCounter(), DuplicateCounter(), DuplicateCounter()
+
+    def add(self, example: str | Conversation) -> None:
+        texts = [example] if isinstance(example, str) else [message["content"] for message in example]
+        # What cannot be in a text parts its turns, so that the same words in other turns are no duplicate
+        joined = "\0".join(texts)
+        size = sum(map(len, texts))
+        self.facts.count += 1
+        self.facts.turns += len(texts)
+        self.facts.characters += size
+        self.facts.damaged += "\ufffd" in joined or "\u00c3\u00a9" in joined or "\u00e2\u20ac" in joined
+        self._exact.add(joined)
+        self._normal.add(" ".join(joined.casefold().split()))
+        if not isinstance(example, str):
+            self.facts.roles.add(example)
+            for message in example:
+                if message["role"] == "assistant":
+                    self._replies.add(message["content"])
+        self.sample.add(example[:_MEASURED_CHARACTERS] if isinstance(example, str) else example, size)
+
+    def finish(self, summaries: Sequence[ReadSummary]) -> KindFacts:
+        facts = self.facts
+        facts.skipped = dict(sum((summary.skipped for summary in summaries), Counter[str]()))
+        facts.duplicates = {"exact": self._exact.share, "normalized": self._normal.share}
+        facts.duplicates_looked_at = self._exact.looked_at
+        facts.commonest_reply = self._replies.commonest_share
+        facts.sample_share = len(self.sample.items) / facts.count if facts.count else 1.0
+        return facts
+
+
+def inspect(
+    paths: Sequence[str | PathLike[str]],
+    *,
+    kind: Kind | None = None,
+    tokenizer: Tokenizer | None = None,
+    vocab_size: int,
+    context_length: int,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Inspection:
+    """Look at data files. What cannot be read is noted in `FileFacts.error`, and the others are looked at.
+
+    Args:
+        paths: the files.
+        kind: how to read them; None: as conversations where they are, else as documents.
+        tokenizer: what to measure with; None: one is trained on the data.
+        vocab_size: of that one.
+        context_length: in tokens; a longer conversation is cut in training.
+        notify: told what is being done.
+    """
+    collectors: dict[Kind, _Collector] = {}
+    summaries: dict[Kind, list[ReadSummary]] = {"conversations": [], "documents": []}
+    files: list[FileFacts] = []
+    for path in paths:
+        notify(f"Reading {fspath(path)}")
+        facts, summary = _read(path, kind, collectors)
+        files.append(facts)
+        if facts.kind is not None:
+            summaries[facts.kind].append(summary)
+    kinds = {name: collector.finish(summaries[name]) for name, collector in collectors.items()}
+    result = Inspection(files, kinds, context_length)
+    samples = {name: collector.sample.items for name, collector in collectors.items()}
+    if not any(samples.values()):
+        return result
+    if tokenizer is None:
+        notify("Training a tokenizer on the data")
+        texts = (text for items in samples.values() for item in items for text in _texts_of(item))
+        tokenizer, result.tokenizer = train_tokenizer(texts, vocab_size, TokenizerConfig()), "trained on this data"
+    result.vocab_size = tokenizer.vocab_size
+    notify("Counting tokens")
+    for name, items in samples.items():
+        kinds[name].tokens = _measure(items, tokenizer, context_length, kinds[name])
+    for item in _spread(samples):
+        spans = spans_of(sequence_of(item, tokenizer, context_length), tokenizer)
+        result.samples.append(clipped(spans, _SAMPLE_LENGTH))
+    return result
+
+
+def _read(
+    path: str | PathLike[str], kind: Kind | None, collectors: dict[Kind, _Collector]
+) -> tuple[FileFacts, ReadSummary]:
+    """Read a file to its end into the collector of its kind."""
+    order: list[Kind] = [kind] if kind is not None else ["conversations", "documents"]
+    for name in order:
+        summary, error = ReadSummary(path), None
+        examples: Iterator[str | Conversation] = (
+            iter_conversations(path, summary) if name == "conversations" else iter_documents(path, summary)
+        )
+        try:
+            for example in examples:
+                collectors.setdefault(name, _Collector()).add(example)
+        except NotConversationsError as not_conversations:
+            if kind is None and not summary.kept:
+                continue
+            error = str(not_conversations)
+        except DataError as problem:
+            error = str(problem)
+        break
+    found: Kind | None = name if summary.kept else None
+    return _file_facts(path, found, summary, error), summary
+
+
+def _file_facts(path: str | PathLike[str], kind: Kind | None, summary: ReadSummary, error: str | None) -> FileFacts:
+    prefix = f"{fspath(path)}: "
+    forms = ", ".join(form for form, _ in summary.forms.most_common())
+    return FileFacts(
+        path=fspath(path),
+        kind=kind,
+        form=", ".join(part for part in (summary.container, forms) if part),
+        encoding=summary.encoding,
+        compression=summary.compression,
+        bytes=Path(path).stat().st_size if error is None or summary.kept else 0,
+        read=summary.kept,
+        skipped=dict(summary.skipped),
+        notes=[sentence.removeprefix(prefix) for sentence in summary.sentences()],
+        error=error,
+    )
+
+
+def _measure(
+    items: Sequence[str | Conversation], tokenizer: Tokenizer, context_length: int, facts: KindFacts
+) -> TokenFacts:
+    sequences: Iterator[Sequenced] = (sequence_of(item, tokenizer, context_length) for item in items)
+    characters = sum(len(text) for item in items for text in _texts_of(item))
+    scale = facts.characters / characters if characters else 1.0
+    return measure_tokens(sequences, tokenizer, context_length, scale)
+
+
+def _spread(samples: dict[Kind, list[str | Conversation]]) -> list[str | Conversation]:
+    """Some examples from all over the sample, conversations first."""
+    items = samples.get("conversations") or samples.get("documents") or []
+    last = len(items) - 1
+    indexes = sorted({round(last * number / (_SHOWN_SAMPLES - 1)) for number in range(_SHOWN_SAMPLES)})
+    return [items[index] for index in indexes]
+
+
+def _texts_of(item: str | Conversation) -> list[str]:
+    return [item] if isinstance(item, str) else [message["content"] for message in item]

@@ -1,0 +1,149 @@
+"""How many threads a bundle runs fastest with on this machine: measured once, and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnxruntime
+
+from tinylm.errors import TinyLMError
+from tinylm.manifest import MODEL_FILE, Manifest, read_manifest
+from tinylm.runtime.device.machine import cpu_name, usable_cores
+from tinylm.runtime.device.subprocess_call import call
+from tinylm.runtime.session import Session, decode_file, default_threads
+from tinylm.user_cache import is_writable, recall, remember
+
+CLEAR_GAIN = 1.05
+"""How much faster more threads must be: they take cores from other programs, and current."""
+
+_ONE_THREAD_BYTES = 3_000_000
+"""Models below are fastest on one thread where it was measured (2.1 MB: 0.14 ms a token, with two threads 0.24)."""
+
+_WARM_SECONDS, _PAIR_SECONDS = 0.05, 0.25
+_BLOCK_SECONDS = 0.004
+_LEAST_ROUNDS = 5
+_CONTEXT = 64
+_TIMEOUT = 60.0
+_KIND = "threads"
+
+
+def best_threads(folder: Path, manifest: Manifest) -> int:
+    """The number of threads for a bundle: remembered, or else measured where it can matter.
+
+    It takes part of a second on a PC, once; a process of its own measures, so that the memory it takes is given back.
+    """
+    cores = usable_cores()
+    size = manifest.files[MODEL_FILE].size
+    known = _remembered(manifest, cores)
+    if known is not None or cores == 1:
+        return known or 1
+    if size < _ONE_THREAD_BYTES:
+        return 1
+    guess = min(cores, default_threads(size))
+    if not is_writable():
+        return guess
+    try:
+        threads = int(call(f"{__name__}:measure_threads", str(folder.absolute()), candidates(cores), timeout=_TIMEOUT))
+    except TinyLMError:
+        threads = guess  # and remembered, or every start would try in vain
+    remember_threads(manifest, threads)
+    return threads
+
+
+def remember_threads(manifest: Manifest, threads: int) -> None:
+    """Let chats with these very files on this very machine use so many threads."""
+    remember(_KIND, _key(manifest, usable_cores()), str(threads))
+
+
+def candidates(cores: int) -> list[int]:
+    """Numbers of threads to try: 1, 2, 4, … up to the cores."""
+    powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
+    return powers if powers[-1] == cores else [*powers, cores]
+
+
+def measure_threads(folder: str, counts: Sequence[int]) -> int:
+    """The fastest number of threads for decoding.
+
+    Args:
+        folder: a bundle.
+        counts: numbers of threads to try, ascending.
+    """
+    path = Path(folder)
+    manifest = read_manifest(path)
+    # Without the graph for prompts: decoding is what takes the time, and memory is scarce
+    graph = path / (decode_file(manifest.graph.decode) or MODEL_FILE)
+    return climb(counts, lambda threads: _stepper(Session(graph, manifest.model, threads)))
+
+
+def climb(counts: Sequence[int], load: Callable[[int], Callable[[], object]]) -> int:
+    """The smallest number of threads after which more gain nothing.
+
+    Only two models are loaded at a time, and what more threads than enough would cost is never found out.
+
+    Args:
+        counts: numbers of threads, ascending.
+        load: loads a model with so many threads; what it returns decodes a token.
+    """
+    best, step = counts[0], load(counts[0])
+    for threads in counts[1:]:
+        more = load(threads)
+        if speed_ratio(step, more) < CLEAR_GAIN:
+            break
+        best, step = threads, more
+    return best
+
+
+def speed_ratio(one: Callable[[], object], other: Callable[[], object]) -> float:
+    """How many times as fast `other` is as `one`.
+
+    In turns, and by the first quartile of each: what else the machine does hits both alike, and only ever adds time.
+    """
+    warm = time.perf_counter() + _WARM_SECONDS
+    one()
+    other()
+    while time.perf_counter() < warm:
+        one()
+        other()
+    block = max(1, min(16, int(_BLOCK_SECONDS / max(_seconds(one, 1), 1e-9))))
+    times: dict[Callable[[], object], list[float]] = {one: [], other: []}
+    deadline = time.perf_counter() + _PAIR_SECONDS
+    rounds = 0
+    while rounds < _LEAST_ROUNDS or time.perf_counter() < deadline:
+        # There and back, so that neither profits from its place
+        for step in (one, other) if rounds % 2 else (other, one):
+            times[step].append(_seconds(step, block))
+        rounds += 1
+    quartiles = {step: statistics.quantiles(taken, n=4)[0] for step, taken in times.items()}
+    return quartiles[one] / quartiles[other]
+
+
+def _seconds(step: Callable[[], object], count: int) -> float:
+    started = time.perf_counter()
+    for _ in range(count):
+        step()
+    return time.perf_counter() - started
+
+
+def _stepper(session: Session) -> Callable[[], object]:
+    def step() -> None:
+        if session.length == min(_CONTEXT, session.context_length):
+            session.truncate(0)
+        session.append([session.length % session.vocab_size])
+
+    return step
+
+
+def _remembered(manifest: Manifest, cores: int) -> int | None:
+    text = recall(_KIND, _key(manifest, cores)) or ""
+    return int(text) if text.isdecimal() and 1 <= int(text) <= cores else None
+
+
+def _key(manifest: Manifest, cores: int) -> str:
+    files = {name: entry.sha256 for name, entry in sorted(manifest.files.items())}
+    facts = [files, cpu_name(), cores, onnxruntime.__version__]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -1,0 +1,109 @@
+"""The optimizer: Muon on the matrices of the blocks and AdamW on the rest, or AdamW alone.
+
+Muon (Jordan et al. 2024) is PyTorch's own; its updates are scaled to the size of AdamW's (Liu et al. 2025,
+arXiv:2502.16982), so that both take the same learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from tinylm.config import TrainConfig
+from tinylm.training.distributed import Ranks, part_like, whole
+from tinylm.training.model import LanguageModel
+from tinylm.training.muon import BatchedMuon
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter, beside the step
+
+
+class Optimizer:
+    """Muon and AdamW behind one face, with a state of plain tensors that safetensors can hold."""
+
+    def __init__(self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None) -> None:
+        blocks = {id(p) for p in model.blocks.parameters() if p.ndim == 2}
+        named = list(model.named_parameters())
+        matrices = [p for _, p in named if id(p) in blocks]
+        embeddings = [p for _, p in named if p.ndim == 2 and id(p) not in blocks]
+        vectors = [p for _, p in named if p.ndim < 2]
+        self._names: dict[Tensor, str] = {p: name for name, p in named}
+        self._optimizers: list[torch.optim.Optimizer] = []
+        decay = config.weight_decay
+        adamw_groups = [
+            {"params": embeddings, "weight_decay": decay, "scale": 1.0},
+            {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
+        ]
+        # Many small operations are what a GPU waits for: there a kernel does it for all
+        on_gpu = model.embedding.weight.device.type == "cuda"
+        if config.optimizer == "muon":
+            dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
+            self._optimizers.append(BatchedMuon(matrices, weight_decay=decay, dtype=dtype, ranks=ranks))
+        else:
+            adamw_groups.append({"params": matrices, "weight_decay": decay, "scale": 1.0})
+        self._optimizers.append(
+            torch.optim.AdamW(adamw_groups, lr=1.0, betas=(0.9, 0.95), eps=1e-8, fused=on_gpu or None)
+        )
+
+    def step(self, learning_rate: float) -> None:
+        """Apply the gradients and clear them."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * group.get("scale", 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """All state as whole tensors, by `<parameter>/<name>`; every process must ask for it."""
+        tensors: dict[str, Tensor] = {}
+        for optimizer in self._optimizers:
+            for parameter, state in optimizer.state.items():
+                for name, value in state.items():
+                    tensors[f"{self._names[parameter]}/{name}"] = whole(torch.as_tensor(value))
+        return tensors
+
+    def load_state(self, tensors: dict[str, Tensor]) -> None:
+        """Take back what `state` gave after a step.
+
+        Raises:
+            ValueError: it is the state of another optimizer or model.
+        """
+        for optimizer in self._optimizers:
+            expected = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else {"step", *_MOMENTS}
+            for group in optimizer.param_groups:
+                fused = bool(group.get("fused"))  # then the count of steps is on the device too
+                for parameter in _tensors(group["params"]):
+                    prefix = f"{self._names[parameter]}/"
+                    state = {
+                        key.removeprefix(prefix): value.clone()
+                        for key, value in tensors.items()
+                        if key.startswith(prefix)
+                    }
+                    if set(state) != expected or any(v.shape != parameter.shape for v in state.values() if v.ndim):
+                        raise ValueError(f"no state of this optimizer for {self._names[parameter]}")
+                    optimizer.state[parameter] = {
+                        name: part_like(value, parameter)
+                        if value.ndim
+                        else value.to(parameter.device if fused else value.device)
+                        for name, value in state.items()
+                    }
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:
+    """Warm-up, plateau and linear decay to zero (Hägele et al. 2024, arXiv:2405.18392), as a factor of the peak.
+
+    Args:
+        step: 0-based index of the step about to be taken.
+        steps: steps of the stage.
+        warmup: part of the stage that warms up.
+        decay: part of the stage that decays.
+    """
+    done = (step + 0.5) / steps
+    rising = done / warmup if warmup else 1.0
+    falling = (1 - done) / decay if decay else 1.0
+    return min(1.0, rising, falling)
+
+
+def _tensors(values: Iterable[Tensor]) -> list[Tensor]:
+    return list(values)

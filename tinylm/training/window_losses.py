@@ -1,0 +1,43 @@
+"""The loss of a torch model on windows of held-out text, for `tinylm.evaluation.score`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tinylm.evaluation import IGNORED, Window
+from tinylm.training.model import LanguageModel
+
+
+def window_losses(
+    loss_sum: Callable[[NDArray[np.int64], NDArray[np.int64]], Tensor], windows: Sequence[Window], batch_size: int
+) -> float:
+    """Summed negative log-likelihood, in nats, of windows; those of like length are batched together."""
+    total = 0.0
+    ordered = sorted(windows, key=lambda window: len(window.inputs))
+    for start in range(0, len(ordered), batch_size):
+        batch = ordered[start : start + batch_size]
+        length = max(len(window.inputs) for window in batch)
+        inputs = np.zeros((len(batch), length), np.int64)
+        targets = np.full((len(batch), length), IGNORED, np.int64)
+        for row, window in enumerate(batch):
+            inputs[row, : len(window.inputs)] = window.inputs
+            targets[row, : len(window.targets)] = window.targets
+        total += float(loss_sum(inputs, targets))
+    return total
+
+
+def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: int = 16) -> float:
+    """Summed negative log-likelihood, in nats, of windows under a model in fp32; for `tinylm.evaluation.score`."""
+
+    def loss_sum(inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
+        logits = model(torch.from_numpy(inputs)).flatten(0, 1)
+        return F.cross_entropy(logits, torch.from_numpy(targets).flatten(), reduction="sum", ignore_index=IGNORED)
+
+    with torch.inference_mode():
+        return window_losses(loss_sum, windows, batch_size)
