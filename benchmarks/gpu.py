@@ -25,8 +25,8 @@ from tinylm.data.dataset.stages import prepare_stage, tokenize_files
 from tinylm.data.dataset.survey import find_tokenizer, survey_files
 from tinylm.data.readers.paths import find_files
 from tinylm.evaluation import byte_lengths_of, make_windows
+from tinylm.run_folder import RunFolder
 from tinylm.tokenizer import Tokenizer
-from tinylm.training.checkpoint import RunFolder
 from tinylm.training.hardware import resolve_compile, resolve_hardware
 from tinylm.training.mfu import measured_flops, peak_flops, training_flops
 from tinylm.training.model import LanguageModel

@@ -28,8 +28,8 @@ from workers import Worker
 from tinylm.config import TrainConfig, config_values, load_config, make_config
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
+from tinylm.run_folder import RunFolder, StageName
 from tinylm.training.callbacks import SilentReporter, StepReport
-from tinylm.training.checkpoint import RunFolder, StageName
 from tinylm.training.hardware import resolve_hardware
 from tinylm.training.mfu import measured_flops
 from tinylm.training.model import LanguageModel

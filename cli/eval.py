@@ -116,7 +116,8 @@ class _Subject:
 
 
 def _open_run(folder: Path) -> _Subject:
-    from tinylm.training.checkpoint import RunFolder, load_run_model
+    from tinylm.run_folder import RunFolder
+    from tinylm.training.checkpoint import load_run_model
     from tinylm.training.window_losses import model_losses
 
     run = RunFolder(folder)
@@ -259,7 +260,8 @@ def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
 
 def _decoder_of(folder: Path, is_run: bool) -> tuple[Decoder, Tokenizer]:
     if is_run:
-        from tinylm.training.checkpoint import RunFolder, load_run_model
+        from tinylm.run_folder import RunFolder
+        from tinylm.training.checkpoint import load_run_model
         from tinylm.training.torch_decoder import TorchDecoder
 
         model, tokenizer, _ = load_run_model(RunFolder(folder))

@@ -49,7 +49,7 @@ def command(
 
     from tinylm.export.bundle import check_out, export_bundle
     from tinylm.export.gate import GateLimits
-    from tinylm.training.checkpoint import RunFolder
+    from tinylm.run_folder import RunFolder
 
     if bits == "4" and not quantize:
         raise click.UsageError("--bits 4 goes with --quantize")

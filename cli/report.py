@@ -14,6 +14,6 @@ from tinylm.cli.options import FOLDER
 def command(run: Path) -> None:
     """Write a run's report.html anew: curves, samples, figures and advice; also while it trains."""
     from tinylm.report.report import write_report
-    from tinylm.training.checkpoint import RunFolder
+    from tinylm.run_folder import RunFolder
 
     click.echo(write_report(RunFolder(run)))

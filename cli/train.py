@@ -21,8 +21,8 @@ from tinylm.errors import RunError, TinyLMError
 if TYPE_CHECKING:
     from tinylm.config import Config
     from tinylm.data.dataset.stages import StageData
+    from tinylm.run_folder import RunFolder, StageName, TrainState
     from tinylm.tokenizer import Tokenizer
-    from tinylm.training.checkpoint import RunFolder, StageName, TrainState
     from tinylm.training.distributed import Ranks
     from tinylm.training.model import LanguageModel
     from tinylm.training.trainer import Stage
@@ -127,7 +127,7 @@ def command(
 @contextmanager
 def _leaving(out: Path) -> Iterator[None]:
     """Say what is left where training ends early by a signal or an error."""
-    from tinylm.training.checkpoint import RunFolder
+    from tinylm.run_folder import RunFolder
 
     run = RunFolder(out)
     try:
@@ -155,9 +155,10 @@ def _begin(
     from tinylm.config import config_values
     from tinylm.data.dataset.preparation import Preparation
     from tinylm.files import new_folder
+    from tinylm.run_folder import RunFolder, check_free
     from tinylm.run_log import append_event
     from tinylm.tokenizer import Tokenizer
-    from tinylm.training.checkpoint import RunFolder, check_free, load_run_model, load_weights
+    from tinylm.training.checkpoint import load_run_model, load_weights
     from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
     from tinylm.training.model import LanguageModel
     from tinylm.training.run_lock import locked, remove_abandoned
@@ -222,7 +223,7 @@ def _begin(
 
 def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest, ranks: Ranks) -> None:
     """Go on with a run."""
-    from tinylm.training.checkpoint import RunFolder
+    from tinylm.run_folder import RunFolder
     from tinylm.training.run_lock import locked
 
     run = RunFolder(folder)
@@ -235,9 +236,10 @@ def _resume(folder: Path, started: float, tensorboard: bool, stop: StopRequest, 
 def _go_on(run: RunFolder, started: float, tensorboard: bool, stop: StopRequest, ranks: Ranks) -> None:
     """Train on from the last checkpoint of a run that is locked."""
     from tinylm.data.dataset.preparation import Preparation
+    from tinylm.run_folder import load_state
     from tinylm.run_log import append_event
     from tinylm.tokenizer import Tokenizer
-    from tinylm.training.checkpoint import load_parameters, load_state
+    from tinylm.training.checkpoint import load_parameters
     from tinylm.training.checkpoint_history import make_last_readable
     from tinylm.training.hardware import machine_facts
     from tinylm.training.model import LanguageModel
@@ -367,7 +369,7 @@ def _base_values(init: Path | None) -> dict[str, dict[str, Any]]:
     if init is None:
         return {}
     from tinylm.config import config_values
-    from tinylm.training.checkpoint import RunFolder
+    from tinylm.run_folder import RunFolder
 
     run = RunFolder(init)
     run.check()

@@ -41,11 +41,12 @@ from tinylm.manifest import (
     SamplingDefaults,
     encode_manifest,
 )
+from tinylm.run_folder import CheckpointName, RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.session import Session, decode_file, has_avx2
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.tokenizer import Tokenizer
-from tinylm.training.checkpoint import CheckpointName, RunFolder, TrainState, load_run_model
+from tinylm.training.checkpoint import load_run_model
 from tinylm.training.model import LanguageModel
 
 LEAST_ONNXRUNTIME = "1.23"

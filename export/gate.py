@@ -20,11 +20,11 @@ from tinylm.evaluation import (
     score,
     spread_order,
 )
+from tinylm.run_folder import RunFolder, StageName
 from tinylm.runtime.sampling import Sampler, SamplingOptions
 from tinylm.runtime.scoring import decode_logits
 from tinylm.runtime.session import Session
 from tinylm.tokenizer import Tokenizer
-from tinylm.training.checkpoint import RunFolder, StageName
 from tinylm.training.model import LanguageModel
 
 POSITIONS = 4096

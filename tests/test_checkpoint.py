@@ -15,16 +15,9 @@ from safetensors.torch import save as save_tensors
 import tinylm
 from tinylm.config import TokenizerConfig, TrainConfig, make_config
 from tinylm.errors import RunError, TinyLMError
+from tinylm.run_folder import RunFolder, TrainState, load_state
 from tinylm.tokenizer import train_tokenizer
-from tinylm.training.checkpoint import (
-    RunFolder,
-    TrainState,
-    load_optimizer,
-    load_run_model,
-    load_state,
-    load_weights,
-    save_checkpoint,
-)
+from tinylm.training.checkpoint import load_optimizer, load_run_model, load_weights, save_checkpoint
 from tinylm.training.model import LanguageModel
 from tinylm.training.optimizer import Optimizer
 

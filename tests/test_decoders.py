@@ -15,11 +15,11 @@ from tinylm.export import decoders, export_bundle
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import Int8Weights
 from tinylm.manifest import ANY_CPU, DECODE_FILES, X86, read_manifest
+from tinylm.run_folder import RunFolder
 from tinylm.runtime import ChatModel
 from tinylm.runtime import session as session_module
 from tinylm.runtime.session import Session, decode_file, open_bundle
 from tinylm.runtime.verification import verify_bundle
-from tinylm.training.checkpoint import RunFolder
 
 SHAPES = {
     "classic": {},

@@ -10,7 +10,8 @@ import torch
 from counting import Stopper, config_of, make_model, make_trainer, metrics
 
 from tinylm.errors import RunError
-from tinylm.training.checkpoint import RunFolder, load_parameters, load_state
+from tinylm.run_folder import RunFolder, load_state
+from tinylm.training.checkpoint import load_parameters
 from tinylm.training.distributed import Ranks
 
 SUPPORT = Path(__file__).parent / "support"

@@ -16,8 +16,9 @@ from tinylm.export.gate import POSITIONS, check_limits, gate_windows, run_gate
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import read_manifest
+from tinylm.run_folder import RunFolder
 from tinylm.runtime.session import Session
-from tinylm.training.checkpoint import RunFolder, load_run_model
+from tinylm.training.checkpoint import load_run_model
 from tinylm.training.window_losses import model_losses
 
 

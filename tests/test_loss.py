@@ -11,9 +11,9 @@ import torch
 from tinylm.config import make_config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED
+from tinylm.run_folder import RunFolder, load_state
 from tinylm.training import trainer as trainer_module
 from tinylm.training.callbacks import SilentReporter
-from tinylm.training.checkpoint import RunFolder, load_state
 from tinylm.training.loss import LossComputer
 from tinylm.training.model import LanguageModel
 from tinylm.training.step_timer import Meter

@@ -11,8 +11,8 @@ import pytest
 from tinylm.errors import RunError
 from tinylm.report.advice import smoothed, stage_advice
 from tinylm.report.report import make_report
+from tinylm.run_folder import RunFolder
 from tinylm.run_log import RunLog, SampleLine, StepLine, ValidationLine, append_event, append_metrics, read_metrics
-from tinylm.training.checkpoint import RunFolder
 
 EVIL = '<script>alert(1)</script> & "quotes" {{ 7 * 7 }} \x1b[2J'
 

@@ -5,8 +5,8 @@ import json
 import torch
 
 from tinylm.config import TrainConfig
+from tinylm.run_folder import RunFolder
 from tinylm.run_log import read_metrics
-from tinylm.training.checkpoint import RunFolder
 from tinylm.training.samples import Sampler
 
 

@@ -29,9 +29,10 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score
+from tinylm.run_folder import RunFolder, TrainState, load_state
 from tinylm.training import trainer as trainer_module
 from tinylm.training.callbacks import SilentReporter
-from tinylm.training.checkpoint import RunFolder, TrainState, load_state, load_weights
+from tinylm.training.checkpoint import load_weights
 from tinylm.training.checkpoint_history import kept_checkpoints
 from tinylm.training.trainer import Stage, Trainer
 from tinylm.training.window_losses import model_losses

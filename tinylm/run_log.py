@@ -12,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from tinylm.files import user_errors, write_file
-from tinylm.training.checkpoint import StageName
+from tinylm.run_folder import StageName
 
 
 class Line(msgspec.Struct, frozen=True):

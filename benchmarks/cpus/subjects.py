@@ -18,10 +18,10 @@ from tinylm.data.world import training_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences
 from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, TOKENIZER_FILE, read_manifest
+from tinylm.run_folder import RunFolder, StageName
 from tinylm.runtime.session import open_bundle
 from tinylm.runtime.verification import greedy_continuation
 from tinylm.tokenizer import Tokenizer
-from tinylm.training.checkpoint import RunFolder, StageName
 
 GOLDEN_TOKENS = 64
 TRAINING_STEPS = 250

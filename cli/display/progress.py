@@ -17,8 +17,8 @@ from rich.text import Text
 from tinylm.cli.display.sparkline import Course
 from tinylm.evaluation import Score
 from tinylm.report.advice import Smoothing
+from tinylm.run_folder import StageName
 from tinylm.training.callbacks import Sample, StepReport
-from tinylm.training.checkpoint import StageName
 
 _WIDEST = 110
 _REDRAWS_PER_SECOND = 4

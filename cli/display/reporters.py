@@ -10,8 +10,8 @@ from tinylm.cli.console import notice
 from tinylm.errors import TinyLMError
 
 if TYPE_CHECKING:
+    from tinylm.run_folder import RunFolder, TrainState
     from tinylm.training.callbacks import Reporter
-    from tinylm.training.checkpoint import RunFolder, TrainState
 
 
 def require_tensorboard() -> None:

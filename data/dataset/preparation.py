@@ -17,8 +17,8 @@ from tinylm.files import write_file
 
 if TYPE_CHECKING:
     from tinylm.config import Config
+    from tinylm.run_folder import RunFolder, StageName
     from tinylm.tokenizer import Tokenizer
-    from tinylm.training.checkpoint import RunFolder, StageName
 
 
 class Preparation:

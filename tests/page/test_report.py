@@ -3,8 +3,8 @@
 import pytest
 
 from tinylm.report.report import write_report
+from tinylm.run_folder import RunFolder
 from tinylm.run_log import append_metrics
-from tinylm.training.checkpoint import RunFolder
 
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 

@@ -8,7 +8,8 @@ import torch
 from tinylm.config import make_config
 from tinylm.data.dataset.batches import ArrayRows, Batches
 from tinylm.evaluation import TokenSequences, make_windows
-from tinylm.training.checkpoint import RunFolder, load_state, load_weights
+from tinylm.run_folder import RunFolder, load_state
+from tinylm.training.checkpoint import load_weights
 from tinylm.training.model import LanguageModel
 from tinylm.training.trainer import Stage, Trainer
 

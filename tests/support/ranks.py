@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from counting import config_of, make_model, make_trainer, stages_of
 
-from tinylm.training.checkpoint import RunFolder, load_state
+from tinylm.run_folder import RunFolder, load_state
 from tinylm.training.distributed import start_ranks
 
 path = Path(sys.argv[1])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinylm.run_folder import StageName
 from tinylm.run_log import RunLog, StepLine
-from tinylm.training.checkpoint import StageName
 
 _LEARNT_BY_HEART = 0.01
 _STILL_FALLING = 0.02

@@ -16,8 +16,8 @@ from tinylm.config import Config, config_values
 from tinylm.errors import RunError, TinyLMError
 from tinylm.files import write_file
 from tinylm.report.advice import smoothed, stage_advice
+from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
 from tinylm.run_log import EventLine, RunLog, read_metrics
-from tinylm.training.checkpoint import RunFolder, StageName, TrainState, load_state
 
 _TITLES: dict[StageName, str] = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
 _MOST_SAMPLES = 40

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from tinylm.config import Config, ModelConfig, config_values, make_config
-from tinylm.training.checkpoint import StageName
+from tinylm.run_folder import StageName
 from tinylm.training.hardware import keep_freed_memory
 from tinylm.training.loss import LossComputer
 from tinylm.training.mfu import attention_flops

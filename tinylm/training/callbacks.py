@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tinylm.evaluation import Score
-from tinylm.training.checkpoint import StageName
+from tinylm.run_folder import StageName
 
 
 @dataclass(frozen=True)

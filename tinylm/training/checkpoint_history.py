@@ -11,7 +11,8 @@ from typing import get_args
 
 from tinylm.errors import RunError
 from tinylm.files import new_folder, user_errors
-from tinylm.training.checkpoint import RunFolder, StageName, TrainState, check_checkpoint, load_state
+from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
+from tinylm.training.checkpoint import check_checkpoint
 
 _NAME = re.compile(rf"({'|'.join(get_args(StageName))})-(\d+)")
 

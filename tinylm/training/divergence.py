@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tinylm.training.checkpoint import TrainState
+from tinylm.run_folder import TrainState
 
 RATE_FACTOR = 0.5
 """What the learning rate is multiplied with at each rollback."""

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from tinylm.errors import RunError
 from tinylm.files import user_errors
-from tinylm.training.checkpoint import RunFolder
+from tinylm.run_folder import RunFolder
 
 _PARTS = {"config.toml", "tokenizer.model", "provenance.json", "metrics.jsonl", "checkpoints", "val", ".lock"}
 _STALE_SECONDS = 600.0

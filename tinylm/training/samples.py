@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tinylm.config import TrainConfig
+    from tinylm.run_folder import StageName
     from tinylm.tokenizer import Tokenizer
     from tinylm.training.callbacks import Sample
-    from tinylm.training.checkpoint import StageName
     from tinylm.training.model import LanguageModel
 
 # Words of our own: a report that is shown around quotes nobody's conversations

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from tinylm.config import TrainConfig
-from tinylm.training.checkpoint import StageName
+from tinylm.run_folder import StageName
 from tinylm.training.distributed import Ranks
 
 CALIBRATION_SHARE = 0.02

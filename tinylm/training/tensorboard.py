@@ -11,8 +11,8 @@ from typing import Self
 from torch.utils.tensorboard import SummaryWriter
 
 from tinylm.evaluation import Score
+from tinylm.run_folder import StageName
 from tinylm.training.callbacks import Sample, SilentReporter, StepReport
-from tinylm.training.checkpoint import StageName
 
 
 class TensorBoardReporter(SilentReporter):

@@ -20,17 +20,10 @@ from tinylm.config import Config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
 from tinylm.files import user_errors
+from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
 from tinylm.run_log import append_event, append_metrics, trim_metrics
 from tinylm.training.callbacks import Reporter, Sample, SilentReporter, StepReport
-from tinylm.training.checkpoint import (
-    RunFolder,
-    StageName,
-    TrainState,
-    load_optimizer,
-    load_parameters,
-    load_state,
-    save_checkpoint,
-)
+from tinylm.training.checkpoint import load_optimizer, load_parameters, save_checkpoint
 from tinylm.training.checkpoint_history import checkpoint_to_go_back_to, keep_checkpoint
 from tinylm.training.distributed import Ranks, whole
 from tinylm.training.divergence import RATE_FACTOR, DivergedError, require_finite, watch_loss

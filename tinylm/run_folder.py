@@ -1,0 +1,173 @@
+"""A run's folder: names of its files, the state of its checkpoints. Without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from tinylm.config import Config, ModelConfig, config_to_toml, load_config
+from tinylm.errors import RunError
+from tinylm.files import recover_folder, user_errors, write_file
+from tinylm.tokenizer import Tokenizer
+
+STATE_SCHEMA_VERSION = 1
+CheckpointName = Literal["best", "last"]
+StageName = Literal["pretrain", "finetune"]
+
+
+class TrainState(msgspec.Struct, kw_only=True):
+    """Where a training run stands; with weights and optimizer, all that is needed to go on bit for bit.
+
+    Batches and dropout are functions of the seed, the stage and the step, so they have no state of their own.
+    """
+
+    schema_version: int = STATE_SCHEMA_VERSION
+    stage: StageName
+    step: int
+    plan: dict[StageName, int]
+    best_loss: float | None = None
+    best_bits_per_byte: float | None = None
+    seconds: float = 0.0
+    tokens: int = 0
+    finished: bool = False
+    model: ModelConfig = ModelConfig()
+    smoothed_loss: float | None = None
+    lowest_loss: float | None = None
+    rollbacks: int = 0
+    rolled_back_to: int | None = None
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run's folder and the names of what lies in it."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration with every default filled in."""
+        return self.path / "config.toml"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The SentencePiece model."""
+        return self.path / "tokenizer.model"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: steps, validations, samples and events."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Curves, samples and advice, for a browser."""
+        return self.path / "report.html"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of event files for TensorBoard, where they are wanted."""
+        return self.path / "tensorboard"
+
+    @property
+    def provenance(self) -> Path:
+        """What was trained on: files, their hashes and counts."""
+        return self.path / "provenance.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints are."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, name: CheckpointName) -> Path:
+        """The folder of a checkpoint."""
+        return self.checkpoints / name
+
+    def held_out(self, stage: StageName) -> Path:
+        """Held-out data of a stage, as token ids."""
+        return self.path / "val" / f"{stage}.npz"
+
+    def checkpoint_folder(self, name: CheckpointName) -> Path:
+        """Where to load from: the wanted checkpoint, or the other one where that is missing or of an earlier stage.
+
+        Raises:
+            RunError: the run has no checkpoint, or its state is broken.
+        """
+        self.check()
+        best, last = self.checkpoint("best"), self.checkpoint("last")
+        if not best.is_dir() or not last.is_dir():
+            return best if best.is_dir() else last
+        # Stopped early in fine-tuning, the best checkpoint is still one that cannot chat
+        return last if name == "last" or load_state(best).stage != load_state(last).stage else best
+
+    def check(self) -> None:
+        """Make sure that this is a run folder.
+
+        Raises:
+            RunError: it is not, or has no checkpoint yet.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: no such run folder; `tinylm train` makes one")
+        for file in (self.config, self.tokenizer):
+            if not file.is_file():
+                raise RunError(f"{self.path}: not a run folder of `tinylm train` (no {file.name} in it)")
+        recover_folder(self.checkpoint("last"))
+        recover_folder(self.checkpoint("best"))
+        if not self.checkpoint("last").is_dir() and not self.checkpoint("best").is_dir():
+            raise RunError(f"{self.path}: this run was stopped before its first checkpoint; train again")
+
+    def create(self, config: Config, tokenizer: Tokenizer) -> None:
+        """Make the folder with its configuration and tokenizer.
+
+        Raises:
+            RunError: the folder exists and is not empty.
+            TinyLMError: it cannot be written.
+        """
+        check_free(self.path)
+        with user_errors(self.path):
+            for folder in (self.checkpoints, self.path / "val"):
+                folder.mkdir(parents=True, exist_ok=True)
+        write_file(self.config, config_to_toml(config))
+        write_file(self.tokenizer, tokenizer.serialized())
+
+    def load_config(self) -> Config:
+        """The run's configuration."""
+        return load_config(self.config)
+
+    def load_tokenizer(self) -> Tokenizer:
+        """The run's tokenizer."""
+        return Tokenizer.load(self.tokenizer)
+
+
+def check_free(path: Path) -> None:
+    """Make sure that a folder to be made is not there yet, or empty.
+
+    Raises:
+        RunError: something is there.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"{path}: exists already; give another --out, or go on with --resume {path}")
+
+
+def load_state(folder: Path) -> TrainState:
+    """Read where training stood.
+
+    Raises:
+        RunError: the checkpoint is missing, broken or of another version.
+    """
+    recover_folder(folder)
+    path = folder / "state.json"
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=TrainState)
+    except FileNotFoundError:
+        raise RunError(f"{folder}: no checkpoint here") from None
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise RunError(f"{path}: cannot be read as a checkpoint's state ({error})") from None
+    if state.schema_version != STATE_SCHEMA_VERSION:
+        raise RunError(
+            f"{path}: a checkpoint of version {state.schema_version}, this TinyLM knows {STATE_SCHEMA_VERSION}"
+        )
+    return state
