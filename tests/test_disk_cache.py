@@ -427,7 +427,8 @@ def test_a_text_in_pieces_has_the_same_tokens(text, size):
 
 
 def test_a_document_too_long_to_be_held_comes_in_parts(tmp_path, monkeypatch):
-    from tinylm.data import ReadSummary, iter_documents, raw_text
+    from tinylm.data import ReadSummary, iter_documents
+    from tinylm.data.readers import raw_text
 
     monkeypatch.setattr(raw_text, "LONGEST_DOCUMENT", 4000)
     monkeypatch.setattr(raw_text, "PART", 500)

@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Meta
 
 from tinylm.errors import ConfigError
+from tinylm.printable import printable
 
+_FILE_URI = "file://"
 _WIDTHS = (16, 16_384)  # the least and the greatest d_model
 
 
@@ -227,7 +230,7 @@ def given_values(
     values: dict[str, Any] = {}
     if file is not None:
         try:
-            values = tomllib.loads(Path(file).read_text("utf-8"))
+            values = _from_toml(tomllib.loads(Path(file).read_text("utf-8")))
         except OSError as error:
             raise ConfigError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -282,9 +285,30 @@ def config_to_toml(config: Config) -> str:
             description = (getattr(field.type, "extra_json_schema", None) or {}).get("description")
             if description:
                 table.add(tomlkit.comment(description))
-            table.add(field.name, values[field.name])
+            table.add(field.name, _as_toml(values[field.name]))
         document.add(section, table)
     return tomlkit.dumps(document)
+
+
+def _as_toml(value: Any) -> Any:
+    """The value; paths that are not UTF-8, which no TOML file can hold, become `file:` URIs."""
+    if isinstance(value, list):
+        return [_as_toml(item) for item in value]
+    if isinstance(value, str) and printable(value) != value:
+        return Path(value).absolute().as_uri()
+    return value
+
+
+def _from_toml(value: Any) -> Any:
+    """The value, with paths in place of `file:` URIs."""
+    match value:
+        case dict():
+            return {key: _from_toml(item) for key, item in value.items()}
+        case list():
+            return [_from_toml(item) for item in value]
+        case str() if value.startswith(_FILE_URI):
+            return os.fsdecode(unquote_to_bytes(value.removeprefix(_FILE_URI)))
+    return value
 
 
 def _parse_value(text: str) -> Any:

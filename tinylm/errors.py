@@ -32,6 +32,10 @@ class DataError(TinyLMError):
         super().__init__(f"{where}: {problem}")
 
 
+class WriteError(TinyLMError):
+    """A file or folder cannot be written: no permission, a full disk and the like."""
+
+
 class BundleError(TinyLMError):
     """A bundle is missing, incomplete, changed, or of a version that this TinyLM does not know."""
 
