@@ -20,8 +20,9 @@ from counting import (
 )
 
 from tinylm.errors import RunError
+from tinylm.config import ModelConfig
 from tinylm.run_folder import RunFolder, TrainState, load_state
-from tinylm.training.checkpoint import ModelConfig, load_parameters
+from tinylm.training.checkpoint import load_parameters
 from tinylm.training.checkpoint_history import kept_checkpoints, make_last_readable
 from tinylm.training.divergence import DivergedError, watch_loss
 from tinylm.training.run_lock import locked, remove_abandoned

@@ -11,6 +11,7 @@ Files:
     files.py        atomic writes of files and folders
     manifest.py     a bundle's manifest and its hashes
     printable.py    text that every stream, file and JSON parser takes
+    processors.py   cores and threads that this process may use
     run_folder.py   a run's folder and the state of its checkpoints
     run_log.py      metrics.jsonl: the log of a run
     tokenizer.py    SentencePiece BPE: training, encoding, streaming decoding

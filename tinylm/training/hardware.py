@@ -17,6 +17,7 @@ import torch
 from tinylm import __version__
 from tinylm.config import TrainConfig
 from tinylm.errors import ConfigError
+from tinylm.processors import usable_cores
 
 _LEAST_MINUTES_TO_COMPILE = 2.0
 _TURNS, _TURNS_SECONDS = 20, 0.3
@@ -53,7 +54,7 @@ def machine_facts() -> dict[str, dict[str, str | int]]:
     """What a run's log says of the machine and of the versions that train."""
     machine: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": usable_cores(),
     }
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
