@@ -11,6 +11,7 @@ Files:
     manifest.py     a bundle's manifest and its hashes
     run_folder.py   a run's folder and the state of its checkpoints
     run_log.py      metrics.jsonl: the log of a run
+    signatures.py   functions that take the fields of a dataclass
     tokenizer.py    SentencePiece BPE: training, encoding, streaming decoding
     user_cache.py   disposable key-value cache in the user's cache folder
     __main__.py     `python -m tinylm`

@@ -53,7 +53,7 @@ def machine_facts() -> dict[str, dict[str, str | int]]:
     """What a run's log says of the machine and of the versions that train."""
     machine: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": available_cores(),
     }
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
@@ -63,6 +63,11 @@ def machine_facts() -> dict[str, dict[str, str | int]]:
         **{package: version(package) for package in ("torch", "numpy", "sentencepiece")},
     }
     return {"machine": machine, "versions": versions}
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:
