@@ -7,6 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from tinylm.chat_format import encode_text
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.chat import Chat, WhenFull
@@ -95,8 +96,8 @@ class ChatModel:
                 f"the prompt has {least:,} tokens or more, but the model's context holds "
                 f"{self.session.context_length:,} with the reply: shorten it"
             )
-        ids = [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
         tokenizer = self.tokenizer
+        ids = encode_text(tokenizer, prompt)
         sampler = Sampler(options or self.default_options(), tokenizer.never_sampled, [tokenizer.eos_id])
         return Generation(self.session, tokenizer, ids, sampler, should_stop)
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.data.dataset.tokens import TokenReader, supervised_of
+from tinylm.chat_format import loss_mask
+from tinylm.data.dataset.tokens import TokenReader
 from tinylm.tokenizer import Tokenizer
 
 _OPEN_ROWS = 64
@@ -51,7 +52,7 @@ class DocumentRows:
         ids = np.full((len(rows), self._context + 1), self._tokenizer.bos_id, np.int64)
         for number, row in enumerate(rows):
             self._fill(ids[number, 1:], row * self._context)
-        return ids, supervised_of(ids, self._tokenizer)
+        return ids, loss_mask(self._tokenizer, ids)
 
     def _fill(self, row: NDArray[np.int64], position: int) -> None:
         """Copy what begins at a position of the stream into a row; less than one row of text is repeated."""
@@ -132,7 +133,7 @@ class ConversationRows:
                         start = int(starts[member])
                         ids[number, filled : filled + size] = self._tokens.read(start, start + size)
                         filled += size
-        return ids, supervised_of(ids, self._tokenizer)
+        return ids, loss_mask(self._tokenizer, ids)
 
 
 class Chunk(NamedTuple):

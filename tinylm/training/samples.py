@@ -54,7 +54,7 @@ class Sampler:
         return samples
 
     def _say(self, stage: StageName, prompt: str) -> str:
-        from tinylm.chat_format import encode_prompt
+        from tinylm.chat_format import encode_prompt, encode_text
         from tinylm.runtime.generation import Generation
         from tinylm.runtime.sampling import Sampler as TokenSampler
         from tinylm.runtime.sampling import SamplingOptions
@@ -64,7 +64,7 @@ class Sampler:
         if stage == "finetune":
             ids = encode_prompt(tokenizer, [{"role": "user", "content": prompt}])
         else:
-            ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
+            ids = encode_text(tokenizer, prompt)
         # Numbers of its own: those of training stay as they are
         options = SamplingOptions(seed=self._settings.seed, max_new_tokens=self._settings.sample_tokens)
         generation = Generation(
