@@ -20,10 +20,7 @@ from tinylm.tokenizer import Tokenizer
 
 def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> list[int]:
     """The golden text as this machine tokenizes it, as far as it leaves room for a token in the context."""
-    if golden.conversation:
-        ids = encode_prompt(tokenizer, golden.conversation)
-    else:
-        ids = encode_text(tokenizer, golden.text)
+    ids = encode_prompt(tokenizer, golden.conversation) if golden.conversation else encode_text(tokenizer, golden.text)
     return ids[: context_length - 1]
 
 

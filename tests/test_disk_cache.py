@@ -412,7 +412,9 @@ def test_where_nothing_fits_the_way_out_is_named(tmp_path):
 
 
 def test_a_document_too_long_to_be_held_comes_in_parts(tmp_path, monkeypatch):
-    from tinylm.data import ReadSummary, iter_documents, raw_text
+    from tinylm.data.readers import raw_text
+    from tinylm.data.readers.front_door import iter_documents
+    from tinylm.data.readers.read_summary import ReadSummary
 
     monkeypatch.setattr(raw_text, "LONGEST_DOCUMENT", 4000)
     monkeypatch.setattr(raw_text, "PART", 500)

@@ -76,9 +76,8 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     lengths = sorted(len(ids) for ids in encoded)
     assert tokens.total == sum(lengths)
     assert (tokens.median, tokens.longest) == (lengths[len(lengths) // 2], lengths[-1])
-    assert tokens.supervised == pytest.approx(
-        sum(loss_mask(tokenizer, np.array(ids)).sum() for ids in encoded) / sum(lengths)
-    )
+    supervised = sum(loss_mask(tokenizer, np.array(ids)).sum() for ids in encoded)
+    assert tokens.supervised == pytest.approx(supervised / sum(lengths))
     assert tokens.over_long == sum(length > 41 for length in lengths) / len(lengths)
     assert 0 < tokens.over_long < 1
     data = tokenize_all(load_conversation_data(path), tokenizer)
