@@ -21,7 +21,7 @@ from tinylm.evaluation import (
     spread_order,
 )
 from tinylm.run_folder import RunFolder, StageName
-from tinylm.runtime.sampling import Sampler, SamplingOptions
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.scoring import decode_logits
 from tinylm.runtime.session import Session
 from tinylm.tokenizer import Tokenizer
@@ -229,7 +229,7 @@ def gate_windows(
         windows = [chosen[index] for index in spread_order(len(chosen))]
     counted = sum(int((window.targets != IGNORED).sum()) for window in windows)
     sampled = 0
-    sampler = Sampler(SamplingOptions(temperature=1.0, top_k=0, top_p=1.0, seed=0), tokenizer.never_sampled)
+    sampler = TokenSampler.of(tokenizer, SamplingOptions(temperature=1.0, top_k=0, top_p=1.0, seed=0))
     while counted + sampled < POSITIONS or len(windows) < 2:
         window = _sample_window(fp32, tokenizer, sampler, stage)
         windows.append(window)
@@ -241,7 +241,7 @@ def _standard_error_of_sum(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) * math.sqrt(len(values))) if len(values) > 1 else math.inf
 
 
-def _sample_window(session: Session, tokenizer: Tokenizer, sampler: Sampler, stage: StageName) -> Window:
+def _sample_window(session: Session, tokenizer: Tokenizer, sampler: TokenSampler, stage: StageName) -> Window:
     session.truncate(0)
     opening = [tokenizer.bos_id]
     if stage == "finetune":

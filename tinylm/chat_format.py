@@ -71,6 +71,11 @@ def encode_conversation(tokenizer: ChatTokenizer, conversation: Sequence[Message
     return ids, supervised
 
 
+def encode_text_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:
+    """Raw text to continue as token ids: `<bos>` and the text, without a role."""
+    return [tokenizer.bos_id, *tokenizer.encode(text)]
+
+
 def encode_prompt(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> list[int]:
     """A conversation that waits for the assistant's reply: its ids end with the `<assistant>` symbol."""
     ids, _ = encode_conversation(tokenizer, conversation)
