@@ -26,6 +26,7 @@ Number = TypeVar("Number", np.float32, np.float64)
 _GROUPS = 128
 _FEW = 64
 _LARGEST_BIAS = 100.0
+_LARGEST_PENALTY = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class SamplingOptions:
             et al. 2024).
         repetition_penalty: divides positive and multiplies negative logits of the last `REPETITION_WINDOW` tokens
             (Keskar et al. 2019); 1: no change.
+        presence_penalty: subtracted from the logits of tokens that the reply contains, from -2 to 2.
+        frequency_penalty: subtracted from these logits once per occurrence, from -2 to 2. Both as in OpenAI's API.
         stop: texts that end the reply and are not part of it.
         logit_bias: values from -100 to 100 to add to the logits, by token id.
         choices: texts of which the reply must be one; empty: any text.
@@ -61,6 +64,8 @@ class SamplingOptions:
     stop: Sequence[str] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     choices: Sequence[str] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         # As in llama.cpp, Ollama and vLLM
@@ -78,6 +83,14 @@ class SamplingOptions:
             (
                 not 0.01 <= self.repetition_penalty <= 100,
                 f"repetition-penalty must be between 0.01 and 100 (1: none), not {self.repetition_penalty:g}",
+            ),
+            (
+                not abs(self.presence_penalty) <= _LARGEST_PENALTY,
+                f"presence-penalty must be between -2 and 2, not {self.presence_penalty:g}",
+            ),
+            (
+                not abs(self.frequency_penalty) <= _LARGEST_PENALTY,
+                f"frequency-penalty must be between -2 and 2, not {self.frequency_penalty:g}",
             ),
             (isinstance(self.stop, str) or not all(self.stop), "stop must be a list of non-empty texts"),
             (isinstance(self.choices, str) or not all(self.choices), "choices must be a list of non-empty texts"),
@@ -128,12 +141,13 @@ class TokenSampler:
         self._biased = np.array(list(options.logit_bias), np.int64)
         self._biases = np.array(list(options.logit_bias.values()), np.float32)
 
-    def choose(self, logits: NDArray[np.float32], context: Sequence[int] = ()) -> int:
+    def choose(self, logits: NDArray[np.float32], context: Sequence[int] = (), reply: Sequence[int] = ()) -> int:
         """Choose the next token.
 
         Args:
             logits: fp32 [vocab_size]; overwritten.
-            context: ids of the tokens before it.
+            context: ids of the tokens before it, for `repetition_penalty`.
+            reply: ids of the reply so far, for the presence and frequency penalties.
 
         Returns:
             the token's id.
@@ -145,6 +159,9 @@ class TokenSampler:
         options = self._options
         if options.repetition_penalty != 1:
             self._penalize(logits, context)
+        if reply and (options.presence_penalty or options.frequency_penalty):
+            ids, counts = np.unique(np.array(reply, np.int64), return_counts=True)
+            logits[ids] -= (options.presence_penalty + options.frequency_penalty * counts).astype(np.float32)
         if len(self._biased):
             if int(self._biased.max()) >= len(logits):
                 raise ConfigError(f"logit-bias: there is no token {self._biased.max()} in {len(logits):,}")
