@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
 from tinylm.runtime.device.memory import check_memory, explain_allocation
+from tinylm.runtime.ort import onnxruntime
 
 PREFILL_CHUNK = 64
 """Tokens that are prefilled in one call, at most: between two calls others can have their turn."""
