@@ -8,6 +8,7 @@ Files:
     generation.py          the generation loop
     sampling.py            from logits to the next token
     session.py             the onnxruntime session with its KV cache
+    ort.py                 onnxruntime without telemetry
     constrained_choice.py  a reply that is one of given texts
     saved_chats.py         conversations on disk
     scoring.py             loss on text through the decode path

@@ -1,7 +1,7 @@
-"""onnxruntime without its telemetry: every module of the project imports it from here, a rule of ruff's sees to it.
+"""onnxruntime without telemetry; the other modules import it from here, which a rule of ruff checks.
 
-onnxruntime reads `ORT_DISABLE_TELEMETRY` once, while it is imported; `tinylm/__init__.py` has set it by then, whatever
-the order of the imports in the module that needs onnxruntime.
+onnxruntime reads `ORT_DISABLE_TELEMETRY` once, while it is imported. `tinylm/__init__.py` has set it by then, however
+the imports of the module that needs onnxruntime are sorted.
 """
 
 import onnxruntime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
+from tinylm.processors import usable_threads
 from tinylm.runtime.device.memory import check_memory, explain_allocation
 from tinylm.runtime.ort import onnxruntime
 
@@ -285,5 +285,5 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def default_threads(model_bytes: int) -> int:
-    """Threads for a model file of this size: one for each 16 MB, at most four and at most the cores there are."""
-    return max(1, min(_MAX_THREADS, os.cpu_count() or 1, -(-model_bytes // _BYTES_PER_THREAD)))
+    """Threads for a model file of this size: one for each 16 MB, at most four and at most `usable_threads()`."""
+    return max(1, min(_MAX_THREADS, usable_threads(), -(-model_bytes // _BYTES_PER_THREAD)))

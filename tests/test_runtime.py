@@ -347,7 +347,7 @@ def test_sequences_on_one_model_do_not_disturb_each_other(bundles):
 
 @pytest.mark.parametrize(("size", "threads"), [(0, 1), (1, 1), (16_000_000, 1), (16_000_001, 2), (10**9, 4)])
 def test_threads_follow_the_size_of_the_model(size, threads, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("tinylm.runtime.session.usable_threads", lambda: 8)
     assert default_threads(size) == threads
-    monkeypatch.setattr("os.cpu_count", lambda: None)
+    monkeypatch.setattr("tinylm.runtime.session.usable_threads", lambda: 1)
     assert default_threads(size) == 1

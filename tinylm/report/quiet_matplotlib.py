@@ -1,7 +1,8 @@
-"""matplotlib, imported without a message and without a file outside TinyLM's cache folder.
+"""matplotlib without messages and without files outside TinyLM's cache folder.
 
-Everything that draws imports it from here. While it is imported, matplotlib makes a folder for its settings and one for
-its list of fonts, and warns where the user's home cannot be written.
+While it is imported, matplotlib creates a folder for its settings and one for its list of fonts in the user's home, and
+warns where it cannot. `MPLCONFIGDIR` names another folder; it is set during the import alone, as the program that uses
+TinyLM may start others that draw.
 """
 
 import logging
@@ -15,7 +16,10 @@ from tinylm.user_cache import cache_folder, is_writable
 
 @contextmanager
 def _own_folder() -> Iterator[None]:
-    """A folder of TinyLM's for matplotlib's files, unless the user has chosen one."""
+    """Let matplotlib use TinyLM's cache folder, or a temporary one where that cannot be written.
+
+    A folder that the user has chosen stays.
+    """
     if "MPLCONFIGDIR" in os.environ:
         yield
         return
@@ -24,7 +28,6 @@ def _own_folder() -> Iterator[None]:
         try:
             yield
         finally:
-            # The program that imports TinyLM may start others that draw
             del os.environ["MPLCONFIGDIR"]
 
 
