@@ -30,6 +30,7 @@ class ChatModel:
     Args:
         bundle: the folder; None for the demo model in the box.
         threads: CPU threads; 0 takes as many as are fastest, see `tinylm.runtime.device.threads`.
+        private: whether the bundle's files may be overwritten while the model is in use: they are copied to be loaded.
 
     Attributes:
         manifest: of the bundle.
@@ -40,14 +41,14 @@ class ChatModel:
         BundleError: the folder is no whole bundle, or onnxruntime refuses it.
     """
 
-    def __init__(self, bundle: str | PathLike[str] | None = None, *, threads: int = 0) -> None:
+    def __init__(self, bundle: str | PathLike[str] | None = None, *, threads: int = 0, private: bool = False) -> None:
         folder = DEMO_BUNDLE if bundle is None else Path(bundle)
         self.manifest = read_manifest(folder)
         verify_files_once(folder, self.manifest)
         self.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         if special_tokens(self.tokenizer) != self.manifest.special_tokens:
             raise BundleError(f"{fspath(folder)}: its tokenizer and its manifest disagree; export the bundle again")
-        self.session = open_bundle(folder, self.manifest, threads or best_threads(folder, self.manifest))
+        self.session = open_bundle(folder, self.manifest, threads or best_threads(folder, self.manifest), private)
 
     def default_options(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling defaults, with those changes that are not None."""

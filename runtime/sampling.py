@@ -23,6 +23,7 @@ Number = TypeVar("Number", np.float32, np.float64)
 _GROUPS = 128
 _FEW = 64
 _LARGEST_BIAS = 100.0
+_LARGEST_PENALTY = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class SamplingOptions:
             et al. 2024).
         repetition_penalty: above 1 makes tokens of the last `REPETITION_WINDOW` less likely (Keskar et al. 2019); 1
             leaves them alone.
+        presence_penalty: subtracted from the logits of tokens that the reply holds already, between -2 and 2.
+        frequency_penalty: subtracted from them once for each time, between -2 and 2. Both as in OpenAI's API.
         stop: texts that end the reply; they are no part of it.
         logit_bias: what is added to the logits of token ids, between -100 and 100.
         choices: texts of which the reply is to be one; none leaves it free.
@@ -58,6 +61,8 @@ class SamplingOptions:
     stop: Sequence[str] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     choices: Sequence[str] = ()
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         for wrong, message in (
@@ -70,6 +75,14 @@ class SamplingOptions:
             (
                 not 0.01 <= self.repetition_penalty <= 100,
                 f"repetition-penalty must be between 0.01 and 100 (1: none), not {self.repetition_penalty:g}",
+            ),
+            (
+                not abs(self.presence_penalty) <= _LARGEST_PENALTY,
+                f"presence-penalty must be between -2 and 2, not {self.presence_penalty:g}",
+            ),
+            (
+                not abs(self.frequency_penalty) <= _LARGEST_PENALTY,
+                f"frequency-penalty must be between -2 and 2, not {self.frequency_penalty:g}",
             ),
             (isinstance(self.stop, str) or not all(self.stop), "stop must be texts that are not empty"),
             (isinstance(self.choices, str) or not all(self.choices), "choices must be texts that are not empty"),
@@ -115,12 +128,13 @@ class Sampler:
         self._biased = np.array(list(options.logit_bias), np.int64)
         self._biases = np.array(list(options.logit_bias.values()), np.float32)
 
-    def choose(self, logits: NDArray[np.float32], context: Sequence[int] = ()) -> int:
+    def choose(self, logits: NDArray[np.float32], context: Sequence[int] = (), reply: Sequence[int] = ()) -> int:
         """The next token's id.
 
         Args:
             logits: fp32 [vocab_size], which is overwritten.
-            context: ids of the tokens before it.
+            context: ids of the tokens before it, which `repetition_penalty` looks at.
+            reply: ids of the reply so far, which the presence and frequency penalties look at.
 
         Raises:
             ConfigError: `logit_bias` names an id that is not in the vocabulary.
@@ -129,6 +143,9 @@ class Sampler:
         options = self._options
         if options.repetition_penalty != 1:
             self._penalize(logits, context)
+        if reply and (options.presence_penalty or options.frequency_penalty):
+            ids, counts = np.unique(np.array(reply, np.int64), return_counts=True)
+            logits[ids] -= (options.presence_penalty + options.frequency_penalty * counts).astype(np.float32)
         if len(self._biased):
             if int(self._biased.max()) >= len(logits):
                 raise ConfigError(f"logit-bias: there is no token {self._biased.max()} in {len(logits):,}")

@@ -167,3 +167,24 @@ def test_a_large_vocabulary_with_a_broken_logit_is_refused():
         broken[place] = np.nan
         with pytest.raises(TinyLMError, match="not numbers"):
             drawn(broken, 1, top_k=40)
+
+
+def test_presence_and_frequency_penalties_lower_what_the_reply_holds():
+    logits = np.array([3.0, 2.0, 1.0, -4.0], np.float32)
+
+    def after(reply, **options):
+        sampler = Sampler(SamplingOptions(temperature=0, **options), [])
+        lowered = logits.copy()
+        return sampler.choose(lowered, [0, 1, 2, 3], reply), lowered.tolist()
+
+    assert after([]) == after([], presence_penalty=2, frequency_penalty=2) == (0, [3, 2, 1, -4])
+    assert after([0, 0, 2], presence_penalty=1.5) == (1, [1.5, 2, -0.5, -4])
+    assert after([0, 0, 2], frequency_penalty=1) == (1, [1, 2, 0, -4])
+    assert after([0, 0, 2], presence_penalty=0.5, frequency_penalty=-1) == (0, [4.5, 2, 1.5, -4])
+
+
+@pytest.mark.parametrize("name", ["presence_penalty", "frequency_penalty"])
+def test_penalties_out_of_range_are_named(name):
+    for value in (2.1, -2.1, float("nan")):
+        with pytest.raises(ConfigError, match=name.replace("_", "-")):
+            SamplingOptions(**{name: value})
