@@ -45,7 +45,7 @@ lint: $(VENV)/.dev
 	rm -rf $(PACKAGE) && mkdir -p $(PACKAGE) && cp -Rp tinylm $(PACKAGE)
 	cp -Rp cli data export runtime $(PACKAGE)/tinylm
 	cd $(PACKAGE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml -p tinylm
-	cd $(PACKAGE) && $(abspath $(BIN))/lint-imports --config $(CURDIR)/pyproject.toml
+	cd $(PACKAGE) && $(abspath $(BIN))/lint-imports $(CURDIR)/pyproject.toml
 
 # Write the CLI reference anew; a test compares it with --help.
 docs: $(VENV)/.dev

@@ -1,1 +1,12 @@
-"""The command line: one file a command; each parses, wires the rooms together and renders."""
+"""The `tinylm` command. A file a command: each parses options, calls the library and shows the result.
+
+main.py        the command group, and how errors are shown
+data.py train.py report.py eval.py export.py info.py chat.py complete.py serve.py bench.py doctor.py completion.py
+               the commands, in the order of the pipeline
+options.py     options that several commands share
+console.py     stderr for people, stdout for programs
+inspection.py  the report of `tinylm data inspect`
+stopping.py    graceful shutdown on SIGINT and SIGTERM
+display/       the live display of training
+terminal/      the chat at the terminal
+"""

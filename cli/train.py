@@ -17,6 +17,7 @@ from tinylm.cli.display.reporters import require_tensorboard
 from tinylm.cli.options import FILE, FOLDER
 from tinylm.cli.stopping import StopRequest, stop_request
 from tinylm.errors import RunError, TinyLMError
+from tinylm.processors import usable_threads
 
 if TYPE_CHECKING:
     from tinylm.config import Config
@@ -171,7 +172,7 @@ def _begin(
     device, precision = resolve_hardware(config.train)
     values = config_values(config)
     compiled = resolve_compile(config.train, device)
-    threads = config.train.threads or max(1, _cores() // ranks.local_size)
+    threads = config.train.threads or usable_threads(ranks.local_size)
     values["train"].update(device=device, precision=precision, threads=threads, compile=compiled)
     config = ranks.broadcast(_remake(values))
     preparation = ranks.one_first(lambda: Preparation(config, wants_tokenizer=init is None or new_tokenizer))
@@ -380,9 +381,3 @@ def _remake(values: Mapping[str, Any]) -> Config:
     from tinylm.config import make_config
 
     return make_config(values)
-
-
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,11 @@
-"""Data in: every on-disk form becomes conversations or documents, or one clear `DataError`."""
+"""From files in any form to conversations and documents, or one `DataError`.
+
+readers/     from a file to documents and conversations
+dataset/     from documents and conversations to batches of token ids
+inspection/  the data doctor
+samples/     small example files of every form
+world/       the bundled world: texts, conversations and a test
+"""
 
 from tinylm.data.readers.front_door import iter_conversations, iter_documents, load_conversation_data
 from tinylm.data.readers.read_summary import ReadSummary

@@ -1,6 +1,23 @@
-"""The device's side: onnxruntime alone, no torch.
+"""Inference with onnxruntime, without torch.
 
 Public names: `ChatModel`, `Chat`, `Generation`, `Result`, `SamplingOptions`.
+
+Files:
+    chat_model.py          the Python interface: a bundle, its chats and completions
+    chat.py                a conversation, and what happens when the context is full
+    generation.py          the generation loop
+    sampling.py            from logits to the next token
+    logprobs.py            log-probabilities of tokens
+    private_copy.py        copies of a bundle's graphs, which nobody overwrites
+    session.py             the onnxruntime session with its KV cache
+    ort.py                 onnxruntime without telemetry
+    constrained_choice.py  a reply that is one of given texts
+    saved_chats.py         conversations on disk
+    scoring.py             loss on text through the decode path
+    verification.py        hashes, golden ids and golden continuation on this machine
+    demo/                  the demo model, a bundle
+    device/                the machine, and how fast it runs a bundle
+    server/                `tinylm serve`
 """
 
 from importlib import import_module

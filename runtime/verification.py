@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from tinylm.chat_format import encode_prompt, encode_text
+from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.errors import BundleError
 from tinylm.manifest import (
     TOKENIZER_FILE,
@@ -20,7 +20,10 @@ from tinylm.tokenizer import Tokenizer
 
 def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> list[int]:
     """The golden text as this machine tokenizes it, as far as it leaves room for a token in the context."""
-    ids = encode_prompt(tokenizer, golden.conversation) if golden.conversation else encode_text(tokenizer, golden.text)
+    if golden.conversation:
+        ids = encode_prompt(tokenizer, golden.conversation)
+    else:
+        ids = encode_text_prompt(tokenizer, golden.text)
     return ids[: context_length - 1]
 
 

@@ -19,9 +19,10 @@ from counting import (
     stages_of,
 )
 
+from tinylm.config import ModelConfig
 from tinylm.errors import RunError
 from tinylm.run_folder import RunFolder, TrainState, load_state
-from tinylm.training.checkpoint import ModelConfig, load_parameters
+from tinylm.training.checkpoint import load_parameters
 from tinylm.training.checkpoint_history import kept_checkpoints, make_last_readable
 from tinylm.training.divergence import DivergedError, watch_loss
 from tinylm.training.run_lock import locked, remove_abandoned

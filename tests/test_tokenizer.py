@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm.chat_format import encode_conversation, encode_examples, encode_prompt, encode_text, encode_turn, loss_mask
+from tinylm.chat_format import (
+    encode_conversation,
+    encode_examples,
+    encode_prompt,
+    encode_text_prompt,
+    encode_turn,
+    loss_mask,
+)
 from tinylm.config import TokenizerConfig
 from tinylm.errors import TinyLMError
 from tinylm.tokenizer import CONTROL_PIECES, ROLE_PIECES, StreamDecoder, Tokenizer, train_tokenizer
@@ -318,7 +325,7 @@ def test_the_chat_format():
 def test_many_examples_are_encoded_as_each_alone():
     document, conversation = encode_examples(Spelling(), ["ab", CONVERSATION])
     assert document == [ord("a"), ord("b"), 2]
-    assert [1, *document[:-1]] == encode_text(Spelling(), "ab")
+    assert [1, *document[:-1]] == encode_text_prompt(Spelling(), "ab")
     assert [1, *conversation] == encode_conversation(Spelling(), CONVERSATION)
     assert encode_examples(Spelling(), ["", [], "c"]) == [[2], [], [ord("c"), 2]]
 

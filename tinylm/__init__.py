@@ -1,5 +1,27 @@
-"""TinyLM: your own text and chats in, a chat model on a Raspberry Pi out."""
+"""TinyLM: your own text and chats in, a chat model on a Raspberry Pi out.
 
+This folder is the core, which every other part may import. It needs neither torch nor onnx.
+
+Files:
+    chat_format.py  a conversation as token ids and a loss mask
+    config.py       every hyperparameter, validated
+    errors.py       the errors that a user can cause
+    evaluation.py   held-out windows, loss and bits per byte
+    files.py        atomic writes of files and folders
+    manifest.py     a bundle's manifest and its hashes
+    processors.py   cores and threads that this process may use
+    run_folder.py   a run's folder and the state of its checkpoints
+    run_log.py      metrics.jsonl: the log of a run
+    tokenizer.py    SentencePiece BPE: training, encoding, streaming decoding
+    user_cache.py   disposable key-value cache in the user's cache folder
+    __main__.py     `python -m tinylm`
+    training/       the model and its training, with torch
+    report/         the report of a run
+"""
+
+import os
+import sys
+import warnings
 from pathlib import Path
 
 __version__ = "0.1.0"
@@ -8,3 +30,15 @@ _root = Path(__file__).parent.parent
 if (_root / "pyproject.toml").is_file() and (_root / "cli" / "main.py").is_file():
     # In the source tree the folders beside this one are its subpackages, so that one version is imported, never two
     __path__.append(str(_root))
+
+# onnxruntime reads this once, while it is imported; without it, it writes a device id below the user's cache folder and
+# reports to its maker. Python runs this file before any module of TinyLM, so here it is early enough in every program
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+if "onnxruntime" in sys.modules and os.environ.get(_NO_TELEMETRY, "").lower() not in {"1", "true", "yes", "on"}:
+    warnings.warn(
+        f"onnxruntime was imported before tinylm, and so its telemetry is on: import tinylm first, or set "
+        f"{_NO_TELEMETRY}=1 before the program starts",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+os.environ[_NO_TELEMETRY] = "1"

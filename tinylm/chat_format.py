@@ -72,8 +72,8 @@ def encode_prompt(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> 
     return [*encode_conversation(tokenizer, conversation), tokenizer.role_ids["assistant"]]
 
 
-def encode_text(tokenizer: ChatTokenizer, text: str) -> list[int]:
-    """Encode raw text that is to be continued: `<bos>` and the text."""
+def encode_text_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:
+    """Encode raw text to be continued: `<bos>` and the text, without a role."""
     return [tokenizer.bos_id, *tokenizer.encode(text)]
 
 

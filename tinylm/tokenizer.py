@@ -191,6 +191,11 @@ class StreamDecoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._holds_bytes = False
 
+    @property
+    def pending(self) -> bool:
+        """Whether bytes of an unfinished character are held back."""
+        return self._holds_bytes
+
     def feed(self, ids: Sequence[int]) -> str:
         """The text that these ids complete; bytes of an unfinished character are held back."""
         if len(ids) == 1 and not self._holds_bytes:

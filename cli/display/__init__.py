@@ -1,6 +1,7 @@
 """The live display of training.
 
-progress.py   progress bar and figures
-sparkline.py  a curve in one line of text
-reporters.py  create the training callbacks
+Files:
+    progress.py   progress bar and figures
+    sparkline.py  a curve in one line of text
+    reporters.py  create the training callbacks
 """

@@ -1,12 +1,13 @@
 """From documents and conversations to batches of token ids.
 
-preparation.py  from files and configuration to the data of each stage
-survey.py       counts and hashes of a stage's files; the tokenizer's training text
-held_out.py     which examples are held out
-tokens.py       text to token ids in several threads
-disk_cache.py   hash-verified disk cache of tokens
-stages.py       the data of a stage: token shards and rows of them
-packing.py      rows of documents and of conversations
-batches.py      an endless sequence of batches
-sequences.py    a file of any form as token ids, for evaluation
+Files:
+    preparation.py  from files and configuration to the data of each stage
+    survey.py       counts and hashes of a stage's files; the tokenizer's training text
+    held_out.py     which examples are held out
+    tokens.py       text to token ids in several threads
+    disk_cache.py   hash-verified disk cache of tokens
+    stages.py       the data of a stage: token shards and rows of them
+    packing.py      rows of documents and of conversations
+    batches.py      an endless sequence of batches
+    sequences.py    a file of any form as token ids, for evaluation
 """

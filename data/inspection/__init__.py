@@ -1,7 +1,8 @@
 """The data doctor: what data files hold, before training.
 
-inspection.py        reads the files and collects the figures
-reservoir.py         samples and duplicates in bounded memory
-token_statistics.py  figures in tokens
-checks.py            what would spoil training
+Files:
+    inspection.py        reads the files and collects the figures
+    reservoir.py         samples and duplicates in bounded memory
+    token_statistics.py  figures in tokens
+    checks.py            what would spoil training
 """

@@ -1,7 +1,25 @@
-"""A small world for a tiny model to master: its chats, its texts, and the judge of what a model says about it.
+"""The bundled world: data that a small model can learn in minutes, and a test of what it has learned.
 
 Pip, a chat helper on a Raspberry Pi, talks about the house, the garden, the weather, the animals and a small rover,
-and remembers what users tell. Every phrasing belongs to the training or to the test split by a hash of its words.
+and remembers what users tell. A hash of its words assigns every phrasing to training or to the test.
+
+Files:
+    documents.py     texts for pre-training
+    generator.py     conversations for fine-tuning
+    talk.py          a conversation under construction
+    intents.py       what users ask, and the right answers
+    topic_animals.py topic_counting.py topic_garden.py topic_kitchen.py topic_pip.py
+    topic_seasons.py topic_talk.py topic_weather.py topic_workshop.py
+                     the topics: questions and answers
+    phrasings.py     from a core phrasing to what a user types
+    recall_kinds.py  the facts that users tell about themselves
+    recall.py        the questions about them
+    values.py        names, colours, towns and the like
+    items.py         the test items
+    judge.py         whether a reply is right, and the score of a model
+    write.py         writes the world as files
+    demo.toml demo_model.toml
+                     the hyperparameters of `make demo` and of the demo model
 """
 
 from tinylm.data.world.documents import training_documents

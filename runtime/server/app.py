@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tinylm import __version__
-from tinylm.chat_format import encode_prompt, encode_text
+from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.runtime.chat_model import ChatModel
 from tinylm.runtime.sampling import SamplingOptions
 from tinylm.runtime.server.errors import ApiError, invalid, shutting_down
@@ -153,7 +153,8 @@ class Api:
         options = self._options(asked)
         text = asked.prompt if isinstance(asked.prompt, str) else asked.prompt[0]
         self._check_length([text], "prompt")
-        return await self._reply(request, asked, encode_text(self._model.tokenizer, text), options)
+        tokenizer = self._model.tokenizer
+        return await self._reply(request, asked, encode_text_prompt(tokenizer, text), options)
 
     async def _reply(
         self, request: HttpRequest, asked: Request, prompt: list[int], options: SamplingOptions
