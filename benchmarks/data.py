@@ -33,6 +33,7 @@ from tinylm.data.dataset.survey import TextSample, find_tokenizer, survey_files
 from tinylm.data.readers.front_door import iter_documents
 from tinylm.data.readers.paths import find_files
 from tinylm.errors import TinyLMError
+from tinylm.processors import usable_threads
 
 VOCABULARY, CONTEXT = 4096, 256
 # A model that is nothing beside the data
@@ -155,7 +156,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="raw text")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default: all cores)")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="(default: usable cores)")
     parser.add_argument("--repeats", type=int, default=3, help="of the speeds; 0: they are left out (default: 3)")
     parser.add_argument("--sizes", type=float, nargs="*", default=[10, 1000], help="MB of text (default: 10 1000)")
     parser.add_argument("--out", type=Path, help="a file for the JSON object")

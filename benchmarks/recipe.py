@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from training import VOCABULARY, train
 from workers import Worker
 
 from tinylm.errors import TinyLMError
+from tinylm.processors import usable_threads
 
 _VALIDATIONS = 4
 
@@ -29,7 +29,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="a file of raw text")
     parser.add_argument("--steps", type=int, default=256, help="of each variant (default: 256)")
     parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help=f"pieces (default: {VOCABULARY})")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch (default: all cores)")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="of PyTorch (default: usable cores)")
     parser.add_argument(
         "--variant",
         nargs="+",

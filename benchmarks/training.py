@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from workers import Worker
 from tinylm.config import TrainConfig, config_values, load_config, make_config
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
+from tinylm.processors import usable_threads
 from tinylm.run_folder import RunFolder, StageName
 from tinylm.training.callbacks import StepReport, TrainingCallback
 from tinylm.training.hardware import resolve_hardware
@@ -269,7 +269,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--peer", type=Path, required=True, help="a copy of karpathy/nanoGPT")
     parser.add_argument("--data", type=Path, required=True, help="a file of raw text")
     parser.add_argument("--seconds", type=float, default=150, help="of training, each (default: 150)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of PyTorch (default: all cores)")
+    parser.add_argument("--threads", type=int, default=usable_threads(), help="of PyTorch (default: usable cores)")
     parser.add_argument(
         "--learning-rates",
         type=float,

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tinylm.manifest import read_manifest
+from tinylm.runtime.demo import DEMO_BUNDLE
 from tinylm.runtime.device import benchmark
 from tinylm.runtime.device.benchmark import best_of, default_contexts
 from tinylm.runtime.device.threads import best_threads
@@ -23,7 +24,7 @@ KEYS = [
 @pytest.fixture
 def quick(monkeypatch):
     """Two cores, and a measurement that takes no time: more threads are faster."""
-    monkeypatch.setattr(benchmark, "usable_cores", lambda: 2)
+    monkeypatch.setattr(benchmark, "usable_threads", lambda: 2)
 
     def measured(_, __, threads, contexts):
         speeds = {"prefill_tokens_per_second": 9.0, "decode_tokens_per_second": 100.0 * threads}
@@ -72,7 +73,7 @@ def test_the_table_marks_the_best(quick, bundle, must):
 
 def test_what_was_found_best_is_remembered_for_chats(quick, bundle, must, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("tinylm.runtime.device.threads.usable_cores", lambda: 2)
+    monkeypatch.setattr("tinylm.runtime.device.threads.usable_threads", lambda: 2)
     manifest = read_manifest(bundle)
     must("bench", bundle, "--threads", 2)
     assert best_threads(bundle, manifest) == 1
@@ -92,7 +93,7 @@ def test_more_threads_are_best_only_by_a_clear_gain():
 def test_contexts_that_fit(bundle, monkeypatch):
     manifest = read_manifest(bundle)
     assert default_contexts(manifest) == [0, 48, 72]
-    assert default_contexts(read_manifest(benchmark.__file__.replace("benchmark.py", "demo"))) == [0, 128, 192]
+    assert default_contexts(read_manifest(DEMO_BUNDLE)) == [0, 128, 192]
 
 
 def test_a_context_that_the_bundle_does_not_have_is_refused(bundle, run_cli):

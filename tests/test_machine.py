@@ -2,8 +2,9 @@
 
 import pytest
 
+from tinylm.processors import usable_cores
 from tinylm.runtime.device.diagnosis import Packages, diagnose, numbers_of
-from tinylm.runtime.device.machine import Interpreter, read_machine, read_memory, usable_cores
+from tinylm.runtime.device.machine import Interpreter, read_machine, read_memory
 
 A53 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 A76 = f"{A53} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
@@ -237,7 +238,7 @@ def test_a_containers_share_of_the_processor(files, cores, machine):
 
 def test_affinity_counts_too(machine, tmp_path):
     assert machine("laptop", allowed_cores=3).usable_cores == 3
-    assert usable_cores(tmp_path / "nothing", Interpreter(allowed_cores=5)) == 5
+    assert usable_cores(tmp_path / "nothing", allowed=5) == 5
 
 
 def test_a_containers_limit_of_memory(machine):

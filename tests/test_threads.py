@@ -17,7 +17,7 @@ from tinylm.runtime.device.threads import best_threads, candidates, climb, measu
 def fresh(monkeypatch, tmp_path):
     """A machine of four cores that remembers nothing, on which every bundle is worth measuring."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
+    monkeypatch.setattr(threads, "usable_threads", lambda: 4)
     monkeypatch.setattr(threads, "_ONE_THREAD_BYTES", 0)
 
 
@@ -46,7 +46,7 @@ def test_other_files_other_cores_another_onnxruntime_are_measured_anew(fresh, ca
     best_threads(bundle, manifest)
     best_threads(bundles["modern", "int8"], read_manifest(bundles["modern", "int8"]))
     assert len(calls) == 2
-    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    monkeypatch.setattr(threads, "usable_threads", lambda: 2)
     best_threads(bundle, manifest)
     assert len(calls) == 3
     monkeypatch.setattr(threads.onnxruntime, "__version__", "9.9")
@@ -66,7 +66,7 @@ def test_a_copy_of_the_bundle_elsewhere_is_the_same_bundle(fresh, calls, bundle,
 
 def test_one_core_and_very_small_models_are_not_measured(fresh, calls, bundle, monkeypatch):
     manifest = read_manifest(bundle)
-    monkeypatch.setattr(threads, "usable_cores", lambda: 1)
+    monkeypatch.setattr(threads, "usable_threads", lambda: 1)
     assert best_threads(bundle, manifest) == 1
     monkeypatch.undo()
     assert best_threads(bundle, manifest) == 1
@@ -75,7 +75,7 @@ def test_one_core_and_very_small_models_are_not_measured(fresh, calls, bundle, m
 
 def test_what_bench_found_counts_for_very_small_models_too(bundle, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
+    monkeypatch.setattr(threads, "usable_threads", lambda: 4)
     manifest = read_manifest(bundle)
     remember_threads(manifest, 4)
     assert best_threads(bundle, manifest) == 4

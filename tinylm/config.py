@@ -157,7 +157,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Literal["auto", "on", "off"],
         Meta(description="torch.compile. auto: for CUDA, with a C compiler and two minutes or more."),
     ] = "auto"
-    threads: Annotated[int, Meta(ge=0, description="CPU threads. 0: as many as there are cores.")] = 0
+    threads: Annotated[int, Meta(ge=0, description="CPU threads. 0: the usable cores, at most OMP_NUM_THREADS.")] = 0
     seed: Annotated[int, Meta(ge=0, le=2**62, description="Of weights, shuffling and dropout.")] = 1
 
     def __post_init__(self) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tinylm.errors import ConfigError
 from tinylm.manifest import Manifest, read_manifest
-from tinylm.runtime.device.machine import peak_rss_mb, usable_cores
+from tinylm.processors import usable_threads
+from tinylm.runtime.device.machine import peak_rss_mb
 from tinylm.runtime.device.subprocess_call import call
 from tinylm.runtime.device.threads import CLEAR_GAIN, candidates, remember_threads
 
@@ -69,7 +70,7 @@ def benchmark(
         raise ConfigError(
             f"context {lengths[-1]:,}: must be less than this bundle's {manifest.model.context_length:,} tokens"
         )
-    counts = sorted(set(threads)) or candidates(usable_cores())
+    counts = sorted(set(threads)) or candidates(usable_threads())
     measured = []
     for count in counts:
         if progress is not None:

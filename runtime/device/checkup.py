@@ -9,8 +9,9 @@ from typing import Any
 
 from tinylm.errors import BundleError, TinyLMError
 from tinylm.manifest import Manifest, read_manifest
+from tinylm.processors import ROOT
 from tinylm.runtime.device.diagnosis import Finding, Packages, diagnose, numbers_of, try_packages
-from tinylm.runtime.device.machine import ROOT, Interpreter, Machine, read_machine
+from tinylm.runtime.device.machine import Interpreter, Machine, read_machine
 from tinylm.runtime.device.memory import BLOCKS_FROM, check_memory, estimate_bytes, needed_bytes
 from tinylm.runtime.device.subprocess_call import call
 
@@ -52,7 +53,7 @@ def examine(folder: Path, name: str, root: Path = ROOT, interpreter: Interpreter
         findings += here
         if works and not any(finding.level == "problem" for finding in here):
             try:
-                speed = call(f"{__name__}:measure", str(folder.absolute()), machine.usable_cores, timeout=_TIMEOUT)
+                speed = call(f"{__name__}:measure", str(folder.absolute()), machine.usable_threads, timeout=_TIMEOUT)
             except TinyLMError as error:
                 findings.append(Finding("bundle", "problem", f"does not run: {error}"))
             else:

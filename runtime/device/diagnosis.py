@@ -131,6 +131,13 @@ def _processor(machine: Machine) -> Iterator[Finding]:
             f"this process may use {usable} of {cores} cores",
             "taskset, or the container's or service's CPU limit, says so; raise it for speed",
         )
+    if machine.usable_threads < usable:
+        yield Finding(
+            "threads",
+            "note",
+            f"OMP_NUM_THREADS limits chats to {machine.usable_threads} of {usable} cores",
+            "unset it for speed",
+        )
 
 
 def _system(machine: Machine, packages: Packages) -> Iterator[Finding]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import struct
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tinylm.processors import ROOT, allowed_cores, control_groups, installed_cores, usable_cores, usable_threads
 from tinylm.runtime.device import other_systems
 
-ROOT = Path("/")
 DOT_PRODUCT = "asimddp"
 FEATURES = {
     # What onnxruntime's int8 kernels ask for, as Linux calls it
@@ -66,10 +64,8 @@ class Interpreter:
     bits: int = 8 * struct.calcsize("P")
     version: str = field(default_factory=platform.python_version)
     libc: tuple[str, str] = field(default_factory=_libc)
-    cores: int = field(default_factory=lambda: os.cpu_count() or 1)
-    allowed_cores: int = field(
-        default_factory=lambda: len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    )
+    cores: int = field(default_factory=installed_cores)
+    allowed_cores: int = field(default_factory=allowed_cores)
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,8 @@ class Machine:
         interpreter: of the process that asks.
         kernel: its release.
         memory: see `Memory`.
-        usable_cores: that this process may keep busy: allowed ones, within the control groups' share.
+        usable_cores: see `tinylm.processors.usable_cores`.
+        usable_threads: see `tinylm.processors.usable_threads`.
         temperature: of the processor in °C.
         throttled: a Raspberry Pi's flags: bits 0 to 3 hold now, 16 to 19 since it was switched on.
         governor: how the clock is chosen.
@@ -119,6 +116,7 @@ class Machine:
     kernel: str
     memory: Memory
     usable_cores: int
+    usable_threads: int
     temperature: float | None
     throttled: int | None
     governor: str | None
@@ -143,6 +141,7 @@ def read_machine(root: Path = ROOT, interpreter: Interpreter | None = None) -> M
     """
     python = interpreter or Interpreter()
     cpu, features = _cpu(root, python)
+    cores = usable_cores(root, python.allowed_cores)
     return Machine(
         board=_board(root),
         cpu=cpu,
@@ -150,7 +149,8 @@ def read_machine(root: Path = ROOT, interpreter: Interpreter | None = None) -> M
         interpreter=python,
         kernel=_text(root / "proc/sys/kernel/osrelease") or platform.release(),
         memory=read_memory(root),
-        usable_cores=usable_cores(root, python),
+        usable_cores=cores,
+        usable_threads=usable_threads(cores=cores),
         temperature=_temperature(root),
         throttled=_throttled(root),
         governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -167,21 +167,6 @@ def cpu_name(root: Path = ROOT) -> str:
     return _cpu(root, Interpreter())[0]
 
 
-def usable_cores(root: Path = ROOT, interpreter: Interpreter | None = None) -> int:
-    """Cores that this process may keep busy; at least 1.
-
-    A share of a core is left out: threads that wait for each other would all wait for the one that is held back.
-    """
-    cores: float = (interpreter or Interpreter()).allowed_cores
-    for folder in _control_groups(root, "cpu"):
-        quota, _, period = (_text(folder / "cpu.max") or "").partition(" ")
-        quota = quota or _text(folder / "cpu.cfs_quota_us") or ""
-        period = period or _text(folder / "cpu.cfs_period_us") or ""
-        if quota.isdecimal() and period.isdecimal() and int(period):
-            cores = min(cores, int(quota) / int(period))
-    return max(1, int(cores))
-
-
 def read_memory(root: Path = ROOT) -> Memory:
     """How much memory there is, and how much of it a program can still have."""
     info = _numbers(root / "proc/meminfo", unit=1024)
@@ -191,7 +176,7 @@ def read_memory(root: Path = ROOT) -> Memory:
     available, swap_free = info.get("MemAvailable"), info.get("SwapFree", 0)
     room = None if available is None else available + swap_free
     limit = None
-    for folder in _control_groups(root, "memory"):
+    for folder in control_groups(root, "memory"):
         most = _count(folder / "memory.max") or _count(folder / "memory.limit_in_bytes")
         if most is None or most >= min(_UNLIMITED, info["MemTotal"]):
             continue
@@ -258,18 +243,6 @@ def _throttled(root: Path) -> int | None:
         except ValueError:
             return None
     return None
-
-
-def _control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of the groups that limit this process: its own and those around it, version 1 or 2."""
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
-        _, names, path = line.split(":", 2)
-        if names and controller not in names.split(","):
-            continue
-        top = root / "sys/fs/cgroup" / (controller if names else "")
-        group = Path(path.lstrip("/"))
-        # In a container the path may be the host's, of which only the top is seen
-        yield from dict.fromkeys(top / part for part in (group, *group.parents))
 
 
 def _numbers(path: Path, unit: int = 1) -> dict[str, int]:

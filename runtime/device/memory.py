@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tinylm.errors import BundleError
 from tinylm.manifest import MODEL_FILE, X86, Manifest
-from tinylm.runtime.device.machine import ROOT, read_memory
+from tinylm.processors import ROOT
+from tinylm.runtime.device.machine import read_memory
 
 _LIBRARIES = 75_000_000
 """Bytes of Python, the packages and a pass's intermediate values: 70 to 78 MB were measured."""

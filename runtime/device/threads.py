@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import onnxruntime
-
 from tinylm.errors import TinyLMError
 from tinylm.manifest import MODEL_FILE, Manifest, read_manifest
-from tinylm.runtime.device.machine import cpu_name, usable_cores
+from tinylm.processors import usable_threads
+from tinylm.runtime.device.machine import cpu_name
 from tinylm.runtime.device.subprocess_call import call
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session, decode_file, default_threads
 from tinylm.user_cache import is_writable, recall, remember
 
@@ -37,7 +37,7 @@ def best_threads(folder: Path, manifest: Manifest) -> int:
 
     It takes part of a second on a PC, once; a process of its own measures, so that the memory it takes is given back.
     """
-    cores = usable_cores()
+    cores = usable_threads()
     size = manifest.files[MODEL_FILE].size
     known = _remembered(manifest, cores)
     if known is not None or cores == 1:
@@ -57,7 +57,7 @@ def best_threads(folder: Path, manifest: Manifest) -> int:
 
 def remember_threads(manifest: Manifest, threads: int) -> None:
     """Let chats with these very files on this very machine use so many threads."""
-    remember(_KIND, _key(manifest, usable_cores()), str(threads))
+    remember(_KIND, _key(manifest, usable_threads()), str(threads))
 
 
 def candidates(cores: int) -> list[int]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.processors import usable_threads
 from tinylm.runtime.chat_model import DEMO_BUNDLE, ChatModel
-from tinylm.runtime.device.machine import read_memory, usable_cores
+from tinylm.runtime.device.machine import read_memory
 from tinylm.runtime.server.app import Limits, create_app
 from tinylm.runtime.server.caches import CachePool
 from tinylm.runtime.server.http_server import make_server, open_socket
@@ -76,7 +77,7 @@ def serve(model: ChatModel, settings: Settings, ready: Callable[[str, int], obje
     with open_socket(settings.access.host, settings.port) as listener:
         given = settings.cache_bytes
         caches = CachePool(model.session, default_cache_bytes() if given is None else given)
-        workers = max(1, usable_cores() // model.session.threads)
+        workers = max(1, usable_threads() // model.session.threads)
         scheduler = Scheduler(caches, model.tokenizer, workers, settings.parallel, settings.queue)
         try:
             metrics = Metrics(scheduler, caches)

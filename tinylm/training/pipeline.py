@@ -18,6 +18,7 @@ from tinylm.data.dataset.stages import StageData
 from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of, make_windows
 from tinylm.files import new_folder
+from tinylm.processors import usable_threads
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
 from tinylm.run_log import ValidationLine, append_event, read_metrics
 from tinylm.signatures import takes_fields_of
@@ -27,7 +28,7 @@ from tinylm.training.callbacks import CallbackList, TrainingCallback
 from tinylm.training.checkpoint import load_parameters, load_run_model, load_weights
 from tinylm.training.checkpoint_history import make_last_readable
 from tinylm.training.distributed import Ranks, start_ranks
-from tinylm.training.hardware import available_cores, machine_facts, resolve_compile, resolve_hardware
+from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
 from tinylm.training.model import LanguageModel
 from tinylm.training.options import TrainingOptions, requested_config, require_data
 from tinylm.training.run_lock import locked, remove_abandoned
@@ -289,7 +290,7 @@ def _with_hardware(config: Config, ranks: Ranks) -> Config:
     """Fill in device, precision, compilation and threads of this machine."""
     device, precision = resolve_hardware(config.train)
     compiled = resolve_compile(config.train, device)
-    threads = config.train.threads or max(1, available_cores() // ranks.local_size)
+    threads = config.train.threads or usable_threads(ranks.local_size)
     return _changed(config, "train", device=device, precision=precision, compile=compiled, threads=threads)
 
 

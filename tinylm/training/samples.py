@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinylm.chat_format import encode_prompt
+from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.config import TrainConfig
 from tinylm.run_folder import StageName
 from tinylm.runtime.generation import Generation
-from tinylm.runtime.sampling import Sampler, SamplingOptions
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.tokenizer import Tokenizer
 from tinylm.training.callbacks import TrainingSample
 from tinylm.training.model import LanguageModel
@@ -54,8 +54,7 @@ class SampleGenerator:
         if stage == "finetune":
             ids = encode_prompt(tokenizer, [{"role": "user", "content": prompt}])
         else:
-            ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
+            ids = encode_text_prompt(tokenizer, prompt)
         # A generator of its own: the random numbers of training stay as they are
         options = SamplingOptions(seed=self._settings.seed, max_new_tokens=self._settings.sample_tokens)
-        generation = Generation(decoder, tokenizer, ids, Sampler(options, tokenizer.never_sampled, [tokenizer.eos_id]))
-        return "".join(generation)
+        return "".join(Generation(decoder, tokenizer, ids, TokenSampler.of(tokenizer, options)))
