@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tinylm.printable import command_line
 from tinylm.run_folder import RunFolder, TrainState
-from tinylm.run_log import append_event
+from tinylm.run_log import RunLogWriter
 from tinylm.training.callbacks import TrainingCallback
 
 
@@ -25,10 +25,11 @@ class RunReport(TrainingCallback):
         try:
             from tinylm.report.report import write_report
 
+            log = RunLogWriter(run.metrics, self._warn)
             if error is not None:
-                append_event(run.metrics, state.stage, state.step, "failed", reason=str(error))
+                log.append_event(state.stage, state.step, "failed", reason=str(error))
             else:
-                append_event(run.metrics, state.stage, state.step, "finished" if state.finished else "stopped")
+                log.append_event(state.stage, state.step, "finished" if state.finished else "stopped")
             write_report(run)
         except Exception as problem:  # noqa: BLE001 - hours of training are worth more than a report
             retry = command_line("tinylm", "report", run.path)
