@@ -16,13 +16,12 @@ from tinylm.cli.console import notice, say
 from tinylm.cli.display.sparkline import Course
 from tinylm.evaluation import Score
 from tinylm.report.advice import Smoothing
-from tinylm.run_folder import RunFolder, StageName, TrainState
+from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState
 from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
 
 _WIDEST = 110
 _REDRAWS_PER_SECOND = 4
 _PLAIN_SECONDS = 60.0
-_TITLES: dict[StageName, str] = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 
 
 class TrainingDisplay(TrainingCallback):
@@ -73,7 +72,7 @@ class TrainingDisplay(TrainingCallback):
         self._close_stage()
         self._now = _StageView(stage, step, steps)
         if self._live is None:
-            self._print(f"{_TITLES[stage]}: {steps:,} steps" + (f", from step {step:,}" if step else ""))
+            self._print(f"{STAGE_TITLES[stage]}: {steps:,} steps" + (f", from step {step:,}" if step else ""))
         elif not self._live.is_started:
             self._live.start()
 
@@ -120,7 +119,7 @@ class TrainingDisplay(TrainingCallback):
         figures = [f"{now.step:,} of {now.steps:,} steps in {_clock(now.seconds)}", f"loss {now.loss:.3f}"]
         if now.best is not None:
             figures.append(f"{now.best.bits_per_byte:.4f} bits/byte")
-        self._print(f"{_TITLES[now.name]}: {', '.join(figures)}")
+        self._print(f"{STAGE_TITLES[now.name]}: {', '.join(figures)}")
         now.last = None
 
     def _print(self, line: str) -> None:
@@ -145,7 +144,7 @@ class TrainingDisplay(TrainingCallback):
         head.add_column(width=26, no_wrap=True, overflow="ellipsis")
         now = self._now
         bar = ProgressBar(total=max(1, now.steps), completed=now.step, width=columns)
-        head.add_row(Text(_TITLES[now.name], "bold"), bar, f"{now.step:,}/{now.steps:,} steps")
+        head.add_row(Text(STAGE_TITLES[now.name], "bold"), bar, f"{now.step:,}/{now.steps:,} steps")
         head.add_row(self._label("loss"), self._line(now.losses, columns), f"{now.loss:.3f}" if now.last else "")
         head.add_row(self._label("held out"), self._line(now.bits, columns), _bits_text(now))
         foot = Table.grid(padding=(0, 2))
