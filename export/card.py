@@ -7,7 +7,7 @@ from typing import Any
 from tinylm.manifest import MODEL_FILE, Manifest
 from tinylm.run_folder import STAGE_TITLES
 
-_TITLES: dict[str, str] = {**STAGE_TITLES}
+_TITLES = {str(stage): title for stage, title in STAGE_TITLES.items()}
 
 _CARD = """# {title}
 

@@ -11,6 +11,7 @@ Files:
     muon.py                Muon for many matrices at once
     trainer.py             the training loop of both stages
     callbacks.py           training callbacks
+    progress.py            progress of a training, printed as lines
     run_report.py          the callback that logs the end and writes the report
     stopping.py            graceful shutdown on SIGINT, SIGTERM and SIGHUP
     divergence.py          detection of a NaN or exploding loss
