@@ -17,6 +17,7 @@ from tinylm.training.options import TrainingOptions, requested_config, require_d
 class TrainCommand(TrainingOptions):
     """The options of `tinylm train`: those of `train`, and `--show-config`."""
 
+    progress: bool = False
     show_config: bool = False
 
 
@@ -61,11 +62,11 @@ def command(options: TrainCommand) -> None:
             print_toml(config_to_toml(config))
             return
         require_data(config)
-    from tinylm.cli.display.progress import TrainingDisplay
+    from tinylm.cli.display.progress import progress_display
     from tinylm.training.pipeline import run_training
 
     try:
-        run = run_training(options, TrainingDisplay())
+        run = run_training(options, progress_display())
     except KeyboardInterrupt:
         raise SystemExit(1) from None
     if not run.finished:

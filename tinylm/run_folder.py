@@ -17,6 +17,7 @@ from tinylm.tokenizer import Tokenizer
 STATE_SCHEMA_VERSION = 1
 CheckpointName = Literal["best", "last"]
 StageName = Literal["pretrain", "finetune"]
+STAGE_TITLES: dict[StageName, str] = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 
 
 class TrainState(msgspec.Struct, kw_only=True):

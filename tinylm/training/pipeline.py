@@ -31,6 +31,7 @@ from tinylm.training.distributed import Ranks, start_ranks
 from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
 from tinylm.training.model import LanguageModel
 from tinylm.training.options import TrainingOptions, requested_config, require_data
+from tinylm.training.progress import ProgressLines
 from tinylm.training.run_lock import locked, remove_abandoned
 from tinylm.training.run_report import RunReport
 from tinylm.training.samples import SampleGenerator
@@ -114,9 +115,10 @@ def train(options: TrainingOptions) -> TrainedRun:  # noqa: D417 - its parameter
             chosen for it unless they are set.
         init: a run to start from: its weights, shape and tokenizer.
         new_tokenizer: with `init`, train a new tokenizer and match the rows of the vocabulary by piece.
-        resume: a stopped run to continue, exactly as it was begun; no other argument but `tensorboard`, `callbacks`
-            and `should_stop` may be given.
+        resume: a stopped run to continue, exactly as it was begun; no other argument but `tensorboard`, `progress`,
+            `callbacks` and `should_stop` may be given.
         tensorboard: write event files for TensorBoard into the run folder.
+        progress: print progress, information and warnings as lines to standard output.
         callbacks: see `TrainingCallback`.
         should_stop: called after every step; True saves and returns.
 
@@ -154,7 +156,7 @@ def _all_callbacks(options: TrainingOptions, callbacks: Sequence[TrainingCallbac
     """The callbacks of this process; none in other processes than the main one."""
     if not ranks.is_main:
         return CallbackList()
-    first = [*callbacks, *options.callbacks]
+    first = [*([ProgressLines()] if options.progress else []), *callbacks, *options.callbacks]
     if options.tensorboard:
         from tinylm.training.tensorboard import TensorBoardCallback
 
