@@ -11,7 +11,7 @@ from tinylm.training.distributed import Ranks
 
 CALIBRATION_SHARE = 0.02
 """Part of a stage's time in which the speed is measured."""
-RESERVED_SHARE = 0.02
+RESERVED_SHARE = 0.01
 """Part of the time that is left for what is not foreseen."""
 _LEAST_STEPS, _MOST_STEPS = 3, 200
 
