@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tinylm import __version__
-from tinylm.chat_format import encode_prompt
+from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.runtime.chat_model import ChatModel
 from tinylm.runtime.sampling import SamplingOptions
 from tinylm.runtime.server.errors import ApiError, invalid, shutting_down
@@ -154,7 +154,7 @@ class Api:
         text = asked.prompt if isinstance(asked.prompt, str) else asked.prompt[0]
         self._check_length([text], "prompt")
         tokenizer = self._model.tokenizer
-        return await self._reply(request, asked, [tokenizer.bos_id, *tokenizer.encode(text)], options)
+        return await self._reply(request, asked, encode_text_prompt(tokenizer, text), options)
 
     async def _reply(
         self, request: HttpRequest, asked: Request, prompt: list[int], options: SamplingOptions

@@ -50,8 +50,8 @@ class Request(Struct, forbid_unknown_fields=True, kw_only=True):
     stream: bool = False
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
@@ -230,7 +230,7 @@ def sampling_of(request: Request, defaults: SamplingOptions, vocab_size: int, mo
         "top_k": request.top_k,
         "min_p": request.min_p,
         "repetition_penalty": request.repetition_penalty,
-        "seed": None if request.seed is None else request.seed % 2**64,
+        "seed": request.seed if request.seed in (None, -1) else request.seed % 2**64,
         "max_new_tokens": min(tokens or defaults.max_new_tokens, most_tokens),
         "stop": [request.stop] if isinstance(request.stop, str) else request.stop,
         "logit_bias": _logit_bias(request.logit_bias or {}, vocab_size),

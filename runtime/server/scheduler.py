@@ -19,7 +19,7 @@ from statistics import fmean
 
 from tinylm.errors import TinyLMError
 from tinylm.runtime.generation import Generation
-from tinylm.runtime.sampling import Sampler
+from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.server.caches import Cache, CachePool
 from tinylm.runtime.server.errors import ApiError, busy, shutting_down
 from tinylm.runtime.server.replies import Job
@@ -166,7 +166,7 @@ class Scheduler:
     def _begin(self, job: Job) -> Turn:
         cache = self._caches.take(job.prompt)
         tokenizer = self._tokenizer
-        sampler = Sampler(job.options, tokenizer.never_sampled, [tokenizer.eos_id])
+        sampler = TokenSampler.of(tokenizer, job.options)
         generation = Generation(cache, tokenizer, job.prompt, sampler, lambda: self._is_over(job))
         self._active += 1
         job.start()
