@@ -65,8 +65,10 @@ class TrainingDisplay(TrainingCallback):
         self._close_stage()
 
     def on_plan(self, plan: Mapping[StageName, int]) -> None:
-        """Remember how many steps there are in all."""
+        """Remember how many steps there are in all; those of a stage may change while it goes on."""
         self._plan = dict(plan)
+        if self._now.steps:
+            self._now.steps = self._plan[self._now.name]
 
     def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
         """A new bar."""

@@ -17,9 +17,9 @@ from tinylm.run_folder import ChangeReason, Schedule, StageName
 
 # Planned anew where the stage would end early or late by this part of its time, and no more often than this part
 _TOLERATED_SHARE, _PAUSE_SHARE = 0.02, 0.03
-_LEAST_PAUSE = 1.0
+_LEAST_PAUSE = 2.0
 # Of past steps in the mean time of a step: those of this part of the stage's time, in seconds at least
-_MEMORY_SHARE, _LEAST_MEMORY = 0.03, 1.0
+_MEMORY_SHARE, _LEAST_MEMORY = 0.03, 2.0
 _LEAST_STEPS = 3
 # A step that takes so many times the mean, and so many seconds more, was interrupted: the process was stopped
 _INTERRUPTION_FACTOR, _INTERRUPTION_SECONDS = 10.0, 5.0
@@ -56,6 +56,11 @@ def schedule_at(schedules: Sequence[Schedule], step: int) -> Schedule:
 def has_later(schedules: Sequence[Schedule], step: int) -> bool:
     """Whether a schedule comes into force only after `step` steps: an earlier process went further."""
     return any(schedule.step > step for schedule in schedules)
+
+
+def validates_at(step: int, steps: int, validations: int) -> bool:
+    """Whether one of a stage's validations comes after a step; the last one comes at the end."""
+    return step == steps or step * validations // steps != (step - 1) * validations // steps
 
 
 def with_steps(schedule: Schedule, taken: int, steps: int, decay: float, reason: ChangeReason) -> Schedule:
