@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,3 +37,12 @@ class Stage:
     batches: BatchSource
     validation: Sequence[Window]
     learning_rate: float
+
+    def dropout_seed(self, seed: int, step: int) -> int:
+        """Seed of torch's random numbers in a step; so dropout has no state that a checkpoint would have to hold.
+
+        Args:
+            seed: of the run and the process.
+            step: steps taken before.
+        """
+        return int.from_bytes(hashlib.blake2b(f"{seed}/{self.name}/{step}".encode(), digest_size=7).digest(), "big")

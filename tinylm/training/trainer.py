@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import time
@@ -208,8 +207,7 @@ class Trainer:
     def _step(self, stage: Stage, optimizer: Optimizer, learning_rate: float) -> TakenStep:
         """One optimizer step."""
         settings, step = self.config.train, self.state.step + 1
-        # Dropout has no state to save: each step's masks follow from the seed, the stage and the step
-        torch.manual_seed(_mix(settings.seed + self.ranks.rank, stage.name, self.state.step))
+        torch.manual_seed(stage.dropout_seed(settings.seed + self.ranks.rank, self.state.step))
         first = self.state.step * settings.accumulate
         batches = [stage.batches.batch(first + part, settings.batch_size) for part in range(settings.accumulate)]
         counted = sum(int((targets != IGNORED).sum()) for _, targets in batches)
@@ -294,8 +292,8 @@ class Trainer:
         if change is not None:
             self._save_last(optimizer)
             details = {name: getattr(change, name) for name in ("reason", "steps", "decay_start", "threads")}
-            if self.ranks.is_main:
-                append_event(self.run.metrics, state.stage, state.step, "rescheduled", **details)
+            place = self.run.metrics, state.stage, state.step
+            self.ranks.on_main(lambda: append_event(*place, "rescheduled", **details))
             if change.reason == "overfitting":
                 self.callbacks.on_warning(
                     f"{state.stage}: the loss on held-out data rises after step {state.step:,}, so the learning rate "
@@ -384,9 +382,12 @@ class Trainer:
         self.model.zero_grad(set_to_none=True)
         self._save_last(optimizer)
         details = {"from_step": problem.step, "reason": f"the loss {problem.reason}", "rate_factor": state.rate_factor}
-        if self.ranks.is_main:
+
+        def log() -> None:
             trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
             append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+
+        self.ranks.on_main(log)
         self.callbacks.on_rollback(stage.name, state.step)
         self.callbacks.on_warning(
             f"the loss {problem.reason} at {stage.name} step {problem.step:,}: back to step {state.step:,}, "
@@ -397,7 +398,3 @@ class Trainer:
 
 def _reads_before_update(device: torch.device) -> bool:
     return device.type == "cpu"
-
-
-def _mix(seed: int, stage: str, step: int) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{stage}/{step}".encode(), digest_size=7).digest(), "big")
