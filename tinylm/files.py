@@ -20,7 +20,7 @@ from pathlib import Path
 from tinylm.errors import TinyLMError, WriteError
 from tinylm.printable import printable
 
-_TEMPORARY = re.compile(r"^\.(.+)\.[0-9a-f]{8}\.tmp$")
+_TEMPORARY = re.compile(r"^\.(.+)\.(?:[0-9a-f]{8}\.tmp|replaced)$")
 _SPARE_BYTES = 64 * 1024
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+_ROOM = 16
 _TAKE_ROOM = {"os.mkdir", "os.rename", "os.link"}
 
 
@@ -21,7 +22,7 @@ class FullDisk:
         folder: what lies elsewhere is not counted.
         number: the operation that fails, from 1; 0: none.
         stays: whether all later ones fail too.
-        cuts: whether the operation succeeds where it opens a file, but no file grows past some bytes from then on.
+        cuts: count only files that are opened; the one succeeds, but from then on no file grows past some bytes.
     """
 
     def __init__(self, folder, number=0, *, stays=False, cuts=False):
@@ -29,18 +30,21 @@ class FullDisk:
         self.count = 0
         self.failed = []
 
-    def happen(self, what, path, opens=False):
+    def happen(self, what, path, target=None):
         """Count an operation; it fails if it is its turn."""
-        if path is not None and not (Path.cwd() / os.fsdecode(path)).is_relative_to(self.folder):
+        if path is not None and not (Path.cwd() / os.fsdecode(target or path)).is_relative_to(self.folder):
+            return
+        if self.cuts and what != "open":
             return
         self.count += 1
         if not self.number or self.count < self.number or (self.count > self.number and not self.stays):
             return
-        self.failed.append((what, path and os.fsdecode(path)))
-        if self.cuts and opens:
-            _limit_files(16)
+        names = [name and os.fsdecode(name) for name in (path, target)]
+        self.failed.append((what, names[1] or names[0]))
+        if self.cuts:
+            _limit_files(_ROOM)
             return
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path and os.fsdecode(path))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), names[0], None, names[1])
 
 
 _now = None
@@ -52,9 +56,9 @@ def _audit(event, arguments):
     if event == "open":
         path, _, flags = arguments
         if isinstance(path, str | bytes | os.PathLike) and isinstance(flags, int) and flags & _WRITING:
-            _now.happen("open", path, opens=True)
+            _now.happen("open", path)
     elif event in _TAKE_ROOM:
-        _now.happen(event, arguments[1] if event in {"os.rename", "os.link"} else arguments[0])
+        _now.happen(event, *arguments[: 1 if event == "os.mkdir" else 2])
 
 
 sys.addaudithook(_audit)
@@ -67,7 +71,7 @@ def _limit_files(size):
 @contextmanager
 def full_disk(folder, number=0, *, stays=False, cuts=False):
     """Let the disk fill up while the body runs; see `FullDisk`."""
-    global _now  # noqa: PLW0603
+    global _now
     disk = FullDisk(folder, number, stays=stays, cuts=cuts)
     fsync = os.fsync
 
