@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import ArrayRows
 
 from tinylm.config import TokenizerConfig, make_config
-from tinylm.data.dataset.batches import ArrayRows, Batches, Part
+from tinylm.data.dataset.batches import Batches, Part
 from tinylm.data.dataset.disk_cache import INDEX, DataCache, key_of
 from tinylm.data.dataset.held_out import HeldOut, characters_of, content_hash
 from tinylm.data.dataset.stages import prepare_stage, tokenize_files
