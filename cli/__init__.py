@@ -6,7 +6,6 @@ data.py train.py report.py eval.py export.py info.py chat.py complete.py serve.p
 options.py     options that several commands share
 console.py     stderr for people, stdout for programs
 inspection.py  the report of `tinylm data inspect`
-stopping.py    graceful shutdown on SIGINT and SIGTERM
 display/       the live display of training
 terminal/      the chat at the terminal
 """

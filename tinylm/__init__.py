@@ -12,6 +12,7 @@ Files:
     processors.py   cores and threads that this process may use
     run_folder.py   a run's folder and the state of its checkpoints
     run_log.py      metrics.jsonl: the log of a run
+    signatures.py   functions that take the fields of a dataclass
     tokenizer.py    SentencePiece BPE: training, encoding, streaming decoding
     user_cache.py   disposable key-value cache in the user's cache folder
     __main__.py     `python -m tinylm`

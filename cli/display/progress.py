@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,11 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tinylm.cli.console import notice, say
 from tinylm.cli.display.sparkline import Course
 from tinylm.evaluation import Score
 from tinylm.report.advice import Smoothing
-from tinylm.run_folder import StageName
-from tinylm.training.callbacks import Sample, StepReport
+from tinylm.run_folder import RunFolder, StageName, TrainState
+from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
 
 _WIDEST = 110
 _REDRAWS_PER_SECOND = 4
@@ -26,8 +25,8 @@ _PLAIN_SECONDS = 60.0
 _TITLES: dict[StageName, str] = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 
 
-class TrainingDisplay:
-    """Shows stage, loss, validations, speed, time left and what the model says; a `tinylm.training.callbacks.Reporter`.
+class TrainingDisplay(TrainingCallback):
+    """Shows stage, loss, validations, speed, time left and samples of the model.
 
     Args:
         console: to draw on; None for stderr.
@@ -47,23 +46,29 @@ class TrainingDisplay:
                 transient=True,
             )
 
-    def __enter__(self) -> Self:
-        """Nothing is drawn before a stage starts."""
-        return self
+    def on_message(self, message: str) -> None:
+        """Print it above what is drawn."""
+        say(message)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def on_warning(self, message: str) -> None:
+        """Print it above what is drawn."""
+        notice(message)
+
+    def on_end(self, run: RunFolder, state: TrainState, error: Exception | None) -> None:  # noqa: ARG002
+        """Leave the terminal as it was, with a line on the stage."""
+        self.close()
+
+    def close(self) -> None:
         """Leave the terminal as it was, with a line on the stage."""
         if self._live is not None and self._live.is_started:
             self._live.stop()
         self._close_stage()
 
-    def planned(self, plan: Mapping[StageName, int]) -> None:
+    def on_plan(self, plan: Mapping[StageName, int]) -> None:
         """Remember how many steps there are in all."""
         self._plan = dict(plan)
 
-    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
+    def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
         """A new bar."""
         self._close_stage()
         self._now = _StageView(stage, step, steps)
@@ -72,7 +77,7 @@ class TrainingDisplay:
         elif not self._live.is_started:
             self._live.start()
 
-    def stepped(self, report: StepReport) -> None:
+    def on_step(self, report: StepReport) -> None:
         """Move the bar."""
         now = self._now
         now.smoothing.add(report.loss)
@@ -81,27 +86,27 @@ class TrainingDisplay:
         if self._live is None and time.monotonic() - self._said > _PLAIN_SECONDS:
             self._print(self._plain_line())
 
-    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:  # noqa: ARG002
+    def on_validation(self, stage: StageName, step: int, score: Score, is_best: bool) -> None:  # noqa: ARG002
         """Show it; where nothing is drawn, as a line."""
         now = self._now
-        now.validation = result
-        now.bits.add(step / max(1, now.steps), result.bits_per_byte)
+        now.validation = score
+        now.bits.add(step / max(1, now.steps), score.bits_per_byte)
         if is_best or now.best is None:
-            now.best = result
+            now.best = score
         if self._live is None:
             self._print(
-                f"{self._plain_line()}  validation {result.loss:6.3f}  bits/byte {result.bits_per_byte:6.4f}"
+                f"{self._plain_line()}  validation {score.loss:6.3f}  bits/byte {score.bits_per_byte:6.4f}"
                 f"{'  best' if is_best else ''}"
             )
 
-    def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:  # noqa: ARG002
+    def on_samples(self, stage: StageName, step: int, samples: Sequence[TrainingSample]) -> None:  # noqa: ARG002
         """Show the first; where nothing is drawn, all of them as lines."""
         self._now.sample = samples[0] if samples else None
         if self._live is None:
             for sample in samples:
                 self._print(f"{stage:>9} says {_sample_text(sample).plain}")
 
-    def rolled_back(self, stage: StageName, step: int) -> None:
+    def on_rollback(self, stage: StageName, step: int) -> None:
         """Go back with it."""
         self._now.back_to(step)
         if self._live is None:
@@ -192,7 +197,7 @@ class _StageView:
     last: StepReport | None = None
     validation: Score | None = None
     best: Score | None = None
-    sample: Sample | None = None
+    sample: TrainingSample | None = None
     losses: Course = field(default_factory=Course)
     bits: Course = field(default_factory=Course)
 
@@ -230,7 +235,7 @@ def _bits_text(now: _StageView) -> str:
     return f"{bits:.4f} bits/byte" if now.validation is now.best else f"{bits:.4f}, best {best:.4f}"
 
 
-def _sample_text(sample: Sample) -> Text:
+def _sample_text(sample: TrainingSample) -> Text:
     """Prompt and answer in one line."""
     # What a model says may hold anything: control characters would move the cursor
     prompt, said = (
