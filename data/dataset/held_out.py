@@ -43,25 +43,28 @@ class HeldOutSplit:
 
     def divide(self, examples: Iterable[Example]) -> Iterator[tuple[Example, bool]]:
         """Yield each example with whether it is held out; a document that is held out in part comes in parts."""
-        for example in examples:
-            if isinstance(example, str):
-                if self.cut is not None:
-                    yield from self.divide_text(example[: self.cut])
-                    yield example[self.cut :], True
-                    continue
-                if content_hash(example) not in self.keys:
-                    yield from self.divide_text(example)
-                    continue
-                yield example, True
-            else:
-                yield example, bool(self.keys) and content_hash(example) in self.keys
+        ends: list[Example] = []
 
-    def divide_text(self, text: str) -> Iterator[tuple[str, bool]]:
-        """Yield the parts of a text with whether each is one of the `passages`."""
+        def without_ends() -> Iterator[Example]:
+            for example in examples:
+                if self.cut is not None:
+                    ends.append(example[self.cut :])
+                yield example if self.cut is None else example[: self.cut]
+
+        parts: Iterator[tuple[Example, bool]] = ((example, False) for example in without_ends())
         if self.passages:
-            yield from self._finder.split(text)
+            parts = self._finder.split(text for text in without_ends() if isinstance(text, str))
+        for part, is_passage in parts:
+            yield part, is_passage or (bool(self.keys) and content_hash(part) in self.keys)
+        for end in ends:
+            yield end, True
+
+    def without_passages(self, text: str) -> Iterator[str]:
+        """Yield the parts of a text that are none of the `passages`."""
+        if self.passages:
+            yield from (part for part, is_passage in self._finder.split([text]) if not is_passage)
         else:
-            yield text, False
+            yield text
 
     @cached_property
     def _finder(self) -> PassageFinder:

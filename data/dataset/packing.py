@@ -79,7 +79,7 @@ class DocumentRows:
             rng = np.random.default_rng((self._seed, 0, number_of_pass))
             order = rng.permutation(len(starts))
             stream_ends = np.cumsum(ends[order] - starts[order] + 1)
-            offset = int(rng.integers(self._total)) if number_of_pass else 0
+            offset = int(rng.integers(self._total)) if number_of_pass and self._total > self._context else 0
             if len(self) * self._context < self._total:
                 # The rows hold all but the last id: let that be the `<bos>` before a document
                 offset = int(stream_ends[np.searchsorted(stream_ends, offset, "right")]) % self._total

@@ -129,7 +129,7 @@ class TextSample:
             split = splits[stage]
             if key not in split.keys:
                 text = piece if split.cut is None else piece[: max(0, split.cut - start)]
-                yield from (part for part, is_held_out in split.divide_text(text) if not is_held_out)
+                yield from split.without_passages(text)
 
 
 def survey_files(
