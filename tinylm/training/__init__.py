@@ -6,12 +6,12 @@ Files:
     pipeline.py            from files and a configuration to a trained run
     options.py             the arguments of `train`, and the configuration that they ask for
     model.py               the Transformer
-    loss.py                forward and backward pass in the wanted precision
-    cross_entropy.py       chunked fused linear cross-entropy
+    loss.py                forward and backward pass, chunked fused linear cross-entropy
     optimizer.py           parameter groups, learning-rate schedule, AdamW
     muon.py                Muon for many matrices at once
     trainer.py             the training loop of both stages
     callbacks.py           training callbacks
+    progress.py            progress of a training, printed as lines
     run_report.py          the callback that logs the end and writes the report
     stopping.py            graceful shutdown on SIGINT, SIGTERM and SIGHUP
     divergence.py          detection of a NaN or exploding loss

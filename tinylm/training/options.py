@@ -16,7 +16,7 @@ from tinylm.errors import ConfigError, TinyLMError
 if TYPE_CHECKING:
     from tinylm.training.callbacks import TrainingCallback
 
-_WITH_RESUME = {"resume", "tensorboard", "callbacks", "should_stop"}
+_WITH_RESUME = {"resume", "tensorboard", "progress", "callbacks", "should_stop"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class TrainingOptions:
     new_tokenizer: bool = False
     resume: StrPath | None = None
     tensorboard: bool = False
+    progress: bool = True
     callbacks: Sequence[TrainingCallback] = ()
     should_stop: Callable[[], bool] = lambda: False
     started: float = field(init=False, default_factory=time.monotonic)

@@ -7,9 +7,9 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from tinylm.config import Config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
-from tinylm.files import user_errors
+from tinylm.files import temporary_folder
 from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
-from tinylm.run_log import append_event, append_metrics, trim_metrics
+from tinylm.run_log import RunLogWriter
 from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
 from tinylm.training.checkpoint import load_optimizer, load_parameters, save_checkpoint
 from tinylm.training.checkpoint_history import checkpoint_to_go_back_to, keep_checkpoint
@@ -112,6 +112,7 @@ class Trainer:
         self.callbacks = callbacks if callbacks is not None and self.ranks.is_main else TrainingCallback()
         self.sampler, self._sampler_seconds = sampler, 0.0
         self.should_stop = should_stop
+        self._log_writer = RunLogWriter(run.metrics, self.callbacks.on_warning)
         self._resumed = state is not None
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
         self.compute = LossComputer(self.model, config.train, self.callbacks.on_warning, self.ranks)
@@ -150,7 +151,7 @@ class Trainer:
 
     def _clean_up(self) -> None:
         """Remove what an earlier process logged after its last checkpoint, or left when killed while it saved."""
-        trim_metrics(self.run.metrics, [stage.name for stage in self.stages], self.state.stage, self.state.step)
+        self._log_writer.trim([stage.name for stage in self.stages], self.state.stage, self.state.step)
         for leftover in self.run.checkpoints.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -338,9 +339,8 @@ class Trainer:
         started = time.monotonic()
         if stage.validation:
             self.validate(stage)
-        where = self.run.checkpoints if self.ranks.is_main else None
-        with user_errors(self.run.checkpoints), TemporaryDirectory(prefix=".", suffix=".tmp", dir=where) as folder:
-            save_checkpoint(Path(folder) / "probe", self.model, optimizer, self.state, self.ranks)
+        with temporary_folder(self.run.checkpoints) if self.ranks.is_main else nullcontext(Path()) as folder:
+            save_checkpoint(folder / "probe", self.model, optimizer, self.state, self.ranks)
         return step_seconds, (time.monotonic() - started) * 1.5
 
     def _save_last(self, optimizer: Optimizer | None, keep: bool = False) -> None:
@@ -358,7 +358,7 @@ class Trainer:
 
     def _log(self, **values: Any) -> None:
         if self.ranks.is_main:
-            append_metrics(self.run.metrics, **values)
+            self._log_writer.append(**values)
 
     def _roll_back(self, stage: Stage, problem: DivergedError) -> Optimizer:
         """Go back to an earlier checkpoint of the stage, at a lower learning rate.
@@ -388,8 +388,8 @@ class Trainer:
         details = {"from_step": problem.step, "reason": f"the loss {problem.reason}", "rate_factor": state.rate_factor}
 
         def log() -> None:
-            trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
-            append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+            self._log_writer.trim([each.name for each in self.stages], stage.name, state.step)
+            self._log_writer.append_event(stage.name, state.step, "rolled_back", **details)
 
         self.ranks.on_main(log)
         self.callbacks.on_rollback(stage.name, state.step)
