@@ -94,7 +94,7 @@ FORMS = {
 
 
 def words_of(text):
-    return re.findall(r"\w+", text.casefold())
+    return [word.casefold() for word in re.findall(r"\w+", text)]
 
 
 def prepare_both(folder, name, text, chats=CHATS, finetune=as_messages, **settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -118,7 +119,7 @@ class PassageFinder:
         places: list[tuple[int, int]] = []
         spans: list[tuple[int, int]] = []
         reached = 0
-        pairs = enumerate(zip(words, [*words[1:], ""], strict=True))
+        pairs = enumerate(zip(words, [*words[1:], ""], strict=False))
         openings = self._openings
         for first in [
             number for number, (word, second) in pairs if word in openings and openings[word].keys() & (second, "")
@@ -130,7 +131,7 @@ class PassageFinder:
                 span = _with_marks(text, places[match.first][0], places[match.end - 1][1], match.words >= MIN_WORDS)
                 if span is not None:
                     spans.append((max(span[0], spans[-1][1] if spans else 0), span[1]))
-                    reached = match.end
+                    reached = bisect_left(places, (span[1], 0))
                     break
         return spans
 
