@@ -26,6 +26,7 @@ Files:
     step_budget.py         from a time budget to a number of steps
     step_timer.py          losses and speed of recent steps
     mfu.py                 model FLOPs utilization
+    memory.py              detection of too little memory
     hardware.py            device, precision and compilation
     tensorboard.py         curves for TensorBoard
 """
