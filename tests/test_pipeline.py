@@ -1,6 +1,7 @@
 """`tinylm.training.train`: the same training as `tinylm train`, from Python."""
 
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -346,3 +347,14 @@ def test_memory_that_really_runs_out(tmp_path, samples, settings):
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("Error: too little memory to train on cpu: try --set train.batch_")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("text", ["a", "ab", " 字 ", "a\n\nb"])
+def test_the_least_text_is_enough(text, tmp_path, small, must):
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    inspected = json.loads(must("data", "inspect", tmp_path / "text.txt", "--json").stdout)
+    run = train(pretrain=tmp_path / "text.txt", out=tmp_path / "run", settings=small, steps=2)
+    assert run.finished
+    assert inspected["ok"]
+    assert max(run.folder.load_tokenizer().vocab_size, inspected["vocab_size"]) < 270
+    must("export", run.path, "--quantize", "--out", tmp_path / "bundle")
