@@ -1,14 +1,33 @@
-"""The errors that a user can cause. Each message is one line: what is wrong, where, and the way out."""
+"""Errors that a user can cause. Each message is one line: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike, fspath
+from typing import Any
 
 
 class TinyLMError(Exception):
     """Base of every error that is not a bug in TinyLM; the command line shows its message without a traceback."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with the message, which is not what a subclass may take
+        return rebuild_error, (type(self), str(self), vars(self))
+
+
+def rebuild_error(kind: type[TinyLMError], message: str, attributes: Mapping[str, Any]) -> TinyLMError:
+    """Create an error of any subclass from its parts, for pickle and for other processes.
+
+    Args:
+        kind: its class.
+        message: its message.
+        attributes: its instance attributes.
+    """
+    error = kind.__new__(kind, message)
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigError(TinyLMError):

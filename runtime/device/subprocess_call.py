@@ -1,4 +1,4 @@
-"""A function in a Python process of its own, so that its memory, its threads and its crashes are not ours."""
+"""Run a function in a new Python process, so that its memory, threads and crashes do not affect this one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import sys
 from pkgutil import resolve_name
 from typing import Any
 
-from tinylm import errors
-from tinylm.errors import TinyLMError
+from tinylm.errors import TinyLMError, rebuild_error
 
 
 class ChildError(TinyLMError):
@@ -18,20 +17,21 @@ class ChildError(TinyLMError):
 
 
 def call(function: str, *arguments: Any, timeout: float | None = None) -> Any:
-    """Call a function of TinyLM's in a new process.
+    """Call a function in a new process.
 
     Args:
-        function: as module:name.
-        arguments: anything that JSON knows.
-        timeout: seconds until it is ended.
+        function: `module:name`.
+        arguments: values that JSON can represent.
+        timeout: seconds after which the process is killed; None: never.
 
     Returns:
-        what the function returned, through JSON.
+        the function's value, as JSON represents it.
 
     Raises:
-        TinyLMError: what the function raised of this kind, or a `ChildError`.
+        TinyLMError: the error of this kind that the function raised, with its class and attributes.
+        ChildError: the process did not return a value.
     """
-    # -P: a file in the working folder must not stand in for a module of Python's
+    # -P: without it a file in the working folder could replace a module of the standard library
     command = [sys.executable, "-P", "-m", __name__, function, json.dumps(arguments)]
     try:
         done = subprocess.run(
@@ -54,9 +54,17 @@ def call(function: str, *arguments: Any, timeout: float | None = None) -> Any:
         lines = done.stderr.strip().splitlines()
         raise ChildError(_ending(done.returncode, lines[-1] if lines else "")) from None
     if "error" in outcome:
-        kind = getattr(errors, outcome["kind"], TinyLMError)
-        raise kind(outcome["error"])
+        raise rebuild_error(_error_class(outcome["kind"]), outcome["error"], outcome["attributes"])
     return outcome["result"]
+
+
+def _error_class(name: str) -> type[TinyLMError]:
+    """The class of an error, as module:name; the base class where it cannot be found."""
+    try:
+        kind = resolve_name(name)
+    except (ImportError, AttributeError, ValueError):
+        return TinyLMError
+    return kind if isinstance(kind, type) and issubclass(kind, TinyLMError) else TinyLMError
 
 
 def _ending(status: int, last_line: str) -> str:
@@ -74,8 +82,9 @@ def _main() -> None:
     try:
         outcome = {"result": resolve_name(function)(*json.loads(arguments))}
     except TinyLMError as error:
-        outcome = {"error": str(error), "kind": type(error).__name__}
-    print(json.dumps(outcome))  # noqa: T201 - what the other process waits for
+        kind = f"{type(error).__module__}:{type(error).__qualname__}"
+        outcome = {"error": str(error), "kind": kind, "attributes": vars(error)}
+    print(json.dumps(outcome, default=str))  # noqa: T201 - read by the parent process
 
 
 if __name__ == "__main__":
