@@ -8,14 +8,14 @@ from typing import Any
 import click
 
 from tinylm.cli.console import print_json
-from tinylm.cli.options import FOLDER, json_option, sampling_options, threads_option
+from tinylm.cli.options import FOLDER, TEXT, json_option, sampling_options, threads_option
 from tinylm.cli.piped_prompt import piped_prompt
 from tinylm.cli.terminal.results import result_values
 
 
 @click.command("complete")
 @click.argument("bundle", type=FOLDER, required=False)
-@click.option("--prompt", help="The text to continue; stdin is not read.")
+@click.option("--prompt", type=TEXT, help="The text to continue; stdin is not read.")
 @sampling_options
 @threads_option
 @json_option

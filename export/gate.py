@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.errors import ConfigError, TinyLMError
 from tinylm.evaluation import (
     IGNORED,
@@ -243,9 +244,9 @@ def _standard_error_of_sum(values: Sequence[float]) -> float:
 
 def _sample_window(session: Session, tokenizer: Tokenizer, sampler: TokenSampler, stage: StageName) -> Window:
     session.truncate(0)
-    opening = [tokenizer.bos_id]
+    opening = encode_text_prompt(tokenizer, "")
     if stage == "finetune":
-        opening += [tokenizer.role_ids["user"], *tokenizer.encode("Hello!"), tokenizer.role_ids["assistant"]]
+        opening = encode_prompt(tokenizer, [{"role": "user", "content": "Hello!"}])
     ids = list(opening)
     while len(ids) <= session.context_length:
         logits = session.append(ids[session.length :])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
-from tinylm.chat_format import Conversation, Message, encode_prompt, encode_turn
+from tinylm.chat_format import Conversation, Message, encode_conversation, encode_prompt, encode_turn
 from tinylm.errors import ConfigError, ContextFullError, TinyLMError
 from tinylm.runtime.generation import Generation, Result, keep_common_start
 from tinylm.runtime.sampling import SamplingOptions, TokenSampler
@@ -315,14 +315,13 @@ class Chat:
         return 1 if self.messages and self.messages[0]["role"] == "system" else 0
 
     def _encode(self, message: Message) -> array[int]:
-        return array(_ID, encode_turn(self._tokenizer, message)[0])
+        return array(_ID, encode_turn(self._tokenizer, message))
 
     def _encode_opening(self, system: str | None) -> list[int]:
-        opening = [self._tokenizer.bos_id]
         if not system:
-            return opening
+            return encode_conversation(self._tokenizer, [])
         self._check_length(system, "system message")
-        opening += encode_turn(self._tokenizer, {"role": "system", "content": system})[0]
+        opening = encode_conversation(self._tokenizer, [{"role": "system", "content": system}])
         if len(opening) >= self.context_length // 2:
             raise ContextFullError(
                 f"the system message has {len(opening):,} tokens: more than half of the context of "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any
 
@@ -13,19 +13,19 @@ class TinyLMError(Exception):
     exit_code = 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with the message, which is not what a subclass may take
-        return rebuild_error, (type(self), str(self), vars(self))
+        # The default calls the class with `args`, which the constructor of a subclass need not accept
+        return rebuild_error, (type(self), self.args, vars(self))
 
 
-def rebuild_error(kind: type[TinyLMError], message: str, attributes: Mapping[str, Any]) -> TinyLMError:
+def rebuild_error(kind: type[TinyLMError], arguments: Sequence[Any], attributes: Mapping[str, Any]) -> TinyLMError:
     """Create an error of any subclass from its parts, for pickle and for other processes.
 
     Args:
         kind: its class.
-        message: its message.
+        arguments: its `args`.
         attributes: its instance attributes.
     """
-    error = kind.__new__(kind, message)
+    error = kind.__new__(kind, *arguments)
     vars(error).update(attributes)
     return error
 
@@ -42,13 +42,22 @@ class DataError(TinyLMError):
     Attributes:
         path: the file.
         line: the line in it, counted from 1, or None where the whole file is meant.
+        problem: what is wrong with it.
     """
 
     def __init__(self, path: str | PathLike[str], line: int | None, problem: str) -> None:
         self.path = fspath(path)
         self.line = line
-        where = self.path if line is None else f"{self.path}:{line}"
-        super().__init__(f"{where}: {problem}")
+        self.problem = problem
+        super().__init__(self.path, line, problem)
+
+    def __str__(self) -> str:
+        where = self.path if self.line is None else f"{self.path}:{self.line}"
+        return f"{where}: {self.problem}"
+
+
+class WriteError(TinyLMError):
+    """A file or folder cannot be written: no permission, a full disk and the like."""
 
 
 class BundleError(TinyLMError):

@@ -11,11 +11,13 @@ import msgspec
 from tinylm.config import Config, ModelConfig, config_to_toml, load_config
 from tinylm.errors import RunError
 from tinylm.files import recover_folder, user_errors, write_file
+from tinylm.printable import command_line
 from tinylm.tokenizer import Tokenizer
 
 STATE_SCHEMA_VERSION = 1
 CheckpointName = Literal["best", "last"]
 StageName = Literal["pretrain", "finetune"]
+STAGE_TITLES: dict[StageName, str] = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 
 
 class TrainState(msgspec.Struct, kw_only=True):
@@ -149,7 +151,8 @@ def check_free(path: Path) -> None:
         RunError: something is there.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path}: exists already; give another --out, or go on with --resume {path}")
+        resume = command_line("--resume", path)
+        raise RunError(f"{path}: exists already; give another --out, or go on with {resume}")
 
 
 def load_state(folder: Path) -> TrainState:

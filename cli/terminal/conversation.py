@@ -84,7 +84,7 @@ class TerminalChat:
         from tinylm.runtime.saved_chats import SavedChat
 
         self.chat.clear()
-        self.saved = None if self.saved is None else SavedChat(self.saved.path)
+        self.saved = None if self.saved is None else SavedChat(self.saved.path, self.screen.notice)
 
     def save_turn(self) -> None:
         """Save the conversation if every turn is to be saved; show why where that fails."""

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from tinylm.printable import printable
+
 
 class LineInput:
     """A prompt with readline's editing and history, where Python has readline.
@@ -46,7 +48,7 @@ class LineInput:
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1][:-1]
             lines.append(self._read_line(self._ask_more))
-        return "\n".join(lines).strip()
+        return printable("\n".join(lines)).strip()
 
     def _read_line(self, prompt: str) -> str:
         """Read one line; after Ctrl-Z and `fg` show the prompt and what was typed again."""

@@ -1,37 +1,52 @@
-"""Run a function in a new Python process, so that its memory, threads and crashes do not affect this one."""
+"""Run a function in a subprocess, whose memory, threads and crashes are not this process's."""
 
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from tinylm.errors import TinyLMError, rebuild_error
 
+_INTERPRETER = re.compile(r"(python|pypy|graalpy)w?(\d[\d.]*)?t?([-_]\w+)?(\.exe)?", re.IGNORECASE)
+
 
 class ChildError(TinyLMError):
-    """The process ended without a result."""
+    """The subprocess ended without a result."""
+
+
+def python_can_start() -> bool:
+    """Whether `sys.executable` is a Python interpreter, so that a subprocess of it does what `call` wants.
+
+    In a frozen program (PyInstaller, cx_Freeze, Nuitka), or one that embeds Python, it is the program itself, which
+    would start a second time.
+    """
+    frozen = getattr(sys, "frozen", False) or "__compiled__" in globals()
+    return not frozen and _INTERPRETER.fullmatch(Path(sys.executable or "").name) is not None
 
 
 def call(function: str, *arguments: Any, timeout: float | None = None) -> Any:
-    """Call a function in a new process.
+    """Call a function of TinyLM in a subprocess, or in this process where no Python interpreter can be started.
 
     Args:
-        function: `module:name`.
-        arguments: values that JSON can represent.
-        timeout: seconds after which the process is killed; None: never.
+        function: as module:name.
+        arguments: JSON values.
+        timeout: seconds after which the subprocess is killed.
 
     Returns:
-        the function's value, as JSON represents it.
+        the function's result, converted to JSON and back.
 
     Raises:
-        TinyLMError: the error of this kind that the function raised, with its class and attributes.
-        ChildError: the process did not return a value.
+        TinyLMError: what the function raised of this kind, or a `ChildError`.
     """
-    # -P: without it a file in the working folder could replace a module of the standard library
+    if not python_can_start():
+        return json.loads(json.dumps(resolve_name(function)(*arguments)))
+    # -P: a file in the working folder must not stand in for a module of Python's
     command = [sys.executable, "-P", "-m", __name__, function, json.dumps(arguments)]
     try:
         done = subprocess.run(
@@ -43,6 +58,8 @@ def call(function: str, *arguments: Any, timeout: float | None = None) -> Any:
             errors="replace",
             timeout=timeout,
             check=False,
+            # On Windows a program without a console would otherwise open one
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except subprocess.TimeoutExpired:
         raise ChildError(f"no result after {timeout:.0f} seconds") from None
@@ -54,12 +71,12 @@ def call(function: str, *arguments: Any, timeout: float | None = None) -> Any:
         lines = done.stderr.strip().splitlines()
         raise ChildError(_ending(done.returncode, lines[-1] if lines else "")) from None
     if "error" in outcome:
-        raise rebuild_error(_error_class(outcome["kind"]), outcome["error"], outcome["attributes"])
+        raise rebuild_error(_error_class(outcome["error"]), outcome["arguments"], outcome["attributes"])
     return outcome["result"]
 
 
 def _error_class(name: str) -> type[TinyLMError]:
-    """The class of an error, as module:name; the base class where it cannot be found."""
+    """The class of an error, given as module:name; the base class where it cannot be found."""
     try:
         kind = resolve_name(name)
     except (ImportError, AttributeError, ValueError):
@@ -83,8 +100,8 @@ def _main() -> None:
         outcome = {"result": resolve_name(function)(*json.loads(arguments))}
     except TinyLMError as error:
         kind = f"{type(error).__module__}:{type(error).__qualname__}"
-        outcome = {"error": str(error), "kind": kind, "attributes": vars(error)}
-    print(json.dumps(outcome, default=str))  # noqa: T201 - read by the parent process
+        outcome = {"error": kind, "arguments": error.args, "attributes": vars(error)}
+    print(json.dumps(outcome, default=str))  # noqa: T201 - the parent process reads it
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from tinylm.config import make_config
 from tinylm.data.dataset.batches import ArrayRows, Batches
 from tinylm.evaluation import TokenSequences, make_windows
 from tinylm.run_folder import RunFolder, load_state
+from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.checkpoint import load_weights
 from tinylm.training.model import LanguageModel
 from tinylm.training.trainer import Stage, Trainer
@@ -101,6 +102,16 @@ def finished_state(path):
     assert state.finished
     state.seconds = 0.0
     return state
+
+
+class Warnings(TrainingCallback):
+    """Appends the warnings of a training to a list."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def on_warning(self, message):
+        self.words.append(message)
 
 
 class Stopper:

@@ -1,13 +1,19 @@
 """Training with torch: the model, the recipe, the loop and its checkpoints.
 
+Public names: `train`, `TrainedRun`, `TrainingCallback`, `StepReport`, `TrainingSample`.
+
 Files:
+    pipeline.py            from files and a configuration to a trained run
+    options.py             the arguments of `train`, and the configuration that they ask for
     model.py               the Transformer
-    loss.py                forward and backward pass in the wanted precision
-    cross_entropy.py       chunked fused linear cross-entropy
+    loss.py                forward and backward pass, chunked fused linear cross-entropy
     optimizer.py           parameter groups, learning-rate schedule, AdamW
     muon.py                Muon for many matrices at once
     trainer.py             the training loop of both stages
     callbacks.py           training callbacks
+    progress.py            progress of a training, printed as lines
+    run_report.py          the callback that logs the end and writes the report
+    stopping.py            graceful shutdown on SIGINT, SIGTERM and SIGHUP
     divergence.py          detection of a NaN or exploding loss
     window_losses.py       loss on held-out windows
     torch_decoder.py       the model as a decoder for the runtime's generation loop
@@ -23,3 +29,27 @@ Files:
     hardware.py            device, precision and compilation
     tensorboard.py         curves for TensorBoard
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
+    from tinylm.training.pipeline import TrainedRun, train
+
+__all__ = ["StepReport", "TrainedRun", "TrainingCallback", "TrainingSample", "train"]
+
+_MODULES = {
+    "StepReport": "callbacks",
+    "TrainedRun": "pipeline",
+    "TrainingCallback": "callbacks",
+    "TrainingSample": "callbacks",
+    "train": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: torch takes seconds, and the command line needs some modules of this package without it
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

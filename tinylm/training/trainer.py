@@ -7,9 +7,9 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from tinylm.config import Config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
-from tinylm.files import user_errors
+from tinylm.files import temporary_folder
 from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
-from tinylm.run_log import append_event, append_metrics, trim_metrics
-from tinylm.training.callbacks import Reporter, Sample, SilentReporter, StepReport
+from tinylm.run_log import RunLogWriter
+from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
 from tinylm.training.checkpoint import load_optimizer, load_parameters, save_checkpoint
 from tinylm.training.checkpoint_history import checkpoint_to_go_back_to, keep_checkpoint
 from tinylm.training.distributed import Ranks, whole
@@ -76,12 +76,11 @@ class Trainer:
         byte_lengths: bytes of text of each token id, for bits per byte.
         deadline: `time.monotonic()` at which everything should be done; used where the configuration has no steps.
         state: where an earlier process stopped, to go on there; None to begin.
-        reporter: is told what happens.
-        sampler: says what the model says as it is in a stage; asked after validations, as long as that takes less than
-            1 % of the time, and at a stage's end. It leaves torch's random numbers alone and does not fail.
-        should_stop: asked after each step; True saves and leaves.
-        notify: told what the user should know.
-        ranks: that train together, each in a trainer of its own; one of them keeps the folder and reports.
+        callbacks: called in the main process only.
+        sampler: generates samples of the model for a stage; called after validations as long as that takes less than
+            1 % of the time, and at the end of a stage. It must leave torch's random numbers as they are and not raise.
+        should_stop: called after each step; True saves and returns.
+        ranks: the processes that train together, each with its own trainer; the main one writes the folder.
     """
 
     def __init__(
@@ -94,10 +93,9 @@ class Trainer:
         *,
         deadline: float | None = None,
         state: TrainState | None = None,
-        reporter: Reporter | None = None,
-        sampler: Callable[[StageName], Sequence[Sample]] | None = None,
+        callbacks: TrainingCallback | None = None,
+        sampler: Callable[[StageName], Sequence[TrainingSample]] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
-        notify: Callable[[str], None] = lambda _: None,
         ranks: Ranks | None = None,
     ) -> None:
         prepare_process()
@@ -111,12 +109,13 @@ class Trainer:
         self.device = torch.device(config.train.device)
         self.model = model.to(self.device)
         self.deadline = deadline
-        self.reporter: Reporter = reporter if reporter is not None and self.ranks.is_main else SilentReporter()
+        self.callbacks = callbacks if callbacks is not None and self.ranks.is_main else TrainingCallback()
         self.sampler, self._sampler_seconds = sampler, 0.0
-        self.should_stop, self.notify = should_stop, notify
+        self.should_stop = should_stop
+        self._log_writer = RunLogWriter(run.metrics, self.callbacks.on_warning)
         self._resumed = state is not None
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
-        self.compute = LossComputer(self.model, config.train, notify, self.ranks)
+        self.compute = LossComputer(self.model, config.train, self.callbacks.on_warning, self.ranks)
         self._peak = peak_flops(self.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
@@ -139,7 +138,7 @@ class Trainer:
             except DivergedError as problem:
                 raise RunError(f"the loss {problem.reason} before the first step") from None
             self._save_last(self._new_optimizer(), keep=True)
-        self.reporter.planned(self.state.plan)
+        self.callbacks.on_plan(self.state.plan)
         for position in range(names.index(self.state.stage), len(self.stages)):
             stage = self.stages[position]
             if self.state.stage != stage.name:
@@ -152,7 +151,7 @@ class Trainer:
 
     def _clean_up(self) -> None:
         """Remove what an earlier process logged after its last checkpoint, or left when killed while it saved."""
-        trim_metrics(self.run.metrics, [stage.name for stage in self.stages], self.state.stage, self.state.step)
+        self._log_writer.trim([stage.name for stage in self.stages], self.state.stage, self.state.step)
         for leftover in self.run.checkpoints.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -184,7 +183,7 @@ class Trainer:
         if due:
             self.ranks.on_main(self._keep_if_there)
         self._resumed = False
-        self.reporter.stage_started(stage.name, state.step, steps)
+        self.callbacks.on_stage_start(stage.name, state.step, steps)
         saved = time.monotonic()
         meter = Meter(self.device)
         while state.step < steps:
@@ -251,7 +250,7 @@ class Trainer:
     def _report(self, stage: Stage, measured: MeasuredStep) -> None:
         taken, steps = measured.taken, self.state.plan[stage.name]
         utilization = measured.flops_per_second / self._peak if self._peak else None
-        self.reporter.stepped(
+        self.callbacks.on_step(
             StepReport(
                 stage.name,
                 taken.step,
@@ -293,7 +292,7 @@ class Trainer:
             bits_per_byte=round(result.bits_per_byte, 5),
             best=is_best,
         )
-        self.reporter.validated(stage.name, state.step, result, is_best)
+        self.callbacks.on_validation(stage.name, state.step, result, is_best)
 
     def _take_samples(self, stage: Stage, at_end: bool) -> None:
         if (
@@ -309,7 +308,7 @@ class Trainer:
         self._sampler_seconds += time.monotonic() - started
         for sample in samples:
             self._log(stage=stage.name, step=self.state.step, prompt=sample.prompt, sample=sample.text)
-        self.reporter.sampled(stage.name, self.state.step, samples)
+        self.callbacks.on_samples(stage.name, self.state.step, samples)
 
     def _plan(self) -> dict[StageName, int]:
         """The steps of all stages, from the configuration or from the time that is left."""
@@ -340,9 +339,8 @@ class Trainer:
         started = time.monotonic()
         if stage.validation:
             self.validate(stage)
-        where = self.run.checkpoints if self.ranks.is_main else None
-        with user_errors(self.run.checkpoints), TemporaryDirectory(prefix=".", suffix=".tmp", dir=where) as folder:
-            save_checkpoint(Path(folder) / "probe", self.model, optimizer, self.state, self.ranks)
+        with temporary_folder(self.run.checkpoints) if self.ranks.is_main else nullcontext(Path()) as folder:
+            save_checkpoint(folder / "probe", self.model, optimizer, self.state, self.ranks)
         return step_seconds, (time.monotonic() - started) * 1.5
 
     def _save_last(self, optimizer: Optimizer | None, keep: bool = False) -> None:
@@ -360,7 +358,7 @@ class Trainer:
 
     def _log(self, **values: Any) -> None:
         if self.ranks.is_main:
-            append_metrics(self.run.metrics, **values)
+            self._log_writer.append(**values)
 
     def _roll_back(self, stage: Stage, problem: DivergedError) -> Optimizer:
         """Go back to an earlier checkpoint of the stage, at a lower learning rate.
@@ -390,12 +388,12 @@ class Trainer:
         details = {"from_step": problem.step, "reason": f"the loss {problem.reason}", "rate_factor": state.rate_factor}
 
         def log() -> None:
-            trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
-            append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+            self._log_writer.trim([each.name for each in self.stages], stage.name, state.step)
+            self._log_writer.append_event(stage.name, state.step, "rolled_back", **details)
 
         self.ranks.on_main(log)
-        self.reporter.rolled_back(stage.name, state.step)
-        self.notify(
+        self.callbacks.on_rollback(stage.name, state.step)
+        self.callbacks.on_warning(
             f"the loss {problem.reason} at {stage.name} step {problem.step:,}: back to step {state.step:,}, "
             f"from there at {state.rate_factor:g} of the learning rate"
         )
