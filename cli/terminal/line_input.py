@@ -101,6 +101,8 @@ def _raise_when_resumed() -> Iterator[None]:
         return
 
     def resume(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        # Once only: after `bg` the terminal's modes cannot be reset before `fg`, whose signal finds an error pending
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
         raise _ResumedError
 
     previous = signal.signal(signal.SIGCONT, resume)
