@@ -35,8 +35,9 @@ from tinylm.training.progress import ProgressLines
 from tinylm.training.run_lock import locked, remove_abandoned
 from tinylm.training.run_report import RunReport
 from tinylm.training.samples import SampleGenerator
+from tinylm.training.stage import Stage
 from tinylm.training.stopping import StopRequest, stop_on_signals
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.trainer import Trainer
 
 # Of the minutes, for the report after training
 _REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
@@ -85,7 +86,10 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a run is trained from; `state` is that of a run that continues."""
+    """What a run is trained from; `state` is that of a run that continues.
+
+    `follow_load`: whether the number of threads of a new run may follow the load of the machine.
+    """
 
     run: RunFolder
     config: Config
@@ -93,6 +97,7 @@ class _Parts:
     model: LanguageModel
     data: Mapping[StageName, StageData]
     state: TrainState | None = None
+    follow_load: bool = False
 
 
 @takes_fields_of(TrainingOptions)
@@ -202,7 +207,7 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
         _, init_tokenizer, _ = load_run_model(source)
         folder = source.checkpoint_folder("best")
         load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), callbacks.on_warning)
-    parts = _Parts(run, config, tokenizer, model, data)
+    parts = _Parts(run, config, tokenizer, model, data, follow_load="train.threads" not in given)
     ranks.on_main(lambda: _create_run(parts, preparation, callbacks.on_warning))
     budget = 60 * config.train.minutes
     deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
@@ -261,6 +266,7 @@ def _fit(call: _Call, parts: _Parts, deadline: float) -> TrainedRun:
         else None,
         should_stop=call.should_stop,
         ranks=ranks,
+        follow_load=parts.follow_load,
     )
     callbacks.on_start(run)
     call.stop.training = True
