@@ -15,6 +15,7 @@ from tinylm import __version__
 from tinylm.config import Config, config_values
 from tinylm.errors import RunError, TinyLMError
 from tinylm.files import write_file
+from tinylm.printable import command_line, printable
 from tinylm.report.advice import smoothed, stage_advice
 from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState, load_state
 from tinylm.run_log import EventLine, RunLog, read_metrics
@@ -61,8 +62,8 @@ def _values(run: RunFolder, log: RunLog, config: Config, state: TrainState | Non
     stages = [_stage(log.of_stage(stage), stage, config, state, facts.get("data", {})) for stage in log.stages()]
     finished = state is not None and state.finished
     return {
-        "name": run.path.resolve().name,
-        "folder": str(run.path),
+        "name": printable(run.path.resolve().name),
+        "folder": command_line(run.path),
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         "version": __version__,
         "status": _status(log, state),
