@@ -10,6 +10,7 @@ import click
 
 from tinylm import __version__
 from tinylm.errors import SilentError, TinyLMError
+from tinylm.installation import install_command
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
 COMMANDS = (
@@ -67,8 +68,7 @@ class LazyGroup(click.Group):
                 raise
             raise UserError(
                 TinyLMError(
-                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with "
-                    f"pip install 'tinylm[{extra}]'"
+                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with {install_command(extra)}"
                 )
             ) from None
 

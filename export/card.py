@@ -9,7 +9,7 @@ from tinylm.manifest import MODEL_FILE, Manifest
 _CARD = """# {title}
 
 A {kind} model of {parameters:,} parameters, made with TinyLM {version}.
-It runs on a CPU alone, with `pip install tinylm`:
+It runs on a CPU alone, in TinyLM, installed from its repository or its wheel:
 
 ```
 tinylm {command}
