@@ -55,7 +55,7 @@ docs: $(VENV)/.dev
 # Build the source distribution and, from it, the wheel; chat with the wheel alone in an environment of its own.
 wheel: $(VENV)/.dev
 	rm -rf dist $(VENV)/wheel
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build --quiet --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m venv $(VENV)/wheel
 	$(VENV)/wheel/bin/python $(INSTALL) dist/tinylm-*.whl

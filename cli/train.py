@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import click
 
-from tinylm.cli.console import say
+from tinylm.cli.console import print_toml, say
 from tinylm.cli.options import FILE, FOLDER
+from tinylm.printable import command_line
 from tinylm.signatures import takes_fields_of
 from tinylm.training.options import TrainingOptions, requested_config, require_data
 
@@ -16,6 +17,7 @@ from tinylm.training.options import TrainingOptions, requested_config, require_d
 class TrainCommand(TrainingOptions):
     """The options of `tinylm train`: those of `train`, and `--show-config`."""
 
+    progress: bool = False
     show_config: bool = False
 
 
@@ -57,20 +59,20 @@ def command(options: TrainCommand) -> None:
         if options.show_config:
             from tinylm.config import config_to_toml
 
-            click.echo(config_to_toml(config), nl=False)
+            print_toml(config_to_toml(config))
             return
         require_data(config)
-    from tinylm.cli.display.progress import TrainingDisplay
+    from tinylm.cli.display.progress import progress_display
     from tinylm.training.pipeline import run_training
 
     try:
-        run = run_training(options, TrainingDisplay())
+        run = run_training(options, progress_display())
     except KeyboardInterrupt:
         raise SystemExit(1) from None
     if not run.finished:
         say(f"Stopped and saved after {run.state.stage} step {run.state.step:,}. Go on with:")
-        say(f"  tinylm train --resume {run.path}")
+        say(f"  {command_line('tinylm', 'train', '--resume', run.path)}")
         raise SystemExit(1)
     say(f"Done in {run.state.seconds / 60:.1f} minutes of training. Curves, samples and advice: {run.folder.report}")
     say("Next:")
-    say(f"  tinylm export {run.path} --quantize --out BUNDLE")
+    say(f"  {command_line('tinylm', 'export', run.path, '--quantize', '--out', 'BUNDLE')}")

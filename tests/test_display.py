@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from tinylm.cli.display.progress import TrainingDisplay
+from tinylm.cli.display.progress import TrainingDisplay, progress_display
 from tinylm.cli.display.sparkline import Course
 from tinylm.evaluation import Score
 from tinylm.training.callbacks import StepReport, TrainingSample
@@ -37,7 +37,7 @@ def feed(display, clock=None):
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("tinylm.cli.display.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("tinylm.training.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -111,7 +111,7 @@ def test_a_stage_leaves_one_line_and_the_terminal_as_it_was():
 def test_plain_lines_where_nothing_can_be_drawn(how, clock, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     written = io.StringIO()
-    with closing(TrainingDisplay(Console(file=written, force_terminal=how == "dumb", width=60))) as display:
+    with closing(progress_display(Console(file=written, force_terminal=how == "dumb", width=60))) as display:
         feed(display, clock)
         clock[0] += 61
         display.on_step(report(51))
@@ -121,7 +121,7 @@ def test_plain_lines_where_nothing_can_be_drawn(how, clock, monkeypatch):
     assert [bool(re.search(r"step +25 .*validation +2\.750 +bits/byte \d\.\d{4} +best", line)) for line in lines] == [
         index == 1 for index in range(len(lines))
     ]
-    assert lines[3].startswith(" pretrain says [2J")
+    assert lines[3].startswith(" pretrain sample [2J")
     assert lines[3].endswith("of the garden, new")
     # A line now and then where validations are far apart
     assert re.match(r" pretrain step +51  loss +\d\.\d{3} +5,012 tokens/s +\d:\d\d left", lines[4])

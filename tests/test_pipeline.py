@@ -262,3 +262,14 @@ def test_a_callback_that_cannot_write_is_left_out_and_training_goes_on(tmp_path,
 def test_the_package_is_cheap_to_import():
     script = "import sys, tinylm.training; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_progress_is_printed_unless_it_is_not_wanted(tmp_path, samples, small, capsys):
+    arguments = {"finetune": samples / "tagged.txt", "settings": small, "steps": 2}
+    train(**arguments, out=tmp_path / "a")
+    printed = capsys.readouterr()
+    for part in ("Model: classic", "fine-tuning: 2 steps", "finetune step      2  loss", "finetune sample Hello!"):
+        assert part in printed.out
+    assert printed.err == ""
+    train(**arguments, out=tmp_path / "b", progress=False)
+    assert capsys.readouterr() == ("", "")

@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Meta
 
 from tinylm.errors import ConfigError
+from tinylm.printable import printable
 
+_FILE_URI = "file://"
 _WIDTHS = (16, 16_384)  # the least and the greatest d_model
 
 
@@ -292,9 +295,22 @@ def config_to_toml(config: Config) -> str:
             description = (getattr(field.type, "extra_json_schema", None) or {}).get("description")
             if description:
                 table.add(tomlkit.comment(description))
-            table.add(field.name, values[field.name])
+            table.add(field.name, _as_toml(values[field.name]))
         document.add(section, table)
     return tomlkit.dumps(document)
+
+
+def _as_toml(value: Any) -> Any:
+    """The value; paths that are not UTF-8, which no TOML file can hold, become `file:` URIs."""
+    if isinstance(value, list):
+        return [_as_toml(item) for item in value]
+    if isinstance(value, str) and printable(value) != value:
+        return Path(value).absolute().as_uri()
+    return value
+
+
+def _from_uri(path: str) -> str:
+    return os.fsdecode(unquote_to_bytes(path.removeprefix(_FILE_URI))) if path.startswith(_FILE_URI) else path
 
 
 def _read_file(file: StrPath) -> dict[str, Any]:
@@ -310,7 +326,7 @@ def _read_file(file: StrPath) -> dict[str, Any]:
     for key in ("pretrain", "finetune"):
         paths = data.get(key) if isinstance(data, dict) else None
         if isinstance(data, dict) and isinstance(paths, list):
-            data[key] = [str(folder / path) if isinstance(path, str) and path else path for path in paths]
+            data[key] = [str(folder / _from_uri(path)) if isinstance(path, str) and path else path for path in paths]
     return values
 
 

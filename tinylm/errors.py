@@ -38,6 +38,10 @@ class DataError(TinyLMError):
         return f"{where}: {self.problem}"
 
 
+class WriteError(TinyLMError):
+    """A file or folder cannot be written: no permission, a full disk and the like."""
+
+
 class BundleError(TinyLMError):
     """A bundle is missing, incomplete, changed, or of a version that this TinyLM does not know."""
 

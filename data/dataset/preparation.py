@@ -13,6 +13,7 @@ from tinylm.data.dataset.survey import Notify, Survey, TextSample, find_tokenize
 from tinylm.data.readers.paths import find_files
 from tinylm.errors import DataError, RunError
 from tinylm.files import write_file
+from tinylm.printable import command_line, json_text
 
 if TYPE_CHECKING:
     from tinylm.config import Config
@@ -123,7 +124,7 @@ class Preparation:
         Raises:
             TinyLMError: it cannot be written.
         """
-        write_file(run.provenance, json.dumps({name: stage.facts for name, stage in data.items()}, indent=1))
+        write_file(run.provenance, json_text({name: stage.facts for name, stage in data.items()}, indent=1))
         for name, prepared in data.items():
             if len(prepared.held_out):
                 prepared.held_out.save(run.held_out(name))
@@ -146,12 +147,13 @@ class Preparation:
             DataError: a file has another content.
             RunError: there are more or fewer files, or the run's record of them cannot be read.
         """
+        start_anew = f"start anew with {command_line('--init', run.path)}"
         try:
             recorded = json.loads(run.provenance.read_text("utf-8"))
             hashes = {stage: [file["sha256"] for file in facts["files"]] for stage, facts in recorded.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{run.provenance}: cannot be read ({error}); start anew with --init {run.path}") from None
-        way_out = f"put it back, or start anew with --init {run.path}"
+            raise RunError(f"{run.provenance}: cannot be read ({error}); {start_anew}") from None
+        way_out = f"put it back, or {start_anew}"
         for survey in self.surveys:
             then = hashes.get(survey.stage, [])
             for before, file in zip(then, survey.files, strict=False):

@@ -17,7 +17,7 @@ from tinylm.installation import install_command
 if TYPE_CHECKING:
     from tinylm.training.callbacks import TrainingCallback
 
-_WITH_RESUME = {"resume", "tensorboard", "callbacks", "should_stop"}
+_WITH_RESUME = {"resume", "tensorboard", "progress", "callbacks", "should_stop"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ class TrainingOptions:
     new_tokenizer: bool = False
     resume: StrPath | None = None
     tensorboard: bool = False
+    progress: bool = True
     callbacks: Sequence[TrainingCallback] = ()
     should_stop: Callable[[], bool] = lambda: False
     started: float = field(init=False, default_factory=time.monotonic)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +16,11 @@ from tinylm.data.dataset.preparation import Preparation
 from tinylm.data.dataset.stages import StageData
 from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of, make_windows
-from tinylm.files import new_folder
+from tinylm.files import new_folder, remove_folder
+from tinylm.printable import command_line
 from tinylm.processors import usable_threads
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
-from tinylm.run_log import ValidationLine, append_event, read_metrics
+from tinylm.run_log import RunLogWriter, ValidationLine, read_metrics
 from tinylm.signatures import takes_fields_of
 from tinylm.tokenizer import Tokenizer
 from tinylm.training.autosize import choose
@@ -31,11 +31,13 @@ from tinylm.training.distributed import Ranks, start_ranks
 from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
 from tinylm.training.model import LanguageModel
 from tinylm.training.options import TrainingOptions, requested_config, require_data
+from tinylm.training.progress import ProgressLines
 from tinylm.training.run_lock import locked, remove_abandoned
 from tinylm.training.run_report import RunReport
 from tinylm.training.samples import SampleGenerator
+from tinylm.training.stage import Stage
 from tinylm.training.stopping import StopRequest, stop_on_signals
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.trainer import Trainer
 
 # Of the minutes, for the report after training
 _REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
@@ -84,7 +86,10 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a run is trained from; `state` is that of a run that continues."""
+    """What a run is trained from; `state` is that of a run that continues.
+
+    `follow_load`: whether the number of threads of a new run may follow the load of the machine.
+    """
 
     run: RunFolder
     config: Config
@@ -92,6 +97,7 @@ class _Parts:
     model: LanguageModel
     data: Mapping[StageName, StageData]
     state: TrainState | None = None
+    follow_load: bool = False
 
 
 @takes_fields_of(TrainingOptions)
@@ -114,9 +120,10 @@ def train(options: TrainingOptions) -> TrainedRun:  # noqa: D417 - its parameter
             chosen for it unless they are set.
         init: a run to start from: its weights, shape and tokenizer.
         new_tokenizer: with `init`, train a new tokenizer and match the rows of the vocabulary by piece.
-        resume: a stopped run to continue, exactly as it was begun; no other argument but `tensorboard`, `callbacks`
-            and `should_stop` may be given.
+        resume: a stopped run to continue, exactly as it was begun; no other argument but `tensorboard`, `progress`,
+            `callbacks` and `should_stop` may be given.
         tensorboard: write event files for TensorBoard into the run folder.
+        progress: print progress, information and warnings as lines to standard output.
         callbacks: see `TrainingCallback`.
         should_stop: called after every step; True saves and returns.
 
@@ -154,7 +161,7 @@ def _all_callbacks(options: TrainingOptions, callbacks: Sequence[TrainingCallbac
     """The callbacks of this process; none in other processes than the main one."""
     if not ranks.is_main:
         return CallbackList()
-    first = [*callbacks, *options.callbacks]
+    first = [*([ProgressLines()] if options.progress else []), *callbacks, *options.callbacks]
     if options.tensorboard:
         from tinylm.training.tensorboard import TensorBoardCallback
 
@@ -170,9 +177,7 @@ def _report_interrupt(callbacks: TrainingCallback, run: RunFolder) -> Iterator[N
         yield
     except KeyboardInterrupt:
         if run.checkpoint("last").is_dir():
-            callbacks.on_message(
-                f"Left at once. The last checkpoint is whole; go on with:\n  tinylm train --resume {run.path}"
-            )
+            callbacks.on_message(f"Left at once. The last checkpoint is whole; go on with:\n  {_resume_command(run)}")
         else:
             callbacks.on_message("Stopped before the first step: nothing is kept")
         raise
@@ -202,8 +207,8 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
         _, init_tokenizer, _ = load_run_model(source)
         folder = source.checkpoint_folder("best")
         load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), callbacks.on_warning)
-    parts = _Parts(run, config, tokenizer, model, data)
-    ranks.on_main(lambda: _create_run(parts, preparation))
+    parts = _Parts(run, config, tokenizer, model, data, follow_load="train.threads" not in given)
+    ranks.on_main(lambda: _create_run(parts, preparation, callbacks.on_warning))
     budget = 60 * config.train.minutes
     deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
     try:
@@ -212,7 +217,8 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     except (TinyLMError, KeyboardInterrupt):
         # Without a single checkpoint there is nothing to go on from
         if ranks.is_main and not run.checkpoint("last").is_dir():
-            shutil.rmtree(run.path, ignore_errors=True)
+            with suppress(TinyLMError):
+                remove_folder(run.path)
         raise
 
 
@@ -229,7 +235,8 @@ def _resume(call: _Call, run: RunFolder) -> TrainedRun:
         data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
         model = LanguageModel(config.model)
         load_parameters(run.checkpoint("last"), model, ranks)
-        ranks.on_main(lambda: append_event(run.metrics, state.stage, state.step, "resumed", **machine_facts()))
+        log = RunLogWriter(run.metrics, call.callbacks.on_warning)
+        ranks.on_main(lambda: log.append_event(state.stage, state.step, "resumed", **machine_facts()))
         return _fit(call, _Parts(run, config, tokenizer, model, data, state), call.options.started)
 
 
@@ -259,6 +266,7 @@ def _fit(call: _Call, parts: _Parts, deadline: float) -> TrainedRun:
         else None,
         should_stop=call.should_stop,
         ranks=ranks,
+        follow_load=parts.follow_load,
     )
     callbacks.on_start(run)
     call.stop.training = True
@@ -270,7 +278,7 @@ def _fit(call: _Call, parts: _Parts, deadline: float) -> TrainedRun:
             raise
         if not run.checkpoint("last").is_dir():
             raise
-        raise TinyLMError(f"{error}. The last checkpoint is whole: tinylm train --resume {run.path}") from None
+        raise TinyLMError(f"{error}. The last checkpoint is whole: {_resume_command(run)}") from None
     finally:
         call.stop.training = False
     callbacks.on_end(run, state, None)
@@ -315,7 +323,7 @@ def _check_place(run: RunFolder) -> None:
     check_free(run.path)
 
 
-def _create_run(parts: _Parts, preparation: Preparation) -> None:
+def _create_run(parts: _Parts, preparation: Preparation, warn: Callable[[str], None]) -> None:
     """Write the run folder as it is before the first step."""
     run, config = parts.run, parts.config
     with new_folder(run.path) as folder:
@@ -324,7 +332,9 @@ def _create_run(parts: _Parts, preparation: Preparation) -> None:
         preparation.record(begun, parts.data)
     facts = preparation.facts(config, parts.data)
     stage = next(iter(parts.data))
-    append_event(run.metrics, stage, 0, "started", data=facts, parameters=_parameters(parts.model), **machine_facts())
+    RunLogWriter(run.metrics, warn).append_event(
+        stage, 0, "started", data=facts, parameters=_parameters(parts.model), **machine_facts()
+    )
 
 
 def _load_stopped(call: _Call, run: RunFolder) -> tuple[Config, bytes, TrainState]:
@@ -333,7 +343,8 @@ def _load_stopped(call: _Call, run: RunFolder) -> tuple[Config, bytes, TrainStat
     make_last_readable(run, call.callbacks.on_warning)
     state = load_state(run.checkpoint("last"))
     if state.finished:
-        raise RunError(f"{run.path}: this run has finished; start another from it with --init {run.path}")
+        start = command_line("--init", run.path)
+        raise RunError(f"{run.path}: this run has finished; start another from it with {start}")
     return run.load_config(), run.load_tokenizer().serialized(), state
 
 
@@ -357,6 +368,10 @@ def _stages(parts: _Parts) -> list[Stage]:
         Stage(name, stage.batches, make_windows(stage.held_out, length, bos_id, most), rates[name])
         for name, stage in parts.data.items()
     ]
+
+
+def _resume_command(run: RunFolder) -> str:
+    return command_line("tinylm", "train", "--resume", run.path)
 
 
 def _parameters(model: LanguageModel) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tinylm.printable import command_line
 from tinylm.run_folder import RunFolder, TrainState
-from tinylm.run_log import append_event
+from tinylm.run_log import RunLogWriter
 from tinylm.training.callbacks import TrainingCallback
 
 
@@ -24,11 +25,13 @@ class RunReport(TrainingCallback):
         try:
             from tinylm.report.report import write_report
 
+            log = RunLogWriter(run.metrics, self._warn)
             if error is not None:
-                append_event(run.metrics, state.stage, state.step, "failed", reason=str(error))
+                log.append_event(state.stage, state.step, "failed", reason=str(error))
             else:
-                append_event(run.metrics, state.stage, state.step, "finished" if state.finished else "stopped")
+                log.append_event(state.stage, state.step, "finished" if state.finished else "stopped")
             write_report(run)
         except Exception as problem:  # noqa: BLE001 - hours of training are worth more than a report
+            retry = command_line("tinylm", "report", run.path)
             reason = " ".join(str(problem).split()) or type(problem).__name__
-            self._warn(f"report.html could not be written ({reason}); `tinylm report {run.path}` tries again")
+            self._warn(f"report.html could not be written ({reason}); `{retry}` tries again")
