@@ -31,7 +31,8 @@ from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.hardware import resolve_compile, resolve_hardware
 from tinylm.training.mfu import measured_flops, peak_flops, training_flops
 from tinylm.training.model import LanguageModel
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import Stage
+from tinylm.training.trainer import Trainer
 
 WARM_UP_STEPS = 3
 VALIDATION_TOKENS = 65_536

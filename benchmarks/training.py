@@ -33,7 +33,8 @@ from tinylm.training.callbacks import StepReport, TrainingCallback
 from tinylm.training.hardware import resolve_hardware
 from tinylm.training.mfu import measured_flops
 from tinylm.training.model import LanguageModel
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import Stage
+from tinylm.training.trainer import Trainer
 
 LAYERS, HEADS, WIDTH, CONTEXT, BATCH, VOCABULARY = 6, 4, 256, 256, 16, 4096
 PEER_SHAPE = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "block_size": CONTEXT, "batch_size": BATCH}

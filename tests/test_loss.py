@@ -17,8 +17,9 @@ from tinylm.training import trainer as trainer_module
 from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.loss import LossComputer
 from tinylm.training.model import LanguageModel
+from tinylm.training.stage import Stage
 from tinylm.training.step_timer import Meter
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.trainer import Trainer
 
 # torch's compiler warns about itself, and that is not ours to mend
 pytestmark = [

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from counting import (
     BOTH,
     CONTEXT,
-    PIECES,
+    Killed,
     Spoiling,
     Stopper,
     assert_equal,
@@ -21,6 +21,8 @@ from counting import (
     make_model,
     make_trainer,
     metrics,
+    replay,
+    resume,
     saved_weights,
     stages_of,
     weights,
@@ -29,12 +31,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score
-from tinylm.run_folder import RunFolder, TrainState, load_state
+from tinylm.run_folder import RunFolder, load_state
 from tinylm.training import trainer as trainer_module
 from tinylm.training.callbacks import TrainingCallback
-from tinylm.training.checkpoint import load_weights
 from tinylm.training.checkpoint_history import kept_checkpoints
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import Stage
+from tinylm.training.trainer import Trainer
 from tinylm.training.window_losses import model_losses
 
 
@@ -52,15 +54,6 @@ class Listener(TrainingCallback):
 
     def on_validation(self, stage, step, result, is_best):
         self.validations.append((stage, step, result, is_best))
-
-
-def resume(path, config, **options):
-    """Go on as a fresh process would: a model of other weights, loaded from the last checkpoint."""
-    state = load_state(RunFolder(path).checkpoint("last"))
-    model = make_model(config, seed=1234)
-    load_weights(RunFolder(path).checkpoint("last"), model, PIECES, PIECES)
-    torch.manual_seed(4321)
-    return make_trainer(path, config, model=model, state=state, **options)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -124,10 +117,6 @@ def test_without_validation_a_resumed_run_ends_in_the_same_bits_too(tmp_path):
             saved_weights(tmp_path / "stopped", config, name), saved_weights(tmp_path / "straight", config, name)
         )
     assert finished_state(tmp_path / "stopped") == finished_state(tmp_path / "straight")
-
-
-class Killed(BaseException):
-    """Stands for a process that ends here."""
 
 
 @pytest.fixture(scope="module")
@@ -350,11 +339,8 @@ def test_minutes_become_a_number_of_steps_that_is_stored(tmp_path, seconds):
     assert min(state.plan.values()) >= 1
     assert load_state(RunFolder(tmp_path / "timed").checkpoint("last")).plan == state.plan
     assert not list((tmp_path / "timed" / "checkpoints").glob(".*"))
-    # Measuring leaves no trace: the same plan without it gives the same bits
-    model = make_model(config)
-    begun = TrainState(stage="pretrain", step=0, plan=dict(state.plan), model=config.model)
-    make_trainer(tmp_path / "planned", config, model=model, state=begun).train()
-    assert_equal(weights(trainer.model), weights(model))
+    # Measuring leaves no trace: the same schedules without it give the same bits
+    assert_equal(weights(trainer.model), weights(replay(tmp_path / "planned", config, state)))
 
 
 def test_the_plan_survives_a_kill_before_the_first_step(tmp_path):

@@ -7,7 +7,7 @@ Files:
     options.py             the arguments of `train`, and the configuration that they ask for
     model.py               the Transformer
     loss.py                forward and backward pass, chunked fused linear cross-entropy
-    optimizer.py           parameter groups, learning-rate schedule, AdamW
+    optimizer.py           parameter groups, AdamW
     muon.py                Muon for many matrices at once
     trainer.py             the training loop of both stages
     callbacks.py           training callbacks
@@ -23,9 +23,15 @@ Files:
     run_lock.py            one training process a run folder
     distributed.py         several processes: DDP and FSDP2
     autosize.py            from a time budget and data to a configuration
-    step_budget.py         from a time budget to a number of steps
+    step_budget.py         the budget, steps or time, divided among the stages
+    stage.py               what a stage learns from and is measured on
+    schedule.py            number of steps and learning rate of a stage, and new plans for them
+    pace.py                which schedule is in force, and when it is replaced
+    threads.py             number of CPU threads beside other programs
+    openmp.py              how long waiting threads spin
     step_timer.py          losses and speed of recent steps
     mfu.py                 model FLOPs utilization
+    memory.py              detection of too little memory
     hardware.py            device, precision and compilation
     tensorboard.py         curves for TensorBoard
 """
@@ -33,11 +39,15 @@ Files:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tinylm.training.openmp import limit_spinning
+
 if TYPE_CHECKING:
     from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
     from tinylm.training.pipeline import TrainedRun, train
 
 __all__ = ["StepReport", "TrainedRun", "TrainingCallback", "TrainingSample", "train"]
+
+limit_spinning()
 
 _MODULES = {
     "StepReport": "callbacks",

@@ -64,7 +64,7 @@ class TrainingCallback:
         """Begin: the run folder exists, and the first step comes next."""
 
     def on_plan(self, plan: Mapping[StageName, int]) -> None:
-        """Receive the number of steps of every stage, completed stages included."""
+        """Receive the number of steps of every stage, completed stages included; again whenever it changes."""
 
     def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
         """Begin a stage of `steps` steps, or continue it after step `step`."""

@@ -87,18 +87,3 @@ class Optimizer:
                         else value.to(parameter.device if fused else value.device)
                         for name, value in state.items()
                     }
-
-
-def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:
-    """Warm-up, plateau and linear decay to zero (Hägele et al. 2024, arXiv:2405.18392), as a factor of the peak.
-
-    Args:
-        step: 0-based index of the step about to be taken.
-        steps: steps of the stage.
-        warmup: part of the stage that warms up.
-        decay: part of the stage that decays.
-    """
-    done = (step + 0.5) / steps
-    rising = done / warmup if warmup else 1.0
-    falling = (1 - done) / decay if decay else 1.0
-    return min(1.0, rising, falling)

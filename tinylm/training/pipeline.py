@@ -29,14 +29,16 @@ from tinylm.training.checkpoint import load_parameters, load_run_model, load_wei
 from tinylm.training.checkpoint_history import make_last_readable
 from tinylm.training.distributed import Ranks, start_ranks
 from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
+from tinylm.training.memory import is_out_of_memory, out_of_memory
 from tinylm.training.model import LanguageModel
 from tinylm.training.options import TrainingOptions, requested_config, require_data
 from tinylm.training.progress import ProgressLines
 from tinylm.training.run_lock import locked, remove_abandoned
 from tinylm.training.run_report import RunReport
 from tinylm.training.samples import SampleGenerator
+from tinylm.training.stage import Stage
 from tinylm.training.stopping import StopRequest, stop_on_signals
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.trainer import Trainer
 
 # Of the minutes, for the report after training
 _REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
@@ -85,7 +87,10 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a run is trained from; `state` is that of a run that continues."""
+    """What a run is trained from; `state` is that of a run that continues.
+
+    `follow_load`: whether the number of threads of a new run may follow the load of the machine.
+    """
 
     run: RunFolder
     config: Config
@@ -93,6 +98,7 @@ class _Parts:
     model: LanguageModel
     data: Mapping[StageName, StageData]
     state: TrainState | None = None
+    follow_load: bool = False
 
 
 @takes_fields_of(TrainingOptions)
@@ -145,7 +151,12 @@ def run_training(options: TrainingOptions, *callbacks: TrainingCallback) -> Trai
         _report_interrupt(listening, run),
     ):
         call = _Call(options, ranks, listening, stop)
-        return _begin(call, run) if options.resume is None else _resume(call, run)
+        try:
+            return _begin(call, run) if options.resume is None else _resume(call, run)
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise out_of_memory() from None
+            raise
 
 
 def _default_out() -> Path:
@@ -202,15 +213,15 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
         _, init_tokenizer, _ = load_run_model(source)
         folder = source.checkpoint_folder("best")
         load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), callbacks.on_warning)
-    parts = _Parts(run, config, tokenizer, model, data)
+    parts = _Parts(run, config, tokenizer, model, data, follow_load="train.threads" not in given)
     ranks.on_main(lambda: _create_run(parts, preparation, callbacks.on_warning))
     budget = 60 * config.train.minutes
     deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
     try:
         with locked(run) if ranks.is_main else nullcontext():
             return _fit(call, parts, deadline)
-    except (TinyLMError, KeyboardInterrupt):
-        # Without a single checkpoint there is nothing to go on from
+    except BaseException:
+        # Without a single checkpoint there is nothing to continue
         if ranks.is_main and not run.checkpoint("last").is_dir():
             with suppress(TinyLMError):
                 remove_folder(run.path)
@@ -261,18 +272,20 @@ def _fit(call: _Call, parts: _Parts, deadline: float) -> TrainedRun:
         else None,
         should_stop=call.should_stop,
         ranks=ranks,
+        follow_load=parts.follow_load,
     )
     callbacks.on_start(run)
     call.stop.training = True
     try:
         state = trainer.train()
-    except Exception as error:
+    except Exception as problem:
+        error = out_of_memory(config, ranks.size) if is_out_of_memory(problem) else problem
         callbacks.on_end(run, trainer.state, error)
-        if not ranks.is_main or not isinstance(error, TinyLMError) or isinstance(error, RunError):
+        if isinstance(error, RunError) or not isinstance(error, TinyLMError):
             raise
-        if not run.checkpoint("last").is_dir():
-            raise
-        raise TinyLMError(f"{error}. The last checkpoint is whole: {_resume_command(run)}") from None
+        whole = ranks.is_main and run.checkpoint("last").is_dir()
+        hint = f". The last checkpoint is whole: {_resume_command(run)}" if whole else ""
+        raise TinyLMError(f"{error}{hint}") from None
     finally:
         call.stop.training = False
     callbacks.on_end(run, state, None)

@@ -80,8 +80,10 @@ class ProgressTracker(TrainingCallback):
         self.stage = StageProgress("pretrain", 0, 0)
 
     def on_plan(self, plan: Mapping[StageName, int]) -> None:
-        """Remember the number of steps."""
+        """Remember the number of steps; that of a stage may change while it goes on."""
         self._plan = dict(plan)
+        if self.stage.steps:
+            self.stage.steps = self._plan[self.stage.name]
 
     def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
         """Follow another stage."""
