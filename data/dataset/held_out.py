@@ -93,7 +93,7 @@ class HeldOutSplit:
 class _Candidate(NamedTuple):
     """An example that may be held out: how often it occurs, its characters in all, and its turns."""
 
-    count: int
+    copies: int
     characters: int
     turns: Turns | None
 
@@ -126,7 +126,7 @@ class HeldOut:
         self._characters += size
         if self._below is None or key < self._below:
             known = self._found.get(key, _Candidate(0, 0, _turns_of(example)))
-            self._found[key] = known._replace(count=known.count + 1, characters=known.characters + size)
+            self._found[key] = known._replace(copies=known.copies + 1, characters=known.characters + size)
             self._size += size
             if self._size > self._trim_at:
                 self._trim()
@@ -154,7 +154,7 @@ class HeldOut:
         distinct = len(self._found) + (self._below is not None)
         held = held_characters = 0
         for key in sorted(self._found):
-            count, characters, _ = self._found[key]
+            copies, characters, _ = self._found[key]
             if held >= max(1, self._fraction * self._examples) or len(chosen) + 1 >= distinct:
                 break
             if chosen and held_characters + characters > self._max_characters:
@@ -163,7 +163,7 @@ class HeldOut:
             if 2 * characters > self._characters:
                 continue
             chosen.append(key)
-            held += count
+            held += copies
             held_characters += characters
         return chosen
 
