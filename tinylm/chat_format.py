@@ -75,3 +75,11 @@ def encode_prompt(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> 
     """A conversation that waits for the assistant's reply: its ids end with the `<assistant>` symbol."""
     ids, _ = encode_conversation(tokenizer, conversation)
     return [*ids, tokenizer.role_ids["assistant"]]
+
+
+def encode_continuation(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> list[int]:
+    """A conversation whose last message, the assistant's, is unfinished: its ids end with that message's text."""
+    if not conversation or conversation[-1]["role"] != "assistant":
+        raise ValueError("the last message must be the assistant's")
+    ids, _ = encode_conversation(tokenizer, conversation)
+    return ids[:-1]
