@@ -10,6 +10,7 @@ Files:
     logprobs.py            log-probabilities of tokens
     private_copy.py        copies of a bundle's graphs, which nobody overwrites
     session.py             the onnxruntime session with its KV cache
+    ort.py                 onnxruntime without telemetry
     constrained_choice.py  a reply that is one of given texts
     saved_chats.py         conversations on disk
     scoring.py             loss on text through the decode path

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from tinylm.config import ModelConfig
@@ -18,6 +17,7 @@ from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.memory import check_memory, explain_allocation
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.private_copy import private_copy
 
 PREFILL_CHUNK = 64

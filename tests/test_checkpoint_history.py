@@ -19,8 +19,8 @@ from counting import (
     stages_of,
 )
 
-from tinylm.errors import RunError
 from tinylm.config import ModelConfig
+from tinylm.errors import RunError
 from tinylm.run_folder import RunFolder, TrainState, load_state
 from tinylm.training.checkpoint import load_parameters
 from tinylm.training.checkpoint_history import kept_checkpoints, make_last_readable

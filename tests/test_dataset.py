@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -57,8 +58,8 @@ def split_held_out(examples, fraction, *, notify=lambda _: None, **options):
 class Packed:
     """All rows at once."""
 
-    def __init__(self, rows):
-        ids, self.supervised = rows.read(range(len(rows)))
+    def __init__(self, rows, number_of_pass=0):
+        ids, self.supervised = rows.read(range(len(rows)), number_of_pass)
         self.ids, self.notes = ids, getattr(rows, "notes", None)
 
 
@@ -66,9 +67,10 @@ def pack_documents(sequences, tokenizer, context_length, seed):
     return Packed(DocumentRows(TokenArray(sequences.ids), spans_of(sequences), tokenizer, context_length, seed))
 
 
-def pack_conversations(conversations, tokenizer, context_length, seed):
+def pack_conversations(conversations, tokenizer, context_length, seed, number_of_pass=0):
     data = encode_all(conversations, tokenizer)
-    return Packed(ConversationRows(TokenArray(data.ids), spans_of(data), tokenizer, context_length, seed))
+    rows = ConversationRows(TokenArray(data.ids), spans_of(data), tokenizer, context_length, seed)
+    return Packed(rows, number_of_pass)
 
 
 def spans_of(sequences):
@@ -229,6 +231,44 @@ def test_documents_are_shuffled_by_the_seed():
     assert first == same != other
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20), context=st.integers(2, 25), number=st.integers(1, 50)
+)
+def test_a_later_pass_holds_the_same_documents_from_another_place_on(lengths, context, number):
+    numbers = iter(range(10, 10_000))
+    documents = [[*(next(numbers) for _ in range(length)), EOS] for length in lengths]
+    data = TokenSequences.join(documents, None)
+    rows = DocumentRows(TokenArray(data.ids), spans_of(data), Letters(), context, 3)
+    ids, supervised = rows.read(range(len(rows)), number)
+    assert (ids[:, 0] == BOS).all()
+    assert (supervised == (ids != BOS)).all()
+    stream = ids[:, 1:].ravel().tolist()
+    # A cycle of all documents: what follows a token is the same everywhere but behind a document's end
+    following = {a: b for document in documents for a, b in pairwise([*document, BOS])}
+    for before, after in pairwise(stream):
+        if before == BOS:
+            assert after in {document[0] for document in documents}
+        else:
+            assert after == following[before]
+    total = sum(lengths) + 2 * len(lengths)
+    counts = Counter(id_ for id_ in stream if id_ >= 10)
+    # A row that is longer than the text holds it more than once, and nothing of it more often than the rest
+    assert max(counts.values(), default=0) - min((counts[id_] for id_ in range(10, 10 + sum(lengths))), default=0) <= 1
+    assert np.array_equal(rows.read([0], number)[0], ids[:1])
+    assert len(stream) < total + context
+
+
+def test_passes_differ_in_order_and_in_where_rows_begin():
+    data = TokenSequences.join([[*range(10 * number, 10 * number + 7), EOS] for number in range(1, 40)], None)
+    rows = DocumentRows(TokenArray(data.ids), spans_of(data), Letters(), 5, 0)
+    passes = [rows.read(range(len(rows)), number)[0] for number in range(4)]
+    assert all(not np.array_equal(one, other) for one, other in combinations(passes, 2))
+    lone = TokenSequences.join([[*range(10, 200), EOS]], None)
+    rows = DocumentRows(TokenArray(lone.ids), spans_of(lone), Letters(), 16, 0)
+    assert len({int(rows.read([0], number)[0][0, 1]) for number in range(6)}) > 4
+
+
 CONVERSATIONS = st.lists(
     st.builds(
         lambda turns, system: chat(*turns, system=system),
@@ -250,9 +290,9 @@ def expected_flags(row):
 
 
 @settings(deadline=None, max_examples=100)
-@given(conversations=CONVERSATIONS, seed=st.integers(0, 9))
-def test_rows_of_conversations(conversations, seed):
-    rows = pack_conversations(conversations, Letters(), 47, seed)
+@given(conversations=CONVERSATIONS, seed=st.integers(0, 9), number_of_pass=st.integers(0, 3))
+def test_rows_of_conversations(conversations, seed, number_of_pass):
+    rows = pack_conversations(conversations, Letters(), 47, seed, number_of_pass)
     assert rows.ids.shape == rows.supervised.shape == (len(rows.ids), 48)
     wanted = Counter()
     for conversation in conversations:
@@ -283,6 +323,14 @@ def test_conversations_that_fill_rows_exactly_are_there_once_each():
     parts = Counter(tuple(part) for row in rows.ids.tolist() for part in np.array(row).reshape(4, 6).tolist())
     assert parts == Counter(tuple(encode_conversation(Letters(), conversation)[0]) for conversation in conversations)
     assert rows.notes == {"conversations": 20, "cut_between_turns": 0, "turns_truncated": 0, "parts_without_reply": 0}
+
+
+def test_a_later_pass_orders_the_conversations_of_a_row_anew():
+    conversations = [chat(chr(97 + number), chr(65 + number)) for number in range(20)]
+    first, second = (pack_conversations(conversations, Letters(), 23, 0, number).ids for number in (0, 1))
+    assert first.shape == second.shape
+    assert not np.array_equal(first, second)
+    assert np.array_equal(np.sort(first, axis=1), np.sort(second, axis=1))
 
 
 def test_the_end_of_a_row_is_filled_with_the_head_of_a_conversation():

@@ -24,9 +24,9 @@ main()
 """
 LITTLE_MEMORY = """
 import resource, sys
-import onnxruntime
 from tinylm.errors import BundleError
 from tinylm.runtime.chat_model import ChatModel
+from tinylm.runtime.ort import onnxruntime
 size = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]),) * 2)
 try:

@@ -21,7 +21,10 @@ Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class DocumentRows:
-    """Documents one after the other, in shuffled order, cut into rows that each open with `<bos>`.
+    """Documents one after the other, cut into rows that each open with `<bos>`.
+
+    In each pass the documents come in another order, and rows begin at other places in them. Where a text is seen many
+    times, a model learns little from rows that are always the same (docs/experiments.md).
 
     Args:
         tokens: of all documents, each with its `<eos>`.
@@ -32,40 +35,70 @@ class DocumentRows:
     """
 
     def __init__(self, tokens: TokenReader, spans: Spans, tokenizer: Tokenizer, context_length: int, seed: int) -> None:
+        self._tokens, self._tokenizer, self._context, self._seed = tokens, tokenizer, context_length, seed
+        self._spans = spans
         starts, ends = spans
-        order = np.random.default_rng((seed, 0)).permutation(len(starts))
-        self._tokens, self._tokenizer, self._context = tokens, tokenizer, context_length
-        self._starts = starts[order]
         # Behind each document comes the `<bos>` of the next
-        self._ends = np.cumsum(ends[order] - self._starts + 1)
+        self._total = int((ends - starts + 1).sum())
+        self._streams: dict[int, _Stream] = {}
 
     def __len__(self) -> int:
-        return max(1, int(self._ends[-1]) // self._context)
+        return max(1, self._total // self._context)
 
-    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows by their numbers.
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Read rows by their numbers.
+
+        Args:
+            rows: their numbers.
+            number_of_pass: which order of the documents they are of.
 
         Returns:
-            ids and which of them the model is to say, [rows, context_length + 1].
+            ids and which of them are to be predicted, [rows, context_length + 1].
         """
+        stream = self._stream(number_of_pass)
         ids = np.full((len(rows), self._context + 1), self._tokenizer.bos_id, np.int64)
         for number, row in enumerate(rows):
-            self._fill(ids[number, 1:], row * self._context)
+            self._fill(ids[number, 1:], stream, (stream.offset + row * self._context) % self._total)
         return ids, supervised_of(ids, self._tokenizer)
 
-    def _fill(self, row: NDArray[np.int64], position: int) -> None:
-        """Copy what begins at a position of the stream into a row; less than one row of text is repeated."""
+    def _stream(self, number_of_pass: int) -> _Stream:
+        """The documents in a pass's order; those of two passes are kept, as a batch may be of both."""
+        if number_of_pass not in self._streams:
+            starts, ends = self._spans
+            rng = np.random.default_rng((self._seed, 0, number_of_pass))
+            order = rng.permutation(len(starts))
+            offset = int(rng.integers(self._total)) if number_of_pass else 0
+            stream = _Stream(starts[order], np.cumsum(ends[order] - starts[order] + 1), offset)
+            self._streams = {number_of_pass: stream, **dict(list(self._streams.items())[:1])}
+        return self._streams[number_of_pass]
+
+    def _fill(self, row: NDArray[np.int64], stream: _Stream, position: int) -> None:
+        """Copy what begins at a position of the stream into a row; after the stream's end comes its beginning."""
         filled = 0
-        document = int(np.searchsorted(self._ends, position, "right"))
+        document = int(np.searchsorted(stream.ends, position, "right"))
         while filled < len(row):
-            document %= len(self._ends)
-            begin = int(self._ends[document - 1]) if document else 0
+            document %= len(stream.ends)
+            begin = int(stream.ends[document - 1]) if document else 0
             skipped = position - begin if filled == 0 else 0
-            size = min(int(self._ends[document]) - begin - 1 - skipped, len(row) - filled)
-            start = int(self._starts[document]) + skipped
+            size = min(int(stream.ends[document]) - begin - 1 - skipped, len(row) - filled)
+            start = int(stream.starts[document]) + skipped
             row[filled : filled + size] = self._tokens.read(start, start + size)
             filled += size + 1  # the `<bos>` is there
             document += 1
+
+
+class _Stream(NamedTuple):
+    """Documents in one order.
+
+    Attributes:
+        starts: of the documents' tokens, in that order.
+        ends: where each document with its `<bos>` ends in the stream.
+        offset: of the first row in the stream.
+    """
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    offset: int
 
 
 class ConversationRows:
@@ -90,7 +123,7 @@ class ConversationRows:
     """
 
     def __init__(self, tokens: TokenReader, spans: Spans, tokenizer: Tokenizer, context_length: int, seed: int) -> None:
-        self._tokens, self._tokenizer, self._capacity = tokens, tokenizer, context_length + 1
+        self._tokens, self._tokenizer, self._capacity, self._seed = tokens, tokenizer, context_length + 1, seed
         starts, ends = spans
         self.notes = {
             "conversations": len(starts),
@@ -119,12 +152,12 @@ class ConversationRows:
     def __len__(self) -> int:
         return len(self._row_ends)
 
-    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows by their numbers, as `DocumentRows.read`."""
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Read rows by their numbers, as `DocumentRows.read`; a pass orders the conversations of a row anew."""
         ids = np.full((len(rows), self._capacity), self._tokenizer.bos_id, np.int64)
         for number, row in enumerate(rows):
             filled = 0
-            for member in self._members[self._row_ends[row - 1] if row else 0 : self._row_ends[row]].tolist():
+            for member in self._members_of(row, number_of_pass):
                 filled += 1  # the `<bos>` is there
                 for starts, sizes in ((self._system_starts, self._system_sizes), (self._starts, self._sizes)):
                     size = min(int(sizes[member]), self._capacity - filled)
@@ -133,6 +166,14 @@ class ConversationRows:
                         ids[number, filled : filled + size] = self._tokens.read(start, start + size)
                         filled += size
         return ids, supervised_of(ids, self._tokenizer)
+
+    def _members_of(self, row: int, number_of_pass: int) -> list[int]:
+        """The conversations of a row in a pass's order; the last one, of which the end may not fit, stays the last."""
+        members = self._members[self._row_ends[row - 1] if row else 0 : self._row_ends[row]]
+        if number_of_pass and len(members) > 2:
+            first = np.random.default_rng((self._seed, 2, number_of_pass, row)).permutation(members[:-1])
+            members = np.concatenate((first, members[-1:]))
+        return [int(member) for member in members]
 
 
 class Chunk(NamedTuple):

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 
 from tinylm.runtime.device.memory import BLOCKS_FROM
+from tinylm.runtime.ort import onnxruntime
 
 _FLOAT, _UINT8, _INT8, _INT64 = 1, 2, 3, 7
 _IR_VERSION, _OPSET = 10, 20

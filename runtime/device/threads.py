@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import onnxruntime
-
 from tinylm.errors import TinyLMError
 from tinylm.manifest import MODEL_FILE, Manifest, read_manifest
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import cpu_name
 from tinylm.runtime.device.subprocess_call import call
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session, decode_file, default_threads
 from tinylm.user_cache import is_writable, recall, remember
 

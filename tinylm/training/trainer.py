@@ -27,7 +27,7 @@ from tinylm.training.checkpoint import load_optimizer, load_parameters, save_che
 from tinylm.training.checkpoint_history import checkpoint_to_go_back_to, keep_checkpoint
 from tinylm.training.distributed import Ranks, whole
 from tinylm.training.divergence import RATE_FACTOR, DivergedError, require_finite, watch_loss
-from tinylm.training.hardware import keep_freed_memory
+from tinylm.training.hardware import prepare_process
 from tinylm.training.loss import LossComputer
 from tinylm.training.mfu import peak_flops, training_flops
 from tinylm.training.model import LanguageModel
@@ -100,6 +100,7 @@ class Trainer:
         notify: Callable[[str], None] = lambda _: None,
         ranks: Ranks | None = None,
     ) -> None:
+        prepare_process()
         self.run, self.config, self.stages, self.byte_lengths = run, config, list(stages), byte_lengths
         self.ranks = ranks or Ranks()
         if config.train.batch_size % self.ranks.size:
@@ -117,7 +118,6 @@ class Trainer:
         self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
         self.compute = LossComputer(self.model, config.train, notify, self.ranks)
         self._peak = peak_flops(self.device)
-        keep_freed_memory()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
 
