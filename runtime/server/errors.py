@@ -69,6 +69,11 @@ def no_memory() -> ApiError:
     return ApiError(503, "there is not enough memory for a reply; close other programs", "out_of_memory", retry_after=10)
 
 
+def broken() -> ApiError:
+    """A thread that generates replies has ended."""
+    return ApiError(503, "the server no longer generates replies: restart it", "broken")
+
+
 def client_left() -> ApiError:
     """Nobody reads the answer."""
     return ApiError(499, "the client has left", "cancelled")

@@ -67,7 +67,7 @@ def _top(tokenizer: Tokenizer, entry: TokenLogprob) -> dict[str, float | None] |
 
 def _token(tokenizer: Tokenizer, id_: int, logprob: float | None) -> dict[str, Any]:
     data = tokenizer.bytes_of(id_)
-    return {"token": token_text(tokenizer, id_), "logprob": _number(logprob), "bytes": list(data) or None}
+    return {"token": token_text(tokenizer, id_), "logprob": _number(logprob), "bytes": list(data)}
 
 
 def _number(logprob: float | None) -> float | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tinylm.manifest import MODEL_FILE
 from tinylm.runtime.chat_model import ChatModel
-from tinylm.runtime.demo import DEMO_BUNDLE
 from tinylm.runtime.sampling import SamplingOptions
 from tinylm.runtime.server.errors import ApiError
 from tinylm.runtime.session import LoadedModel
@@ -28,7 +27,7 @@ class ServedModel:
     """
 
     def __init__(self, name: str, bundle: Path | None, model: ChatModel) -> None:
-        self.name, self.bundle, self._model = name, bundle or DEMO_BUNDLE, model
+        self.name, self.bundle, self._model = name, bundle, model
         self.created = int(time.time())
         self.manifest = model.manifest
 
