@@ -14,7 +14,7 @@ import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.display.reporters import require_tensorboard
-from tinylm.cli.options import FILE, FOLDER
+from tinylm.cli.options import FILE, FOLDER, NumberRange
 from tinylm.cli.stopping import StopRequest, stop_request
 from tinylm.errors import RunError, TinyLMError
 from tinylm.processors import usable_threads
@@ -49,7 +49,7 @@ _REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
 @click.option("--steps", type=click.IntRange(min=1), help="Budget: optimizer steps, both stages together.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     help="Budget: wall clock of this whole command, tokenizer and validation included.",
 )
 @click.option("--init", "init", type=FOLDER, help="Start from another run's weights and tokenizer.")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
-from tinylm.chat_format import Conversation, Message, encode_prompt, encode_turn
+from tinylm.chat_format import Conversation, Message, encode_conversation, encode_prompt, encode_turn
 from tinylm.errors import ConfigError, ContextFullError, TinyLMError
 from tinylm.runtime.generation import Generation, Result, keep_common_start
-from tinylm.runtime.sampling import Sampler, SamplingOptions
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.session import Decoder
 from tinylm.tokenizer import Tokenizer
 
@@ -53,7 +53,7 @@ class Chat:
         if when_full not in get_args(WhenFull):
             raise ConfigError(f"when-full must be one of {', '.join(get_args(WhenFull))}, not {when_full}")
         self._decoder, self._tokenizer = decoder, tokenizer
-        self._sampler = Sampler(options, tokenizer.never_sampled, [tokenizer.eos_id])
+        self._sampler = TokenSampler.of(tokenizer, options)
         self.when_full = when_full
         self.messages: Conversation = []
         self.dropped_messages = 0
@@ -301,14 +301,13 @@ class Chat:
         return 1 if self.messages and self.messages[0]["role"] == "system" else 0
 
     def _encode(self, message: Message) -> array[int]:
-        return array(_ID, encode_turn(self._tokenizer, message)[0])
+        return array(_ID, encode_turn(self._tokenizer, message))
 
     def _encode_opening(self, system: str | None) -> list[int]:
-        opening = [self._tokenizer.bos_id]
         if not system:
-            return opening
+            return encode_conversation(self._tokenizer, [])
         self._check_length(system, "system message")
-        opening += encode_turn(self._tokenizer, {"role": "system", "content": system})[0]
+        opening = encode_conversation(self._tokenizer, [{"role": "system", "content": system}])
         if len(opening) >= self.context_length // 2:
             raise ContextFullError(
                 f"the system message has {len(opening):,} tokens: more than half of the context of "
@@ -351,5 +350,5 @@ def reply_to(decoder: Decoder, tokenizer: Tokenizer, conversation: Conversation,
         ContextFullError: the conversation does not fit.
     """
     prompt = encode_prompt(tokenizer, conversation)
-    generation = Generation(decoder, tokenizer, prompt, Sampler(options, tokenizer.never_sampled, [tokenizer.eos_id]))
+    generation = Generation(decoder, tokenizer, prompt, TokenSampler.of(tokenizer, options))
     return "".join(generation)

@@ -7,13 +7,14 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from tinylm.chat_format import encode_text_prompt
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.chat import Chat, WhenFull
 from tinylm.runtime.demo import DEMO_BUNDLE as DEMO_BUNDLE
 from tinylm.runtime.device.threads import best_threads
 from tinylm.runtime.generation import Generation
-from tinylm.runtime.sampling import Sampler, SamplingOptions
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.session import open_bundle
 from tinylm.tokenizer import Tokenizer
 
@@ -96,10 +97,9 @@ class ChatModel:
                 f"the prompt has {least:,} tokens or more, but the model's context holds "
                 f"{self.session.context_length:,} with the reply: shorten it"
             )
-        ids = [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
-        tokenizer = self.tokenizer
-        sampler = Sampler(options or self.default_options(), tokenizer.never_sampled, [tokenizer.eos_id])
-        return Generation(self.session, tokenizer, ids, sampler, should_stop)
+        ids = encode_text_prompt(self.tokenizer, prompt)
+        sampler = TokenSampler.of(self.tokenizer, options or self.default_options())
+        return Generation(self.session, self.tokenizer, ids, sampler, should_stop)
 
 
 def special_tokens(tokenizer: Tokenizer) -> SpecialTokens:

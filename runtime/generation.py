@@ -11,7 +11,7 @@ from typing import Literal
 from tinylm.errors import ContextFullError
 from tinylm.runtime.constrained_choice import Choices
 from tinylm.runtime.logprobs import LogprobRecorder, TokenLogprob, log_softmax
-from tinylm.runtime.sampling import Sampler
+from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.session import PREFILL_CHUNK, Decoder
 from tinylm.tokenizer import StreamDecoder, Tokenizer
 
@@ -64,7 +64,7 @@ class Generation:
         decoder: Decoder,
         tokenizer: Tokenizer,
         prompt: Sequence[int],
-        sampler: Sampler,
+        sampler: TokenSampler,
         should_stop: Callable[[], bool] = lambda: False,
         logprobs: LogprobRecorder | None = None,
     ) -> None:

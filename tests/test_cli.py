@@ -218,6 +218,16 @@ def test_options_read_variables(bundle, must, monkeypatch):
     assert CliRunner().invoke(cli, ["chat", str(bundle), "--prompt", "Hi"]).exit_code == 2
 
 
+@pytest.mark.parametrize("command", ["chat", "complete"])
+def test_a_seed_of_minus_one_and_a_top_p_of_zero(command, bundle, must):
+    def reply(*options):
+        return one_json(must(command, bundle, "--prompt", "Hi", "--json", "--max-new-tokens", 12, *options))["reply"]
+
+    greedy = reply("--temperature", 0)
+    assert reply("--temperature", 90, "--top-p", 0, "--top-k", -1) == greedy
+    assert len({reply("--temperature", 90, "--top-p", 1, "--top-k", 0, "--seed", -1) for _ in range(3)}) > 1
+
+
 def test_json_of_a_real_process_is_all_of_stdout(bundle):
     result = tinylm("chat", bundle, "--prompt", "Hi 🌱", "--json", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert result.returncode == 0, result.stderr

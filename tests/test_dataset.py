@@ -13,7 +13,7 @@ from tinylm.chat_format import encode_conversation
 from tinylm.data.dataset.batches import ArrayRows, Batches
 from tinylm.data.dataset.held_out import HeldOut
 from tinylm.data.dataset.packing import ConversationRows, DocumentRows
-from tinylm.data.dataset.tokens import TokenArray, encode_all
+from tinylm.data.dataset.tokens import TokenArray, tokenize_all
 from tinylm.evaluation import IGNORED, TokenSequences
 
 BOS, EOS, SYSTEM, USER, ASSISTANT = 1, 2, 3, 4, 5
@@ -68,7 +68,7 @@ def pack_documents(sequences, tokenizer, context_length, seed):
 
 
 def pack_conversations(conversations, tokenizer, context_length, seed, number_of_pass=0):
-    data = encode_all(conversations, tokenizer)
+    data = tokenize_all(conversations, tokenizer)
     rows = ConversationRows(TokenArray(data.ids), spans_of(data), tokenizer, context_length, seed)
     return Packed(rows, number_of_pass)
 
@@ -176,22 +176,22 @@ def test_the_end_of_a_lone_document_has_the_limit_too():
 
 
 def test_documents_become_their_ids_and_an_end():
-    data = encode_all(["ab", "", "c"], Letters())
+    data = tokenize_all(["ab", "", "c"], Letters())
     assert data.ids.tolist() == [97, 98, EOS, EOS, 99, EOS]
     assert data.ends.tolist() == [3, 4, 6]
     assert data.supervised.all()
-    assert len(encode_all([], Letters())) == 0
+    assert len(tokenize_all([], Letters())) == 0
 
 
 def test_many_documents_keep_their_order():
     texts = [chr(97 + number % 26) for number in range(9000)]
-    data = encode_all(iter(texts), Letters())
+    data = tokenize_all(iter(texts), Letters())
     assert data.ids[::2].tolist() == [ord(text) for text in texts]
     assert len(data) == 9000
 
 
 def test_conversations_become_turns_without_the_opening():
-    data = encode_all([chat("a", "b", system="S"), chat("c", "d")], Letters())
+    data = tokenize_all([chat("a", "b", system="S"), chat("c", "d")], Letters())
     assert data.ids.tolist() == [SYSTEM, 83, USER, 97, ASSISTANT, 98, EOS, USER, 99, ASSISTANT, 100, EOS]
     assert np.flatnonzero(data.supervised).tolist() == [5, 6, 10, 11]
     assert data.ends.tolist() == [7, 12]
@@ -296,7 +296,7 @@ def test_rows_of_conversations(conversations, seed, number_of_pass):
     assert rows.ids.shape == rows.supervised.shape == (len(rows.ids), 48)
     wanted = Counter()
     for conversation in conversations:
-        ids, _ = encode_conversation(Letters(), conversation)
+        ids = encode_conversation(Letters(), conversation)
         if len(ids) <= 48:
             wanted[tuple(ids)] += 1
     some_are_cut = sum(wanted.values()) < len(conversations)
@@ -321,7 +321,7 @@ def test_conversations_that_fill_rows_exactly_are_there_once_each():
     rows = pack_conversations(conversations, Letters(), 23, 0)
     assert rows.ids.shape == (5, 24)
     parts = Counter(tuple(part) for row in rows.ids.tolist() for part in np.array(row).reshape(4, 6).tolist())
-    assert parts == Counter(tuple(encode_conversation(Letters(), conversation)[0]) for conversation in conversations)
+    assert parts == Counter(tuple(encode_conversation(Letters(), conversation)) for conversation in conversations)
     assert rows.notes == {"conversations": 20, "cut_between_turns": 0, "turns_truncated": 0, "parts_without_reply": 0}
 
 
@@ -335,7 +335,7 @@ def test_a_later_pass_orders_the_conversations_of_a_row_anew():
 
 def test_the_end_of_a_row_is_filled_with_the_head_of_a_conversation():
     rows = pack_conversations([chat("abc", "de")], Letters(), 13, 0)
-    whole = encode_conversation(Letters(), chat("abc", "de"))[0]
+    whole = encode_conversation(Letters(), chat("abc", "de"))
     assert rows.ids.tolist() == [[*whole, *whole][:14]]
     assert rows.supervised.tolist() == [expected_flags(rows.ids[0].tolist())]
 

@@ -411,23 +411,10 @@ def test_where_nothing_fits_the_way_out_is_named(tmp_path):
         prepare(DataCache(tmp_path / "cache"), "finetune", path)
 
 
-@settings(deadline=None, max_examples=100)
-@given(text=st.text("ab \n\n\n\r\u2581\0\u00e9\u4e2d", max_size=80), size=st.integers(1, 20))
-def test_a_text_in_pieces_has_the_same_tokens(text, size):
-    from tinylm.data.dataset import tokens
-    from tinylm.runtime.chat_model import DEMO_BUNDLE
-    from tinylm.tokenizer import Tokenizer
-
-    tokenizer = Tokenizer.load(DEMO_BUNDLE / "tokenizer.model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "_PIECE_CHARACTERS", size)
-        assert "".join(tokens._pieces(text)) == text
-        in_pieces = tokens.encode_all([text, "next"], tokenizer).ids.tolist()
-    assert in_pieces == [*tokenizer.encode(text), tokenizer.eos_id, *tokenizer.encode("next"), tokenizer.eos_id]
-
-
 def test_a_document_too_long_to_be_held_comes_in_parts(tmp_path, monkeypatch):
-    from tinylm.data import ReadSummary, iter_documents, raw_text
+    from tinylm.data.readers import raw_text
+    from tinylm.data.readers.front_door import iter_documents
+    from tinylm.data.readers.read_summary import ReadSummary
 
     monkeypatch.setattr(raw_text, "LONGEST_DOCUMENT", 4000)
     monkeypatch.setattr(raw_text, "PART", 500)

@@ -62,10 +62,10 @@ def test_roles_are_counted(tmp_path):
 
 
 def test_tokens_are_those_of_training(tmp_path, samples):
-    from tinylm.chat_format import encode_conversation
+    from tinylm.chat_format import encode_conversation, loss_mask
     from tinylm.data import load_conversation_data
     from tinylm.data.dataset.packing import ConversationRows
-    from tinylm.data.dataset.tokens import TokenArray, encode_all
+    from tinylm.data.dataset.tokens import TokenArray, tokenize_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
     from tinylm.tokenizer import Tokenizer
 
@@ -73,13 +73,14 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     path = samples / "tagged.txt"
     tokens = look(path, tokenizer=tokenizer, context_length=40).kinds["conversations"].tokens
     encoded = [encode_conversation(tokenizer, conversation) for conversation in load_conversation_data(path)]
-    lengths = sorted(len(ids) for ids, _ in encoded)
+    lengths = sorted(len(ids) for ids in encoded)
     assert tokens.total == sum(lengths)
     assert (tokens.median, tokens.longest) == (lengths[len(lengths) // 2], lengths[-1])
-    assert tokens.supervised == pytest.approx(sum(sum(mask) for _, mask in encoded) / sum(lengths))
+    supervised = sum(loss_mask(tokenizer, np.array(ids)).sum() for ids in encoded)
+    assert tokens.supervised == pytest.approx(supervised / sum(lengths))
     assert tokens.over_long == sum(length > 41 for length in lengths) / len(lengths)
     assert 0 < tokens.over_long < 1
-    data = encode_all(load_conversation_data(path), tokenizer)
+    data = tokenize_all(load_conversation_data(path), tokenizer)
     spans = (np.array([start for start, _ in data.spans()]), data.ends)
     rows = ConversationRows(TokenArray(data.ids), spans, tokenizer, 40, 0)
     assert (tokens.supervised_lost > 0) == bool(rows.notes["turns_truncated"] or rows.notes["parts_without_reply"])

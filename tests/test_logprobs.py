@@ -7,7 +7,7 @@ import torch
 from tinylm.evaluation import Window
 from tinylm.runtime import ChatModel, Generation, SamplingOptions
 from tinylm.runtime.logprobs import LogprobRecorder, log_softmax
-from tinylm.runtime.sampling import Sampler
+from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.scoring import decode_logits
 
 
@@ -18,7 +18,7 @@ def model(bundles):
 
 def generate(model, prompt, recorder, **options):
     tokenizer = model.tokenizer
-    sampler = Sampler(SamplingOptions(**{"seed": 1, "max_new_tokens": 12, **options}), tokenizer.never_sampled)
+    sampler = TokenSampler(SamplingOptions(**{"seed": 1, "max_new_tokens": 12, **options}), tokenizer.never_sampled)
     generation = Generation(model.session, tokenizer, prompt, sampler, logprobs=recorder)
     pieces = [(piece, len(generation.certain_logprobs)) for piece in generation.steps()]
     return generation, pieces

@@ -119,7 +119,7 @@ def test_what_is_not_supported_is_refused_by_name(unsupported, param, http):
     [
         ({"temperature": -1}, "temperature"),
         ({"temperature": True}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": -0.1}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
         ({"stop": [""]}, "stop[...]"),
@@ -232,6 +232,16 @@ def test_a_conversation_goes_on_from_its_cache_and_says_the_same(http, start_ser
         anew = httpx.post(fresh.url + CHAT, json=wanted).json()
     assert anew["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
     assert anew["choices"] == second["choices"]
+
+
+def test_minus_one_and_zero_mean_what_they_mean_elsewhere(http):
+    def say(**options):
+        return http.post(CHAT, json={**HELLO, "max_tokens": 24, **options}).json()["choices"][0]["message"]["content"]
+
+    assert say(temperature=2, top_p=0, top_k=-1) == say(temperature=0)
+    lively = {"temperature": 2, "top_p": 1, "top_k": -1}
+    assert len({say(**lively, seed=-1) for _ in range(5)}) > 1
+    assert say(**lively, seed=-2) == say(**lively, seed=-2)
 
 
 def test_a_full_queue_says_when_to_come_back(start_server):

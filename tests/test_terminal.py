@@ -264,7 +264,7 @@ def test_settings_are_shown_changed_and_refused(chat):
         ("/set seed", "seed is off"),
         ("/set stop '. ' \"it's\"", "stop is"),
         ("/set when-full stop", "when-full is stop"),
-        ("/set top-p 7", "top-p must be above 0 and at most 1, not 7"),
+        ("/set top-p 7", "top-p must be between 0 and 1, not 7"),
         ("/set top-k many", "top-k cannot be many"),
         ("/set colour red", "no colour to set"),
         ("/set stop 'open", "stop cannot be"),

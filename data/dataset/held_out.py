@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tinylm.chat_format import Conversation
+from tinylm.chat_format import Example, texts_of
 
 MIN_CONVERSATIONS_TO_SPLIT = 5
 MIN_TAIL_CHARACTERS = 200
@@ -32,7 +32,7 @@ class Split:
     cut: int | None = None
     notes: tuple[str, ...] = ()
 
-    def divide(self, examples: Iterable[str | Conversation]) -> Iterator[tuple[str | Conversation, bool]]:
+    def divide(self, examples: Iterable[Example]) -> Iterator[tuple[Example, bool]]:
         """Each example with whether it is held out; a lone document in its two parts."""
         for example in examples:
             if self.cut is not None:
@@ -67,9 +67,9 @@ class HeldOut:
         self._below: bytes | None = None  # keys from here on are no candidates
         self._size, self._trim_at = 0, 2 * max_characters
         self._examples = self._characters = 0
-        self._first: str | Conversation | None = None
+        self._first: Example | None = None
 
-    def add(self, example: str | Conversation) -> bytes:
+    def add(self, example: Example) -> bytes:
         """Take in the next example; its content hash is returned."""
         key = content_hash(example)
         size = characters_of(example)
@@ -136,19 +136,14 @@ class HeldOut:
         self._trim_at = size + self._max_characters
 
 
-def content_hash(example: str | Conversation) -> bytes:
+def content_hash(example: Example) -> bytes:
     """16 bytes that tell examples of other content apart."""
     return hashlib.blake2b(json.dumps(example).encode(), digest_size=16).digest()
 
 
-def characters_of(example: str | Conversation) -> int:
+def characters_of(example: Example) -> int:
     """Characters of an example's text."""
     return sum(map(len, texts_of(example)))
-
-
-def texts_of(example: str | Conversation) -> list[str]:
-    """The texts of an example: the document, or the contents of the messages."""
-    return [example] if isinstance(example, str) else [message["content"] for message in example]
 
 
 def _split_lone_document(document: str, fraction: float, max_characters: int) -> Split:

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.data.dataset.tokens import TokenReader, supervised_of
+from tinylm.chat_format import loss_mask
+from tinylm.data.dataset.tokens import TokenReader
 from tinylm.tokenizer import Tokenizer
 
 _OPEN_ROWS = 64
@@ -59,7 +60,7 @@ class DocumentRows:
         ids = np.full((len(rows), self._context + 1), self._tokenizer.bos_id, np.int64)
         for number, row in enumerate(rows):
             self._fill(ids[number, 1:], stream, (stream.offset + row * self._context) % self._total)
-        return ids, supervised_of(ids, self._tokenizer)
+        return ids, loss_mask(self._tokenizer, ids)
 
     def _stream(self, number_of_pass: int) -> _Stream:
         """The documents in a pass's order; those of two passes are kept, as a batch may be of both."""
@@ -165,7 +166,7 @@ class ConversationRows:
                         start = int(starts[member])
                         ids[number, filled : filled + size] = self._tokens.read(start, start + size)
                         filled += size
-        return ids, supervised_of(ids, self._tokenizer)
+        return ids, loss_mask(self._tokenizer, ids)
 
     def _members_of(self, row: int, number_of_pass: int) -> list[int]:
         """The conversations of a row in a pass's order; the last one, of which the end may not fit, stays the last."""

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from tinylm.data.dataset.tokens import encode_all
+from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
 from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.errors import DataError
@@ -57,8 +57,8 @@ def _tokenized(path: Path, tokenizer: Tokenizer, kind: Kind, summary: ReadSummar
     if kind == "text":
         documents = iter_documents(path, summary)
         while texts := list(islice(documents, _BATCH)):
-            yield encode_all(texts, tokenizer)
+            yield tokenize_all(texts, tokenizer)
     else:
         conversations = iter_conversations(path, summary)
         while some := list(islice(conversations, _BATCH)):
-            yield encode_all(some, tokenizer)
+            yield tokenize_all(some, tokenizer)

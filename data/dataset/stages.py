@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.chat_format import Conversation
+from tinylm.chat_format import Example
 from tinylm.config import Config
 from tinylm.data.dataset.batches import Batches, Part, Rows
 from tinylm.data.dataset.disk_cache import DataCache, Entry, key_of
 from tinylm.data.dataset.held_out import content_hash
 from tinylm.data.dataset.packing import ConversationRows, DocumentRows
 from tinylm.data.dataset.survey import Notify, Survey, sentencepiece_version
-from tinylm.data.dataset.tokens import TokenFile, encode_all, encode_examples, id_type
+from tinylm.data.dataset.tokens import TokenFile, id_type, tokenize, tokenize_all
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
 from tinylm.tokenizer import Tokenizer
@@ -139,11 +139,11 @@ def prepare_stage(
 
 def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: int) -> dict[str, Any]:
     """Write the shards of a stage. One copy of what is held out is kept, whichever file it is in."""
-    held_out: dict[bytes, str | Conversation] = {}
+    held_out: dict[bytes, Example] = {}
     counts = [0] * len(survey.files)
     lengths: list[NDArray[np.int64]] = []
 
-    def training() -> Iterator[str | Conversation]:
+    def training() -> Iterator[Example]:
         for number, file in enumerate(survey.files):
             for example, is_held_out in survey.split.divide(survey.examples_of(file)):
                 if is_held_out:
@@ -153,11 +153,11 @@ def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: in
                     yield example
 
     with (folder / _TOKENS).open("wb") as file:
-        for ids, sizes in encode_examples(training(), tokenizer, threads):
+        for ids, sizes in tokenize(training(), tokenizer, threads):
             file.write(ids.tobytes())
             lengths.append(sizes)
     np.save(folder / _ENDS, np.cumsum(np.concatenate(lengths), dtype=np.int64))
-    encode_all(held_out.values(), tokenizer, threads).save(folder / _HELD_OUT)
+    tokenize_all(held_out.values(), tokenizer, threads).save(folder / _HELD_OUT)
     return {"dtype": id_type(tokenizer).str, "counts": counts}
 
 

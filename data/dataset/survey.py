@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
+from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation, Example, texts_of
 from tinylm.config import Config, TokenizerConfig, config_values
 from tinylm.data.dataset.disk_cache import DataCache, key_of
-from tinylm.data.dataset.held_out import HeldOut, Split, content_hash, texts_of
+from tinylm.data.dataset.held_out import HeldOut, Split, content_hash
 from tinylm.data.inspection.reservoir import Sample
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
 from tinylm.data.readers.paths import DataFile
@@ -91,7 +91,7 @@ class Survey:
         """UTF-8 bytes of text in an epoch, weights counted."""
         return sum(file.weight * file.text_bytes for file in self.files)
 
-    def examples(self) -> Iterator[str | Conversation]:
+    def examples(self) -> Iterator[Example]:
         """All examples of all files, read anew.
 
         Raises:
@@ -100,7 +100,7 @@ class Survey:
         for file in self.files:
             yield from self.examples_of(file)
 
-    def examples_of(self, file: FileFacts) -> Iterator[str | Conversation]:
+    def examples_of(self, file: FileFacts) -> Iterator[Example]:
         """The examples of one file, as `examples` gives them."""
         yield from _READERS[self.stage](file.path, ReadSummary(file.path))
         file.check_unchanged()
@@ -116,7 +116,7 @@ class TextSample:
     def __init__(self, max_bytes: int) -> None:
         self._sample: Sample[tuple[Stage, bytes, int, str]] = Sample(max_bytes)
 
-    def add(self, stage: Stage, key: bytes, example: str | Conversation) -> None:
+    def add(self, stage: Stage, key: bytes, example: Example) -> None:
         """Offer an example by its content hash; a long text comes in pieces."""
         for text in texts_of(example):
             for start in range(0, len(text), _PIECE_CHARACTERS):

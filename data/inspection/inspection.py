@@ -13,16 +13,16 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
 
-from tinylm.chat_format import Conversation
+from tinylm.chat_format import Conversation, Example, texts_of
 from tinylm.config import TokenizerConfig
 from tinylm.data.inspection.reservoir import DuplicateCounter, Sample
 from tinylm.data.inspection.token_statistics import (
-    Sequenced,
+    EncodedExample,
     Spans,
     TokenFacts,
     clipped,
+    encode_example,
     measure_tokens,
-    sequence_of,
     spans_of,
 )
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
@@ -136,11 +136,11 @@ class _Collector:
 
     def __init__(self) -> None:
         self.facts = KindFacts()
-        self.sample: Sample[str | Conversation] = Sample(_SAMPLE_CHARACTERS)
+        self.sample: Sample[Example] = Sample(_SAMPLE_CHARACTERS)
         self._exact, self._normal, self._replies = DuplicateCounter(), DuplicateCounter(), DuplicateCounter()
 
-    def add(self, example: str | Conversation) -> None:
-        texts = [example] if isinstance(example, str) else [message["content"] for message in example]
+    def add(self, example: Example) -> None:
+        texts = texts_of(example)
         # What cannot be in a text parts its turns, so that the same words in other turns are no duplicate
         joined = "\0".join(texts)
         size = sum(map(len, texts))
@@ -202,14 +202,14 @@ def inspect(
         return result
     if tokenizer is None:
         notify("Training a tokenizer on the data")
-        texts = (text for items in samples.values() for item in items for text in _texts_of(item))
+        texts = (text for items in samples.values() for item in items for text in texts_of(item))
         tokenizer, result.tokenizer = train_tokenizer(texts, vocab_size, TokenizerConfig()), "trained on this data"
     result.vocab_size = tokenizer.vocab_size
     notify("Counting tokens")
     for name, items in samples.items():
         kinds[name].tokens = _measure(items, tokenizer, context_length, kinds[name])
     for item in _spread(samples):
-        spans = spans_of(sequence_of(item, tokenizer, context_length), tokenizer)
+        spans = spans_of(encode_example(item, tokenizer, context_length), tokenizer)
         result.samples.append(clipped(spans, _SAMPLE_LENGTH))
     return result
 
@@ -221,7 +221,7 @@ def _read(
     order: list[Kind] = [kind] if kind is not None else ["conversations", "documents"]
     for name in order:
         summary, error = ReadSummary(path), None
-        examples: Iterator[str | Conversation] = (
+        examples: Iterator[Example] = (
             iter_conversations(path, summary) if name == "conversations" else iter_documents(path, summary)
         )
         try:
@@ -255,22 +255,16 @@ def _file_facts(path: str | PathLike[str], kind: Kind | None, summary: ReadSumma
     )
 
 
-def _measure(
-    items: Sequence[str | Conversation], tokenizer: Tokenizer, context_length: int, facts: KindFacts
-) -> TokenFacts:
-    sequences: Iterator[Sequenced] = (sequence_of(item, tokenizer, context_length) for item in items)
-    characters = sum(len(text) for item in items for text in _texts_of(item))
+def _measure(items: Sequence[Example], tokenizer: Tokenizer, context_length: int, facts: KindFacts) -> TokenFacts:
+    encoded: Iterator[EncodedExample] = (encode_example(item, tokenizer, context_length) for item in items)
+    characters = sum(len(text) for item in items for text in texts_of(item))
     scale = facts.characters / characters if characters else 1.0
-    return measure_tokens(sequences, tokenizer, context_length, scale)
+    return measure_tokens(encoded, tokenizer, context_length, scale)
 
 
-def _spread(samples: dict[Kind, list[str | Conversation]]) -> list[str | Conversation]:
+def _spread(samples: dict[Kind, list[Example]]) -> list[Example]:
     """Some examples from all over the sample, conversations first."""
     items = samples.get("conversations") or samples.get("documents") or []
     last = len(items) - 1
     indexes = sorted({round(last * number / (_SHOWN_SAMPLES - 1)) for number in range(_SHOWN_SAMPLES)})
     return [items[index] for index in indexes]
-
-
-def _texts_of(item: str | Conversation) -> list[str]:
-    return [item] if isinstance(item, str) else [message["content"] for message in item]

@@ -8,7 +8,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tinylm.chat_format import Message, encode_turn
+from tinylm.chat_format import Message, encode_prompt
 from tinylm.runtime.server.dispatch import Dispatcher, json_response
 from tinylm.runtime.server.errors import ApiError, invalid
 from tinylm.runtime.server.models import ServedModel
@@ -149,5 +149,5 @@ def _after(model: ServedModel, asked: OllamaGenerateRequest) -> Prompt:
     wrong = next((id_ for id_ in asked.context if id_ >= tokenizer.vocab_size), None)
     if wrong is not None:
         raise invalid(f"context: there is no token {wrong} in {tokenizer.vocab_size:,}", "context")
-    turn, _ = encode_turn(tokenizer, Message(role="user", content=asked.prompt))
-    return Prompt([*asked.context, tokenizer.eos_id, *turn, tokenizer.role_ids["assistant"]])
+    _bos, *turn = encode_prompt(tokenizer, [Message(role="user", content=asked.prompt)])
+    return Prompt([*asked.context, tokenizer.eos_id, *turn])

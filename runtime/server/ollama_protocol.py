@@ -126,8 +126,7 @@ def ollama_sampling(asked: OllamaRequest, model: ServedModel, most_tokens: int) 
         repetition_penalty=options.repeat_penalty or (None if options.repeat_penalty is None else 1.0),
         presence_penalty=options.presence_penalty,
         frequency_penalty=options.frequency_penalty,
-        # Below 0 is random
-        seed=options.seed if options.seed is not None and options.seed >= 0 else None,
+        seed=options.seed,
         stop=options.stop,
     )
     return sampling_of(values, defaults, model.tokenizer.vocab_size, length)

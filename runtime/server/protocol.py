@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from tinylm.chat_format import Conversation, Message, encode_continuation, encode_prompt
+from tinylm.chat_format import Conversation, Message, encode_continuation, encode_prompt, encode_text_prompt
 from tinylm.errors import ConfigError
 from tinylm.runtime.logprobs import MAX_ALTERNATIVES
 from tinylm.runtime.sampling import SamplingOptions
@@ -22,7 +22,6 @@ MAX_STOP_LENGTH = 256
 MAX_PROMPTS = 256
 MAX_CHOICES = 8
 _MOST = 2**31 - 1
-_LEAST_TOP_P = 1e-9
 
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_LENGTH)]
 SeveralStops = Annotated[list[StopText], Meta(max_length=MAX_STOPS)]
@@ -243,7 +242,7 @@ def completion_prompts(tokenizer: Tokenizer, prompt: str | list[str | int | list
 
 
 def _text_prompt(tokenizer: Tokenizer, text: str) -> Prompt:
-    return Prompt([tokenizer.bos_id, *tokenizer.encode(text)])
+    return Prompt(encode_text_prompt(tokenizer, text))
 
 
 def _id_prompt(tokenizer: Tokenizer, ids: list[int]) -> Prompt:
@@ -269,15 +268,13 @@ def sampling_of(request: SamplingRequest, defaults: SamplingOptions, vocab_size:
     """
     values = {
         "temperature": request.temperature,
-        # 0 leaves the likeliest token, as everywhere else
-        "top_p": None if request.top_p is None else max(request.top_p, _LEAST_TOP_P),
-        # -1 means all of them to other servers
-        "top_k": None if request.top_k is None else max(request.top_k, 0),
+        "top_p": request.top_p,
+        "top_k": request.top_k,
         "min_p": request.min_p,
         "repetition_penalty": request.repetition_penalty,
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
-        "seed": None if request.seed is None else request.seed % 2**64,
+        "seed": request.seed if request.seed in (None, -1) else request.seed % 2**64,
         "max_new_tokens": length,
         "stop": [request.stop] if isinstance(request.stop, str) else request.stop,
         "logit_bias": _logit_bias(request.logit_bias or {}, vocab_size),

@@ -20,7 +20,7 @@ from statistics import fmean
 from tinylm.errors import TinyLMError
 from tinylm.runtime.generation import Generation
 from tinylm.runtime.logprobs import TokenLogprob
-from tinylm.runtime.sampling import Sampler
+from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.server.caches import Cache, CachePool, OutOfMemory
 from tinylm.runtime.server.errors import ApiError, busy, client_left, internal_error, no_memory, shutting_down
 from tinylm.runtime.server.replies import Job
@@ -209,10 +209,8 @@ class Scheduler:
             return None
         try:
             tokenizer = task.model.tokenizer
-            sampler = Sampler(task.options, tokenizer.never_sampled, [tokenizer.eos_id])
-            generation = Generation(
-                cache, tokenizer, task.prompt, sampler, lambda: self._is_over(job), logprobs=job.recorder
-            )
+            sampler = TokenSampler.of(tokenizer, task.options)
+            generation = Generation(cache, tokenizer, task.prompt, sampler, lambda: self._is_over(job), job.recorder)
             turn = Turn(job, cache, generation)
         except Exception:
             log.exception("A reply could not be begun.")

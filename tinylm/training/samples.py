@@ -54,20 +54,16 @@ class Sampler:
         return samples
 
     def _say(self, stage: StageName, prompt: str) -> str:
-        from tinylm.chat_format import encode_prompt
+        from tinylm.chat_format import encode_prompt, encode_text_prompt
         from tinylm.runtime.generation import Generation
-        from tinylm.runtime.sampling import Sampler as TokenSampler
-        from tinylm.runtime.sampling import SamplingOptions
+        from tinylm.runtime.sampling import SamplingOptions, TokenSampler
         from tinylm.training.torch_decoder import TorchDecoder
 
         tokenizer, decoder = self._tokenizer, TorchDecoder(self._model)
         if stage == "finetune":
             ids = encode_prompt(tokenizer, [{"role": "user", "content": prompt}])
         else:
-            ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
+            ids = encode_text_prompt(tokenizer, prompt)
         # Numbers of its own: those of training stay as they are
         options = SamplingOptions(seed=self._settings.seed, max_new_tokens=self._settings.sample_tokens)
-        generation = Generation(
-            decoder, tokenizer, ids, TokenSampler(options, tokenizer.never_sampled, [tokenizer.eos_id])
-        )
-        return "".join(generation)
+        return "".join(Generation(decoder, tokenizer, ids, TokenSampler.of(tokenizer, options)))
