@@ -15,7 +15,6 @@ FOLDER: Any = click.Path(path_type=Path)
 FILE: Any = click.Path(path_type=Path)
 
 
-
 class NumberRange(click.FloatRange):
     """A finite number within bounds: click's own type takes nan, which is neither below nor above any bound."""
 

@@ -12,7 +12,7 @@ from tinylm.runtime.session import PREFILL_CHUNK, LoadedModel, TokenSequence
 log = logging.getLogger("tinylm.serve")
 
 
-class OutOfMemory(Exception):
+class OutOfMemoryError(Exception):
     """No memory for one more cache."""
 
 
@@ -67,7 +67,7 @@ class CachePool:
         """A cache for a prompt, which holds as many of its first tokens as were cached; see `room_for`.
 
         Raises:
-            OutOfMemory: the machine has no memory for it. The budget is then what the other caches take.
+            OutOfMemoryError: the machine has no memory for it. The budget is then what the other caches take.
         """
         self._time += 1
         best, common = self._longest_match(model, prompt)
@@ -135,7 +135,7 @@ class CachePool:
         log.warning("There is memory for %d KV caches only: %s", len(self._caches), error or "none is left")
         own = [cache for cache in self._unused() if cache.model is model]
         if not own:
-            raise OutOfMemory(str(error))
+            raise OutOfMemoryError(str(error))
         return min(own, key=lambda cache: (cache is spared, cache.last_used))
 
     def _unused(self) -> list[Cache]:

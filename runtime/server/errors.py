@@ -66,7 +66,9 @@ def shutting_down() -> ApiError:
 
 def no_memory() -> ApiError:
     """There is no memory for the KV cache of a single reply."""
-    return ApiError(503, "there is not enough memory for a reply; close other programs", "out_of_memory", retry_after=10)
+    return ApiError(
+        503, "there is not enough memory for a reply; close other programs", "out_of_memory", retry_after=10
+    )
 
 
 def broken() -> ApiError:

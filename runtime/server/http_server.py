@@ -273,7 +273,9 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise TinyLMError(f"cannot listen at {host} port {port} ({reason}): choose another by --host or --port") from None
+        raise TinyLMError(
+            f"cannot listen at {host} port {port} ({reason}): choose another by --host or --port"
+        ) from None
 
 
 def client_of(address: str) -> str:

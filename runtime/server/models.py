@@ -84,7 +84,9 @@ class Models:
             return next(iter(self))
         model = self._models.get(name)
         if model is None:
-            raise ApiError(404, f"there is no such model here, only {', '.join(self._models)}", "model_not_found", "model")
+            raise ApiError(
+                404, f"there is no such model here, only {', '.join(self._models)}", "model_not_found", "model"
+            )
         return model
 
     def replace(self, model: ServedModel) -> ServedModel:

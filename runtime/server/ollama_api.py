@@ -21,7 +21,6 @@ from tinylm.runtime.server.ollama_protocol import (
     OllamaNamed,
     OllamaRequest,
     description,
-    details,
     ollama_sampling,
     summary,
     timestamp,

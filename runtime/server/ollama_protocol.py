@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from tinylm.runtime.generation import FinishReason
 from tinylm.runtime.logprobs import MAX_ALTERNATIVES, TokenLogprob
@@ -44,7 +44,7 @@ class OllamaMessage(Struct, forbid_unknown_fields=True):
     content: str | None = None
 
 
-class OllamaOptions(Struct, forbid_unknown_fields=True, kw_only=True):
+class OllamaOptions(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """Parameters of sampling."""
 
     temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
@@ -72,7 +72,7 @@ class OllamaRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 class OllamaChatRequest(OllamaRequest, kw_only=True):
     """The body of `/api/chat`."""
 
-    messages: Annotated[list[OllamaMessage], Meta(max_length=MAX_MESSAGES)] = []
+    messages: Annotated[list[OllamaMessage], Meta(max_length=MAX_MESSAGES)] = field(default_factory=list)
 
 
 class OllamaGenerateRequest(OllamaRequest, kw_only=True):
@@ -81,7 +81,7 @@ class OllamaGenerateRequest(OllamaRequest, kw_only=True):
     prompt: str = ""
     system: str = ""
     raw: bool = False
-    context: list[TokenId] = []
+    context: list[TokenId] = field(default_factory=list)
 
 
 class OllamaNamed(Struct, kw_only=True):
@@ -89,6 +89,7 @@ class OllamaNamed(Struct, kw_only=True):
 
     model: str = ""
     name: str = ""
+    verbose: bool = False
 
 
 OLLAMA_RULES = Rules(

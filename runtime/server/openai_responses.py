@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -72,9 +72,9 @@ class ResponsesRequest(SamplingRequest, kw_only=True):
     stream: bool = False
     max_output_tokens: Length | None = None
     text: TextConfig | None = None
-    include: list[str] = []
+    include: list[str] = field(default_factory=list)
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 RULES = Rules(

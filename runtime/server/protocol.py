@@ -70,7 +70,7 @@ class SamplingRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**64 - 1)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: StopText | SeveralStops | None = None
     logit_bias: dict[str, Bias] | None = None
 
@@ -189,7 +189,9 @@ def conversation_of(messages: Sequence[ChatMessage], strict: bool, ignored: Igno
         text = message.text
         if text is None:
             if strict or message.role != "assistant":
-                raise invalid(f"messages[{number}].content is missing", f"messages[{number}].content", "missing_content")
+                raise invalid(
+                    f"messages[{number}].content is missing", f"messages[{number}].content", "missing_content"
+                )
             text = ""  # an empty reply, as it was answered
         if message.role in ("system", "developer"):
             if strict and number:
@@ -266,7 +268,7 @@ def sampling_of(request: SamplingRequest, defaults: SamplingOptions, vocab_size:
     Raises:
         ApiError: a value is impossible.
     """
-    values = {
+    values: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,

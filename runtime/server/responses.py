@@ -177,7 +177,8 @@ class CompletionAnswer(OpenAIAnswer):
 
     def whole(self, jobs: Sequence[Job]) -> dict[str, Any]:
         """See `Answer`."""
-        form, choices = self._form, []
+        form = self._form
+        choices: list[dict[str, Any]] = []
         for number in range(len(form.echoes)):
             replies = jobs[number * form.best_of : (number + 1) * form.best_of]
             if form.best_of > form.n:

@@ -3,8 +3,8 @@
 Each sequence is computed in calls of its own, so that no reply depends on what else is generated. onnxruntime releases
 the interpreter lock while it computes, so several threads use several cores. Computing several sequences in one call
 would be faster only for very many streams, and slower for one: rows are independent of each other, bit for bit, in the
-graph for many tokens, but not in the faster graph for one. `python benchmarks/serve.py --only turns_over_batch` compares
-the two.
+graph for many tokens, but not in the faster graph for one. `python benchmarks/serve.py --only turns_over_batch`
+compares the two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tinylm.errors import TinyLMError
 from tinylm.runtime.generation import Generation
 from tinylm.runtime.logprobs import TokenLogprob
 from tinylm.runtime.sampling import TokenSampler
-from tinylm.runtime.server.caches import Cache, CachePool, OutOfMemory
+from tinylm.runtime.server.caches import Cache, CachePool, OutOfMemoryError
 from tinylm.runtime.server.errors import ApiError, busy, client_left, internal_error, no_memory, shutting_down
 from tinylm.runtime.server.replies import Job
 from tinylm.runtime.session import LoadedModel
@@ -197,7 +197,7 @@ class Scheduler:
         task = job.task
         try:
             cache = self._caches.take(task.model.weights, task.prompt)
-        except OutOfMemory:
+        except OutOfMemoryError:
             if self._active:
                 self._waiting.appendleft(deque([job]))
             else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tinylm.runtime.server.responses import Answer
 
 TOGETHER_S = 0.05
-"""Tokens that come within this time share an event: nobody sees the difference, and an event costs as much as a token."""
+"""Tokens that come within this time share an event, which costs as much as a token; nobody sees the difference."""
 
 DONE = b"data: [DONE]\n\n"
 """The last event of OpenAI's streams."""
@@ -30,12 +30,14 @@ def event(value: Mapping[str, Any]) -> bytes:
 
 def named_event(value: Mapping[str, Any]) -> bytes:
     """A server-sent event with a name: the `type` of its value."""
-    return b"event: " + value["type"].encode() + b"\n" + event(value)
+    name: str = value["type"]
+    return b"event: " + name.encode() + b"\n" + event(value)
 
 
 def line(value: Mapping[str, Any]) -> bytes:
     """A line of JSON."""
-    return msgspec.json.encode(value) + b"\n"
+    encoded: bytes = msgspec.json.encode(value)
+    return encoded + b"\n"
 
 
 @asynccontextmanager

@@ -10,9 +10,9 @@ kind too.
 from __future__ import annotations
 
 import re
-from functools import cache
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
