@@ -157,6 +157,7 @@ def announce(host: str, ollama: bool, names: Sequence[str], port: int, caches: i
         caches: how many KV caches there is memory for.
     """
     from tinylm.runtime.server.addresses import is_wildcard, qr_code, urls
+    from tinylm.runtime.server.service import OLLAMA_PORT
 
     first, *others = urls(host, port)
     also = f" (also {', '.join(others)})" if others else ""
@@ -164,7 +165,7 @@ def announce(host: str, ollama: bool, names: Sequence[str], port: int, caches: i
     if len(names) > 1:
         say(f"The models are {', '.join(names)}; a request that names none gets {names[0]}.")
     if ollama:
-        say(f"Ollama's clients find it at {urls(host, 11434)[0]}.")
+        say(f"Ollama's clients find it at {urls(host, OLLAMA_PORT)[0]}.")
     if caches == 1:
         say("There is memory for one KV cache: replies are given one after the other.")
     if is_wildcard(host) and sys.stderr.isatty():

@@ -144,6 +144,8 @@ class Scheduler:
         deadline = time.monotonic() + _JOIN_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        while self._turns:  # left by threads that had ended before
+            self._turns.popleft().job.end(None, shutting_down())
 
     def _work(self) -> None:
         while (turn := self._next()) is not None:
