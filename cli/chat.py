@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinylm.cli.console import print_json, say
-from tinylm.cli.options import FILE, FOLDER, json_option, sampling_options, threads_option
+from tinylm.cli.console import notice, print_json, say
+from tinylm.cli.options import FILE, FOLDER, TEXT, json_option, sampling_options, threads_option
 from tinylm.cli.terminal.results import result_values, stats_line
 from tinylm.errors import BundleError, ContextFullError, TinyLMError
+from tinylm.printable import command_line
 
 if TYPE_CHECKING:
     from tinylm.runtime import Chat, WhenFull
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 @click.command("chat")
 @click.argument("bundle", type=FOLDER, required=False)
-@click.option("--prompt", help="Ask this once and leave; stdin is not read.")
-@click.option("--system", help="The system message.")
+@click.option("--prompt", type=TEXT, help="Ask this once and leave; stdin is not read.")
+@click.option("--system", type=TEXT, help="The system message.")
 @click.option("--session", type=FILE, help="Go on with this file's last conversation, and save every turn to it.")
 @click.option(
     "--when-full",
@@ -61,33 +63,42 @@ def command(
     model = ChatModel(bundle, threads=threads)
     if not model.manifest.chat:
         raise BundleError(
-            f"{bundle}: was never fine-tuned on conversations; let it go on with a text: "
-            f"tinylm complete {bundle} --prompt TEXT"
+            f"{bundle}: was never fine-tuned on conversations; let it continue a text: "
+            f"{command_line('tinylm', 'complete', bundle or Path('BUNDLE'))} --prompt TEXT"
         )
     chat = model.start_chat(system, model.default_options(**sampling), when_full)
-    saved = _restore(chat, session, system) if session else None
+    saved = _session(session) if session else None
     if prompt is not None:
-        try:
-            _answer_once(chat, prompt, as_json, stats)
-        finally:
+        # Locked to the end, so that programs that use one session take turns
+        with saved.locked() if saved else nullcontext():
             if saved is not None:
-                saved.save(chat.messages)
+                _restore(chat, saved, system)
+            try:
+                _answer_once(chat, prompt, as_json, stats)
+            finally:
+                if saved is not None:
+                    saved.save(chat.messages)
     else:
         from tinylm.cli.terminal.conversation import Conversation
 
+        if saved is not None:
+            _restore(chat, saved, system)
         Conversation(chat, saved, stats).run(str(bundle) if bundle else "the demo model in the box")
 
 
-def _restore(chat: Chat, session: Path, system: str | None) -> SavedChat:
-    """Go on with the last conversation of a file, if it is there."""
+def _session(path: Path) -> SavedChat:
     from tinylm.runtime.saved_chats import SavedChat
 
-    saved = SavedChat(session)
-    if session.exists() and session.stat().st_size:
+    return SavedChat(path, notice)
+
+
+def _restore(chat: Chat, saved: SavedChat, system: str | None) -> None:
+    """Continue the last conversation of a file, if it is there; the file must be writable for the next turn."""
+    saved.check()
+    if saved.path.exists() and saved.path.stat().st_size:
         chat.restore(saved.load())
         if system:
             chat.set_system(system)
-    return saved
 
 
 def read_stdin() -> str:

@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from tinylm.cli.console import print_json
-from tinylm.cli.options import FOLDER, json_option, sampling_options, threads_option
+from tinylm.cli.options import FOLDER, TEXT, json_option, sampling_options, threads_option
 from tinylm.cli.terminal.results import result_values
 
 
 @click.command("complete")
 @click.argument("bundle", type=FOLDER, required=False)
-@click.option("--prompt", required=True, help="The text to go on with.")
+@click.option("--prompt", type=TEXT, required=True, help="The text to go on with.")
 @sampling_options
 @threads_option
 @json_option

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.types import FuncParamType
+
+from tinylm.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER: Any = click.Path(path_type=Path)
 FILE: Any = click.Path(path_type=Path)
+# Text is UTF-8 also under `LANG=C`, where Python decodes arguments as ASCII
+TEXT: Any = FuncParamType(printable)
+TEXT.name = "text"
 
 
 class NumberRange(click.FloatRange):
@@ -64,9 +70,19 @@ def sampling_options(function: F) -> F:
             ),
             click.option("--seed", type=int, help="Equal seeds give equal replies; -1: a random seed."),
             click.option("--max-new-tokens", type=int, help="Maximum length of a reply in tokens."),
-            click.option("--stop", multiple=True, metavar="TEXT", help="End the reply before this text. Repeatable."),
             click.option(
-                "--choice", "choices", multiple=True, metavar="TEXT", help="Reply with one of the choices. Repeatable."
+                "--stop",
+                type=TEXT,
+                multiple=True,
+                metavar="TEXT",
+                help="End the reply before this text. Repeatable.",
+            ),
+            click.option(
+                "--choice",
+                "choices",
+                type=TEXT,
+                multiple=True,
+                help="Reply with one of the choices. Repeatable.",
             ),
             click.option(
                 "--logit-bias",

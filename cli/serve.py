@@ -5,14 +5,40 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tinylm.cli.console import say
 from tinylm.cli.options import FOLDER, NumberRange
+from tinylm.signatures import takes_fields_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeCommand:
+    """The options of `tinylm serve`."""
+
+    bundles: tuple[Path, ...]
+    host: str
+    port: int
+    ollama: bool
+    strict: bool
+    api_key: str | None
+    no_auth: bool
+    name: str | None
+    allowed_host: tuple[str, ...]
+    cors_origin: tuple[str, ...]
+    parallel: int
+    queue: int
+    cache_memory: int | None
+    max_new_tokens: int
+    time_limit: float
+    grace: float
+    log_requests: bool
+    log_conversations: bool
+    threads: int
 
 
 @click.command("serve")
@@ -76,14 +102,14 @@ from tinylm.cli.options import FOLDER, NumberRange
     show_default="one for small models, else the fastest",
     help="CPU threads of one reply.",
 )
-def command(bundles: tuple[Path, ...], **options: Any) -> None:
+@takes_fields_of(ServeCommand)
+def command(asked: ServeCommand) -> None:
     """Serve each BUNDLE, or the demo model in the box, to browsers and to clients of OpenAI and Ollama.
 
     Clients choose among several bundles by their names. SIGHUP loads all of them again.
     """
-    key, host = options["api_key"], options["host"]
-    names = model_names(bundles, options["name"])
-    check_key(key, host, options["no_auth"])
+    names = model_names(asked.bundles, asked.name)
+    check_key(asked.api_key, asked.host, asked.no_auth)
 
     import logging
 
@@ -92,24 +118,23 @@ def command(bundles: tuple[Path, ...], **options: Any) -> None:
     from tinylm.runtime.server.service import Settings, load_model, serve
 
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    if options["log_requests"] or options["log_conversations"]:
+    if asked.log_requests or asked.log_conversations:
         logging.getLogger("tinylm.serve").setLevel(logging.INFO)
-    cache_memory, threads = options["cache_memory"], options["threads"]
     settings = Settings(
-        access=Access(host, key, options["allowed_host"], options["cors_origin"]),
-        limits=Limits(options["max_new_tokens"], options["time_limit"], strict=options["strict"]),
-        port=options["port"],
-        ollama=options["ollama"],
-        parallel=options["parallel"],
-        queue=options["queue"],
-        cache_bytes=None if cache_memory is None else cache_memory * 1_000_000,
-        grace=options["grace"],
-        log_conversations=options["log_conversations"],
-        threads=threads,
+        access=Access(asked.host, asked.api_key, asked.allowed_host, asked.cors_origin),
+        limits=Limits(asked.max_new_tokens, asked.time_limit, strict=asked.strict),
+        port=asked.port,
+        ollama=asked.ollama,
+        parallel=asked.parallel,
+        queue=asked.queue,
+        cache_bytes=None if asked.cache_memory is None else asked.cache_memory * 1_000_000,
+        grace=asked.grace,
+        log_conversations=asked.log_conversations,
+        threads=asked.threads,
     )
-    folders: Sequence[Path | None] = bundles or (None,)
-    models = [load_model(name, folder, threads) for name, folder in zip(names, folders, strict=True)]
-    serve(models, settings, partial(announce, host, options["ollama"], names))
+    folders: Sequence[Path | None] = asked.bundles or (None,)
+    models = [load_model(name, folder, asked.threads) for name, folder in zip(names, folders, strict=True)]
+    serve(models, settings, partial(announce, asked.host, asked.ollama, names))
 
 
 def model_names(bundles: Sequence[Path], name: str | None) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +15,7 @@ from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
 from tinylm.processors import usable_threads
+from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.device.memory import check_memory, explain_allocation
 from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.private_copy import private_copy
@@ -260,15 +260,6 @@ def open_bundle(folder: Path, manifest: Manifest, threads: int = 0, private: boo
 def decode_file(files: Mapping[str, str]) -> str | None:
     """The one of a manifest's decoding graphs that suits this CPU, if there is any."""
     return (files.get(X86) if has_avx2() else None) or files.get(ANY_CPU)
-
-
-def has_avx2() -> bool:
-    """Whether this CPU is an x86 with AVX2, as NumPy found."""
-    try:
-        module = import_module("numpy._core._multiarray_umath")
-    except ImportError:  # NumPy 1
-        module = import_module("numpy.core._multiarray_umath")
-    return bool(module.__cpu_features__.get("AVX2"))
 
 
 def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -8,6 +8,7 @@ import torch
 from counting import (
     Spoiling,
     Stopper,
+    Warnings,
     assert_equal,
     config_of,
     counting_rows,
@@ -42,8 +43,7 @@ def spoiled(path, at, spoil=None, words=None, **train):
     config = config_of(steps=12, validations=4, **train)
     model = make_model(config)
     stages = stages_of("pretrain", batches=SpoilingOnce(spoil or (lambda: model.norm.weight.data.fill_(math.nan)), at))
-    notify = (lambda _: None) if words is None else words.append
-    return make_trainer(path, config, stages=stages, model=model, notify=notify)
+    return make_trainer(path, config, stages=stages, model=model, callbacks=Warnings([] if words is None else words))
 
 
 def events(path):
@@ -102,7 +102,7 @@ def test_where_it_goes_wrong_again_an_earlier_checkpoint_is_taken(tmp_path):
     stages = stages_of("pretrain", batches=Spoiling(lambda: model.norm.weight.data.fill_(math.nan), 7))
     words = []
     with pytest.raises(RunError, match="at pretrain step 8 after 2 rollbacks; the last good checkpoint is kept"):
-        make_trainer(tmp_path, config, stages=stages, model=model, notify=words.append).train()
+        make_trainer(tmp_path, config, stages=stages, model=model, callbacks=Warnings(words)).train()
     assert [word.partition("back to ")[2].partition(",")[0] for word in words] == ["step 6", "step 3"]
 
 
@@ -120,7 +120,7 @@ def test_an_explosion_of_the_loss_is_caught(tmp_path):
 
     trainer = spoiled(tmp_path, 5, explode)
     words = []
-    trainer.notify = words.append
+    trainer.callbacks = Warnings(words)
     state = trainer.train()
     assert model is None
     assert state.rollbacks >= 1

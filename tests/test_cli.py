@@ -48,7 +48,6 @@ def test_the_main_job(arch, runs, tmp_path, must):
         "report.html",
         "checkpoints",
         "val",
-        ".lock",
     }
     kept = {"finetune-000008", "finetune-000016"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last", *kept}

@@ -297,12 +297,14 @@ def test_a_disk_that_fills_up_during_an_export(name, place, runs, run_cli, monke
 
 
 def test_no_permission_to_write(place, runs, samples, settings, run_cli, monkeypatch):
-    import tempfile
+    make = Path.mkdir
 
-    def denied(*args, **kwargs):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    def denied_here(self, *args, **kwargs):
+        if self.resolve().is_relative_to(place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        make(self, *args, **kwargs)
 
-    monkeypatch.setattr(tempfile, "mkdtemp", denied)
+    monkeypatch.setattr(Path, "mkdir", denied_here)
     one_error(run_cli("export", runs["classic"], "--out", "bundle"), "Permission denied", code=1)
     result = run_cli("train", "--pretrain", samples / "raw.txt", "--steps", 1, "--out", "run", *settings())
     one_error(result, "run", "Permission denied", code=1)

@@ -149,6 +149,15 @@ def test_estimates_say_what_does_not_fit(healthy, bundle, memory_of):
     assert (fits[2], fits[10], fits[110]) == (True, True, False)
 
 
+def test_info_reads_json_alone(bundle):
+    """And nothing that a chat needs beside msgspec."""
+    code = "import sys; sys.modules |= dict.fromkeys(('onnxruntime', 'numpy', 'sentencepiece')); "
+    code += "from tinylm.cli.main import main; main()"
+    for arguments in ([], [bundle], [bundle, "--json"]):
+        command = [sys.executable, "-c", code, "info", *map(str, arguments)]
+        assert "classic" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def test_the_doctor_runs_where_onnxruntime_cannot_be_imported(tmp_path):
     (tmp_path / "onnxruntime.py").write_text("import os\nos.abort()\n")
     result = subprocess.run(

@@ -1,15 +1,18 @@
 """How many threads a bundle gets: remembered, measured or guessed."""
 
+import pickle
 import shutil
+import sys
+from pkgutil import resolve_name
 
 import pytest
 
 from tinylm import user_cache
-from tinylm.errors import TinyLMError
+from tinylm.errors import DataError, TinyLMError
 from tinylm.manifest import read_manifest
 from tinylm.runtime import ChatModel
-from tinylm.runtime.device import threads
-from tinylm.runtime.device.subprocess_call import ChildError, call
+from tinylm.runtime.device import subprocess_call, threads
+from tinylm.runtime.device.subprocess_call import ChildError, call, python_can_start
 from tinylm.runtime.device.threads import best_threads, candidates, climb, measure_threads, remember_threads
 
 
@@ -152,6 +155,56 @@ def test_a_process_hands_back_results_errors_and_crashes(tmp_path):
         call("tinylm.runtime.device.threads:candidates")
     with pytest.raises(ChildError, match="no result after"):
         call("time:sleep", 60, timeout=0.5)
+
+
+def test_a_data_error_comes_back_whole(tmp_path):
+    function = "tinylm.data.readers.front_door:load_conversation_data"
+    with pytest.raises(DataError) as here:
+        resolve_name(function)(str(tmp_path / "none.txt"))
+    with pytest.raises(DataError) as there:
+        call(function, str(tmp_path / "none.txt"))
+    for error in (there.value, pickle.loads(pickle.dumps(here.value))):
+        assert (str(error), error.path, error.line) == (str(here.value), here.value.path, here.value.line)
+
+
+@pytest.mark.parametrize(
+    ("executable", "starts"),
+    [
+        ("/usr/bin/python", True),
+        ("/usr/bin/python3.13t", True),
+        ("/opt/python3.11-intel64", True),
+        ("C:/Python311/pythonw.exe", True),
+        ("C:/Python311/python_d.exe", True),
+        ("/usr/bin/pypy3.10", True),
+        ("/opt/my-app/my-app", False),
+        ("/opt/my-app/pythonic-app", False),
+        ("/usr/sbin/uwsgi", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_only_an_interpreter_is_started(executable, starts, monkeypatch):
+    monkeypatch.setattr(sys, "executable", executable)
+    assert python_can_start() == starts
+
+
+@pytest.mark.parametrize("frozen", ["by name", "by attribute", "by Nuitka"])
+def test_a_frozen_program_is_not_started_again(frozen, fresh, calls, bundle, tmp_path, monkeypatch):
+    program = tmp_path / ("python" if frozen != "by name" else "my-app")
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    if frozen == "by attribute":
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    elif frozen == "by Nuitka":
+        monkeypatch.setitem(vars(subprocess_call), "__compiled__", "a version")
+    assert best_threads(bundle, read_manifest(bundle)) == 1
+    assert calls == []
+    # What the user asks for is done in this process
+    assert call("tinylm.runtime.device.threads:candidates", 4) == [1, 2, 4]
+    with pytest.raises(TinyLMError, match="no such bundle"):
+        call("tinylm.runtime.device.threads:measure_threads", str(tmp_path / "none"), [1])
+    assert not (tmp_path / "started").exists()
 
 
 def test_a_file_in_the_working_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):

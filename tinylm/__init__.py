@@ -7,11 +7,14 @@ Files:
     config.py       every hyperparameter, validated
     errors.py       the errors that a user can cause
     evaluation.py   held-out windows, loss and bits per byte
+    file_lock.py    a lock for what several processes may change
     files.py        atomic writes of files and folders
     manifest.py     a bundle's manifest and its hashes
+    printable.py    text that every stream, file and JSON parser takes
     processors.py   cores and threads that this process may use
     run_folder.py   a run's folder and the state of its checkpoints
     run_log.py      metrics.jsonl: the log of a run
+    signatures.py   functions that take the fields of a dataclass
     tokenizer.py    SentencePiece BPE: training, encoding, streaming decoding
     user_cache.py   disposable key-value cache in the user's cache folder
     __main__.py     `python -m tinylm`

@@ -23,13 +23,23 @@ class DataError(TinyLMError):
     Attributes:
         path: the file.
         line: the line in it, counted from 1, or None where the whole file is meant.
+        problem: what is wrong with it.
     """
 
     def __init__(self, path: str | PathLike[str], line: int | None, problem: str) -> None:
         self.path = fspath(path)
         self.line = line
-        where = self.path if line is None else f"{self.path}:{line}"
-        super().__init__(f"{where}: {problem}")
+        self.problem = problem
+        # As they are passed, so that another process can make the same error of them
+        super().__init__(self.path, line, problem)
+
+    def __str__(self) -> str:
+        where = self.path if self.line is None else f"{self.path}:{self.line}"
+        return f"{where}: {self.problem}"
+
+
+class WriteError(TinyLMError):
+    """A file or folder cannot be written: no permission, a full disk and the like."""
 
 
 class BundleError(TinyLMError):

@@ -7,6 +7,7 @@ bytes of the text. Of conversations, the assistant's text and `<eos>` count. A s
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinylm.errors import RunError
-from tinylm.files import user_errors
+from tinylm.files import write_file
 from tinylm.tokenizer import Tokenizer
 
 IGNORED = -100
@@ -77,8 +78,9 @@ class TokenSequences:
         Raises:
             TinyLMError: the file cannot be written.
         """
-        with user_errors(path), path.open("wb") as file:
-            np.savez(file, ids=self.ids, supervised=self.supervised, ends=self.ends)
+        file = io.BytesIO()
+        np.savez(file, ids=self.ids, supervised=self.supervised, ends=self.ends)
+        write_file(path, file.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> TokenSequences:

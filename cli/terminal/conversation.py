@@ -141,7 +141,7 @@ class Conversation:
         from tinylm.runtime.saved_chats import SavedChat
 
         self.chat.clear()
-        self.saved = None if self.saved is None else SavedChat(self.saved.path)
+        self.saved = None if self.saved is None else SavedChat(self.saved.path, self.screen.notice)
 
     def _explain(self, result: Result, dropped: int) -> None:
         """Say what a reply alone does not show."""

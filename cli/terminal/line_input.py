@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from tinylm.printable import printable
+
 
 class LineInput:
     """A prompt with the editing that readline gives, where Python has it.
@@ -44,7 +46,7 @@ class LineInput:
         while lines[-1].endswith("\\"):
             lines[-1] = lines[-1][:-1]
             lines.append(input(self._ask_more))
-        return "\n".join(lines).strip()
+        return printable("\n".join(lines)).strip()
 
     def _set_up(self) -> None:
         readline = self._readline

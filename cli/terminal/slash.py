@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from tinylm.cli.terminal.conversation import Conversation, Leave
 from tinylm.cli.terminal.results import stats_line
 from tinylm.errors import ConfigError, TinyLMError
+from tinylm.printable import command_line
 
 if TYPE_CHECKING:
     from tinylm.chat_format import Message
@@ -110,11 +111,11 @@ def _save(conversation: Conversation, argument: str) -> None:
     saved = conversation.saved
     if argument or saved is None:
         path = Path(argument or DEFAULT_FILE).expanduser()
-        saved = saved if saved is not None and saved.path == path else SavedChat(path)
+        saved = saved if saved is not None and saved.path == path else SavedChat(path, conversation.screen.notice)
     saved.save(conversation.chat.messages)
     conversation.saved = saved
-    file = shlex.quote(str(saved.path))
-    conversation.screen.say(f"Saved to {file}; `tinylm train --finetune {file}` reads it.")
+    reader = command_line("tinylm", "train", "--finetune", saved.path)
+    conversation.screen.say(f"Saved to {saved.path}; `{reader}` reads it.")
 
 
 def _load(conversation: Conversation, argument: str) -> None:
@@ -123,7 +124,7 @@ def _load(conversation: Conversation, argument: str) -> None:
     file, _, number = argument.rpartition(" ")
     if not (file and number.isdecimal()):
         file, number = argument, ""
-    saved = SavedChat(Path(file or DEFAULT_FILE).expanduser())
+    saved = SavedChat(Path(file or DEFAULT_FILE).expanduser(), conversation.screen.notice)
     messages = saved.load(int(number) if number else None)
     conversation.chat.restore(messages)
     conversation.saved = saved

@@ -24,6 +24,7 @@ from tinylm.data.dataset.survey import Notify, Survey, sentencepiece_version
 from tinylm.data.dataset.tokens import TokenFile, id_type, tokenize, tokenize_all
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
+from tinylm.printable import printable
 from tinylm.tokenizer import Tokenizer
 
 # Raised by whoever changes what tokens are made of an example
@@ -163,7 +164,7 @@ def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: in
 
 def _facts(survey: Survey, shards: Shards) -> dict[str, Any]:
     files = [
-        {"name": Path(file.path).name, "bytes": file.bytes, "sha256": file.sha256}
+        {"name": printable(Path(file.path).name), "bytes": file.bytes, "sha256": file.sha256}
         | ({"weight": file.weight} if file.weight != 1 else {})
         for file in survey.files
     ]

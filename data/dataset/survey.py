@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation, Example, texts_of
 from tinylm.config import Config, TokenizerConfig, config_values
@@ -22,9 +22,9 @@ from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.sources import check_regular, inner_suffix, iter_bytes
 from tinylm.errors import DataError
 from tinylm.files import sha256_of
+from tinylm.run_folder import StageName
 from tinylm.tokenizer import Tokenizer, train_tokenizer
 
-Stage = Literal["pretrain", "finetune"]
 Notify = Callable[[str], None]
 
 # Raised by whoever changes what readers, the split or the tokenizer make of a file
@@ -81,7 +81,7 @@ class Survey:
         key: the same for equal files and equal settings.
     """
 
-    stage: Stage
+    stage: StageName
     files: tuple[FileFacts, ...]
     split: Split
     key: str
@@ -114,16 +114,16 @@ class TextSample:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._sample: Sample[tuple[Stage, bytes, int, str]] = Sample(max_bytes)
+        self._sample: Sample[tuple[StageName, bytes, int, str]] = Sample(max_bytes)
 
-    def add(self, stage: Stage, key: bytes, example: Example) -> None:
+    def add(self, stage: StageName, key: bytes, example: Example) -> None:
         """Offer an example by its content hash; a long text comes in pieces."""
         for text in texts_of(example):
             for start in range(0, len(text), _PIECE_CHARACTERS):
                 piece = text[start : start + _PIECE_CHARACTERS]
                 self._sample.add((stage, key, start, piece), len(piece))
 
-    def texts(self, splits: Mapping[Stage, Split]) -> Iterator[str]:
+    def texts(self, splits: Mapping[StageName, Split]) -> Iterator[str]:
         """The sample, but for what is held out."""
         for stage, key, start, piece in self._sample.items:
             split = splits[stage]
@@ -132,7 +132,7 @@ class TextSample:
 
 
 def survey_files(
-    stage: Stage,
+    stage: StageName,
     files: Sequence[DataFile],
     validation_fraction: float,
     cache: DataCache,
@@ -238,7 +238,7 @@ def sentencepiece_version() -> str:
 
 
 def _read_files(
-    stage: Stage, files: Sequence[FileFacts], held_out: HeldOut, sample: TextSample | None
+    stage: StageName, files: Sequence[FileFacts], held_out: HeldOut, sample: TextSample | None
 ) -> tuple[list[FileFacts], Split]:
     found: list[FileFacts] = []
     for file in files:
@@ -291,7 +291,7 @@ def _looked_at(file: DataFile) -> FileFacts:
         raise
 
 
-_READERS: dict[Stage, Callable[[str, ReadSummary], Iterator[str] | Iterator[Conversation]]] = {
+_READERS: dict[StageName, Callable[[str, ReadSummary], Iterator[str] | Iterator[Conversation]]] = {
     "pretrain": iter_documents,
     "finetune": iter_conversations,
 }

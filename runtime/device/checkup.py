@@ -11,7 +11,7 @@ from tinylm.errors import BundleError, TinyLMError
 from tinylm.manifest import Manifest, read_manifest
 from tinylm.processors import ROOT
 from tinylm.runtime.device.diagnosis import Finding, Packages, diagnose, numbers_of, try_packages
-from tinylm.runtime.device.machine import Interpreter, Machine, read_machine
+from tinylm.runtime.device.machine import Interpreter, Machine, has_avx2, read_machine
 from tinylm.runtime.device.memory import BLOCKS_FROM, check_memory, estimate_bytes, needed_bytes
 from tinylm.runtime.device.subprocess_call import call
 
@@ -81,7 +81,6 @@ def measure(folder: str, cores: int) -> dict[str, Any]:
     from tinylm.runtime.chat_model import ChatModel
     from tinylm.runtime.device import benchmark
     from tinylm.runtime.device.kernel_probe import SIZES, expectation
-    from tinylm.runtime.session import has_avx2
     from tinylm.runtime.verification import verify_bundle
 
     manifest = verify_bundle(folder)
@@ -117,11 +116,11 @@ def measure(folder: str, cores: int) -> dict[str, Any]:
 def _bundle(
     folder: Path, name: str, manifest: Manifest, machine: Machine, packages: Packages, root: Path
 ) -> Iterator[Finding]:
-    has_avx2 = "avx2" in (machine.features or ())
-    needed = needed_bytes(manifest, has_avx2) / 1e6
+    avx2 = "avx2" in (machine.features or ())
+    needed = needed_bytes(manifest, avx2) / 1e6
     yield Finding("bundle", "ok", f"{name}: {manifest.graph.precision}, needs about {needed:,.0f} MB of memory")
     try:
-        check_memory(folder, manifest, has_avx2, root)
+        check_memory(folder, manifest, avx2, root)
     except BundleError as error:
         yield Finding("memory", "problem", str(error))
     least, version = manifest.graph.least_onnxruntime, packages.onnxruntime
@@ -150,13 +149,13 @@ def _speed(measured: dict[str, Any]) -> Iterator[Finding]:
 
 def _with_memory(estimates: list[dict[str, Any]], machine: Machine) -> list[dict[str, Any]]:
     """Estimates with the memory that such a model needs, and whether it is free here; None where that is unknown."""
-    has_avx2 = "avx2" in (machine.features or ())
+    avx2 = "avx2" in (machine.features or ())
     room = machine.memory.room
     completed = []
     for estimate in estimates:
         size = estimate["megabytes"] * 1_000_000
         layers, width = _TYPICAL[estimate["megabytes"]]
-        needed = estimate_bytes(size, _TYPICAL_CONTEXT * layers * width, has_avx2 and size > BLOCKS_FROM)
+        needed = estimate_bytes(size, _TYPICAL_CONTEXT * layers * width, avx2 and size > BLOCKS_FROM)
         fits = None if room is None else needed <= room
         completed.append({**estimate, "memory_mb": round(needed / 1e6), "fits": fits})
     return completed

@@ -6,6 +6,7 @@ import os
 import platform
 import struct
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tinylm.processors import ROOT, allowed_cores, control_groups, installed_cores, usable_cores, usable_threads
@@ -165,6 +166,12 @@ def is_arm(machine: str) -> bool:
 def cpu_name(root: Path = ROOT) -> str:
     """The processor's name."""
     return _cpu(root, Interpreter())[0]
+
+
+@cache
+def has_avx2() -> bool:
+    """Whether the processor is an x86 with AVX2, for which a bundle may have a decoding graph of its own."""
+    return "avx2" in (_cpu(ROOT, Interpreter())[1] or ())
 
 
 def read_memory(root: Path = ROOT) -> Memory:

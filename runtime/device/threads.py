@@ -1,4 +1,4 @@
-"""How many threads a bundle runs fastest with on this machine: measured once, and remembered."""
+"""The number of threads with which a bundle is fastest on this machine: measured once and remembered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinylm.errors import TinyLMError
 from tinylm.manifest import MODEL_FILE, Manifest, read_manifest
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import cpu_name
-from tinylm.runtime.device.subprocess_call import call
+from tinylm.runtime.device.subprocess_call import call, python_can_start
 from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session, decode_file, default_threads
 from tinylm.user_cache import is_writable, recall, remember
@@ -35,7 +35,8 @@ _KIND = "threads"
 def best_threads(folder: Path, manifest: Manifest) -> int:
     """The number of threads for a bundle: remembered, or else measured where it can matter.
 
-    It takes part of a second on a PC, once; a process of its own measures, so that the memory it takes is given back.
+    Measuring takes part of a second on a PC, once. A subprocess does it, so that its memory is given back; where no
+    Python interpreter can be started, as in a frozen program, the model's size decides.
     """
     cores = usable_threads()
     size = manifest.files[MODEL_FILE].size
@@ -45,7 +46,7 @@ def best_threads(folder: Path, manifest: Manifest) -> int:
     if size < _ONE_THREAD_BYTES:
         return 1
     guess = min(cores, default_threads(size))
-    if not is_writable():
+    if not is_writable() or not python_can_start():
         return guess
     try:
         threads = int(call(f"{__name__}:measure_threads", str(folder.absolute()), candidates(cores), timeout=_TIMEOUT))

@@ -8,10 +8,12 @@ import torch
 from tinylm.config import make_config
 from tinylm.data.dataset.batches import ArrayRows, Batches
 from tinylm.evaluation import TokenSequences, make_windows
-from tinylm.run_folder import RunFolder, load_state
+from tinylm.run_folder import RunFolder, TrainState, load_state
+from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.checkpoint import load_weights
 from tinylm.training.model import LanguageModel
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import Stage
+from tinylm.training.trainer import Trainer
 
 VOCABULARY, CONTEXT, BOS = 280, 16, 1
 PIECES = [str(number) for number in range(VOCABULARY)]
@@ -101,6 +103,45 @@ def finished_state(path):
     assert state.finished
     state.seconds = 0.0
     return state
+
+
+class Warnings(TrainingCallback):
+    """Appends the warnings of a training to a list."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def on_warning(self, message):
+        self.words.append(message)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here."""
+
+
+def resume(path, config, **options):
+    """Go on as a fresh process would: a model of other weights, loaded from the last checkpoint."""
+    state = load_state(RunFolder(path).checkpoint("last"))
+    model = make_model(config, seed=1234)
+    load_weights(RunFolder(path).checkpoint("last"), model, PIECES, PIECES)
+    torch.manual_seed(4321)
+    return make_trainer(path, config, model=model, state=state, **options)
+
+
+def replay(path, config, state):
+    """The model of an undisturbed run that follows the schedules of another from the beginning."""
+    model = make_model(config)
+    begun = TrainState(
+        stage=next(iter(state.schedules)),
+        step=0,
+        plan={stage: schedules[0].steps for stage, schedules in state.schedules.items()},
+        schedules={stage: list(schedules) for stage, schedules in state.schedules.items()},
+        model=config.model,
+    )
+    finished = make_trainer(path, config, names=tuple(state.schedules), model=model, state=begun).train()
+    assert finished.finished
+    assert finished.schedules == state.schedules
+    return model
 
 
 class Stopper:
