@@ -47,7 +47,7 @@ class ServeCommand:
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen at; 0.0.0.0: the whole network, ::: by IPv6, too.",
+    help="Address to listen at. 0.0.0.0 is the whole network, :: also by IPv6.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option("--ollama", is_flag=True, help="Listen at Ollama's port 11434, too.")
