@@ -9,6 +9,7 @@ import click
 
 from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FOLDER, json_option
+from tinylm.printable import printable
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 _ESTIMATES = "What to expect of other int8 models, roughly:"
@@ -27,7 +28,7 @@ def command(bundle: Path | None, as_json: bool) -> None:
     from tinylm.runtime.device.checkup import examine
 
     say("Looking at this machine; it takes some seconds …")
-    results = examine(bundle or DEMO_BUNDLE, str(bundle) if bundle else "the demo model in the box")
+    results = examine(bundle or DEMO_BUNDLE, printable(bundle) if bundle else "the demo model in the box")
     if as_json:
         print_json(results)
     else:
