@@ -35,7 +35,7 @@ def command(bundle: Path | None, threads: tuple[int, ...], contexts: tuple[int, 
     The fastest number of threads is remembered for chats, unless --threads leaves some out.
     """
     from tinylm.runtime.demo import DEMO_BUNDLE
-    from tinylm.runtime.device.benchmark import benchmark
+    from tinylm.runtime.benchmark import benchmark
 
     results = benchmark(
         bundle or DEMO_BUNDLE, threads, contexts, lambda count: say(f"Measuring with {_threads(count)} …")

@@ -24,7 +24,7 @@ def command(bundle: Path | None, as_json: bool) -> None:
     The exit code is 1 where something prevents chatting.
     """
     from tinylm.runtime.demo import DEMO_BUNDLE
-    from tinylm.runtime.device.checkup import examine
+    from tinylm.runtime.checkup import examine
 
     say("Looking at this machine; it takes some seconds …")
     results = examine(bundle or DEMO_BUNDLE, str(bundle) if bundle else "the demo model in the box")

@@ -6,9 +6,9 @@ import pytest
 
 from tinylm.manifest import read_manifest
 from tinylm.runtime.demo import DEMO_BUNDLE
-from tinylm.runtime.device import benchmark
-from tinylm.runtime.device.benchmark import best_of, default_contexts
-from tinylm.runtime.device.threads import best_threads
+from tinylm.runtime import benchmark
+from tinylm.runtime.benchmark import best_of, default_contexts
+from tinylm.runtime.threads import best_threads
 
 KEYS = [
     "load_s",
@@ -73,7 +73,7 @@ def test_the_table_marks_the_best(quick, bundle, must):
 
 def test_what_was_found_best_is_remembered_for_chats(quick, bundle, must, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("tinylm.runtime.device.threads.usable_threads", lambda: 2)
+    monkeypatch.setattr("tinylm.runtime.threads.usable_threads", lambda: 2)
     manifest = read_manifest(bundle)
     must("bench", bundle, "--threads", 2)
     assert best_threads(bundle, manifest) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from tinylm.errors import BundleError
 from tinylm.manifest import read_manifest
-from tinylm.runtime.device import checkup
+from tinylm.runtime import checkup
 from tinylm.runtime.device.diagnosis import Packages, try_packages
 from tinylm.runtime.device.kernel_probe import Expectation, probe_graph, weights_per_second
 from tinylm.runtime.device.memory import check_memory, explain_allocation, needed_bytes
@@ -207,7 +207,7 @@ def test_the_estimate_is_not_less_than_a_chat_takes():
     from tinylm.runtime.demo import DEMO_BUNDLE
     from tinylm.runtime.device.subprocess_call import call
 
-    peak = call("tinylm.runtime.device.benchmark:measure", str(DEMO_BUNDLE), 1, [0])["peak_rss_mb"] * 2**20
+    peak = call("tinylm.runtime.benchmark:measure", str(DEMO_BUNDLE), 1, [0])["peak_rss_mb"] * 2**20
     estimate = needed_bytes(read_manifest(DEMO_BUNDLE), has_avx2=True)
     assert 0.8 * peak < estimate < 1.5 * peak
 

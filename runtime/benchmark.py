@@ -16,7 +16,7 @@ from tinylm.manifest import Manifest, read_manifest
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import peak_rss_mb
 from tinylm.runtime.device.subprocess_call import call
-from tinylm.runtime.device.threads import CLEAR_GAIN, candidates, remember_threads
+from tinylm.runtime.threads import CLEAR_GAIN, candidates, remember_threads
 
 if TYPE_CHECKING:
     from tinylm.runtime.chat_model import ChatModel

@@ -79,7 +79,7 @@ def measure(folder: str, cores: int) -> dict[str, Any]:
         BundleError: the bundle is not what was exported, or does not run.
     """
     from tinylm.runtime.chat_model import ChatModel
-    from tinylm.runtime.device import benchmark
+    from tinylm.runtime import benchmark
     from tinylm.runtime.device.kernel_probe import SIZES, expectation
     from tinylm.runtime.verification import verify_bundle
 
