@@ -1,7 +1,4 @@
-"""How fast and how large a bundle is on this machine: what `tinylm bench` measures.
-
-Each number of threads has a process of its own, so that its memory is its own.
-"""
+"""Benchmark of a bundle: speed, memory and idle load on this machine, for `tinylm bench`."""
 
 from __future__ import annotations
 
@@ -9,7 +6,9 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from tinylm.errors import ConfigError
 from tinylm.manifest import Manifest, read_manifest
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from tinylm.runtime.session import Session
 
 PROMPT = 128
-"""Tokens of the prompt to the first token, and context of the decoding speed that is shown first."""
+"""Tokens of the prompt for the time to the first token, and context of the main decoding speed, where they fit."""
 
 _REPEATS = 7
 _LEAST_REPEATS = 3
@@ -34,8 +33,60 @@ _LOADS = 3
 _SETTLE, _IDLE = 0.2, 1.0
 
 
+class ContextSpeed(msgspec.Struct, frozen=True):
+    """Speed at one length of context.
+
+    Attributes:
+        context: tokens in the cache before those that are timed.
+        prefill_tokens_per_second: of a prompt of `PROMPT` tokens, or as many as fit.
+        decode_tokens_per_second: one token at a time.
+    """
+
+    context: int
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+
+
+class BenchmarkFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of a bundle with one number of threads.
+
+    Attributes:
+        load_s: seconds to load the bundle, without imports: the median of some.
+        time_to_first_token_s: seconds for a prompt of `prompt_tokens`, right after loading.
+        prefill_tokens_per_second: at the shortest context.
+        decode_tokens_per_second: at `context` tokens.
+        threads: threads of onnxruntime.
+        peak_rss_mb: peak resident memory in MiB, with Python; None where the system does not report it.
+        idle_cpu_percent: CPU time of the idle process, in percent of one core.
+        prompt_tokens: see above.
+        context: see above.
+    """
+
+    load_s: float
+    time_to_first_token_s: float
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+    threads: int
+    peak_rss_mb: float | None
+    idle_cpu_percent: float
+    prompt_tokens: int
+    context: int
+
+
+class ThreadsBenchmark(BenchmarkFigures, frozen=True, kw_only=True):
+    """The same, with the speed at each context."""
+
+    contexts: list[ContextSpeed]
+
+
+class BundleBenchmark(BenchmarkFigures, frozen=True, kw_only=True):
+    """The figures of the best number of threads, and those of all numbers."""
+
+    by_threads: list[ThreadsBenchmark]
+
+
 def default_contexts(manifest: Manifest) -> list[int]:
-    """Tokens in the cache to measure at: none, 128, half of the context, and nearly all, as they fit."""
+    """Lengths of context to measure at: 0, 128, half of the context and nearly all of it, as they fit."""
     length = manifest.model.context_length
     last = length - min(PROMPT, length // 4)
     return sorted({0, min(PROMPT, length // 2), length // 2, last})
@@ -46,23 +97,20 @@ def benchmark(
     threads: Sequence[int] = (),
     contexts: Sequence[int] = (),
     progress: Callable[[int], object] | None = None,
-) -> dict[str, Any]:
-    """Measure a bundle, and remember the best number of threads for chats if all were tried.
+) -> BundleBenchmark:
+    """Measure a bundle with each number of threads, in a subprocess of its own, so that its memory is measured alone.
+
+    If `threads` is empty, the best number is remembered for chats.
 
     Args:
         folder: the bundle.
-        threads: numbers of threads; none: 1, 2, 4, … up to the cores.
-        contexts: tokens in the cache; none: see `default_contexts`.
-        progress: told the number of threads that is measured next.
-
-    Returns:
-        `load_s`, `time_to_first_token_s` (of `prompt_tokens` right after loading), `prefill_tokens_per_second` (at the
-        shortest context), `decode_tokens_per_second` (at `context` tokens), `peak_rss_mb` (MiB, Python included) and
-        `idle_cpu_percent` (of one core) of the best number of `threads`; and `by_threads`, which has them all.
+        threads: numbers of threads; empty: 1, 2, 4, … up to `usable_threads()`.
+        contexts: tokens in the cache; empty: `default_contexts`.
+        progress: called with the number of threads that is measured next.
 
     Raises:
-        BundleError: the bundle is none, or cannot be run.
-        ConfigError: a context that the bundle does not have.
+        BundleError: the folder is not a bundle, or the bundle cannot be run.
+        ConfigError: a context is too long for the bundle.
     """
     manifest = read_manifest(folder)
     lengths = sorted(set(contexts)) or default_contexts(manifest)
@@ -75,72 +123,79 @@ def benchmark(
     for count in counts:
         if progress is not None:
             progress(count)
-        measured.append(call(f"{__name__}:measure", str(folder.absolute()), count, lengths))
+        result = call(f"{__name__}:measure", str(folder.absolute()), count, lengths)
+        measured.append(msgspec.convert(result, ThreadsBenchmark))
     best = best_of(measured)
     if not threads:
-        remember_threads(manifest, best["threads"])
-    return {**{name: value for name, value in best.items() if name != "contexts"}, "by_threads": measured}
+        remember_threads(manifest, best.threads)
+    figures = {name: getattr(best, name) for name in BenchmarkFigures.__struct_fields__}
+    return BundleBenchmark(**figures, by_threads=measured)
 
 
-def best_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The measurement of the fewest threads than which no others are clearly faster at decoding."""
+def best_of(measured: Sequence[ThreadsBenchmark]) -> ThreadsBenchmark:
+    """The fewest threads than which no larger number decodes clearly faster."""
     best = measured[0]
     for other in measured[1:]:
-        if other["decode_tokens_per_second"] >= CLEAR_GAIN * best["decode_tokens_per_second"]:
+        if other.decode_tokens_per_second >= CLEAR_GAIN * best.decode_tokens_per_second:
             best = other
     return best
 
 
-def measure(folder: str, threads: int, contexts: Sequence[int]) -> dict[str, Any]:
+def measure(folder: str, threads: int, contexts: Sequence[int]) -> ThreadsBenchmark:
     """Measure one number of threads, in this process.
 
     Args:
         folder: the bundle.
-        threads: of onnxruntime.
+        threads: threads of onnxruntime.
         contexts: tokens in the cache, ascending.
-
-    Returns:
-        as `benchmark`, with `contexts`: prefill and decode of each.
     """
     model, load_s = _load(folder, threads)
-    figures = _figures(model.session, contexts)
+    first_token_s, prompt_tokens = _first_token(model.session)
+    speeds = _speeds(model.session, contexts)
     peak = peak_rss_mb()
     idle = _idle_cpu_percent()
-    # Another beside the first would have raised the peak
+    # A second model beside the first would have raised the peak
     del model
     loads = [load_s, *(_load(folder, threads)[1] for _ in range(_LOADS - 1))]
-    main = min(figures["contexts"], key=lambda detail: abs(detail["context"] - figures["prompt_tokens"]))
-    return {
-        "load_s": round(statistics.median(loads), 4),
-        "time_to_first_token_s": figures["time_to_first_token_s"],
-        "prefill_tokens_per_second": figures["contexts"][0]["prefill_tokens_per_second"],
-        "decode_tokens_per_second": main["decode_tokens_per_second"],
-        "threads": threads,
-        "peak_rss_mb": peak and round(peak, 1),
-        "idle_cpu_percent": round(idle, 2),
-        "prompt_tokens": figures["prompt_tokens"],
-        "context": main["context"],
-        "contexts": figures["contexts"],
-    }
+    main = min(speeds, key=lambda speed: abs(speed.context - prompt_tokens))
+    return ThreadsBenchmark(
+        load_s=round(statistics.median(loads), 4),
+        time_to_first_token_s=round(first_token_s, 5),
+        prefill_tokens_per_second=speeds[0].prefill_tokens_per_second,
+        decode_tokens_per_second=main.decode_tokens_per_second,
+        threads=threads,
+        peak_rss_mb=peak and round(peak, 1),
+        idle_cpu_percent=round(idle, 2),
+        prompt_tokens=prompt_tokens,
+        context=main.context,
+        contexts=speeds,
+    )
 
 
 def _load(folder: str, threads: int) -> tuple[ChatModel, float]:
-    """A bundle as a chat loads it, and the seconds that takes; imports are none of it."""
+    """Load a bundle as a chat does; the model and the seconds that it took, without imports."""
     from tinylm.runtime.chat_model import ChatModel
 
     started = time.perf_counter()
     return ChatModel(folder, threads=threads), time.perf_counter() - started
 
 
-def _figures(session: Session, contexts: Sequence[int]) -> dict[str, Any]:
-    """The time to the first token of a fresh session, and the speed at each context."""
-    length = session.context_length
-    ids = [(7 + 611 * number) % session.vocab_size for number in range(length)]
-    prompt = ids[: min(PROMPT, length // 2)]
+def _token_ids(session: Session) -> list[int]:
+    """Some token ids, as many as fit into the context."""
+    return [(7 + 611 * number) % session.vocab_size for number in range(session.context_length)]
+
+
+def _first_token(session: Session) -> tuple[float, int]:
+    """Seconds to the first token of an unused session, and the number of tokens of the prompt."""
+    prompt = _token_ids(session)[: min(PROMPT, session.context_length // 2)]
     started = time.perf_counter()
-    logits = session.append(prompt)
-    logits.argmax()
-    first_token = time.perf_counter() - started
+    session.append(prompt).argmax()
+    return time.perf_counter() - started, len(prompt)
+
+
+def _speeds(session: Session, contexts: Sequence[int]) -> list[ContextSpeed]:
+    """The speed at each context."""
+    ids = _token_ids(session)
 
     def at(context: int) -> Callable[[], object]:
         def prepare() -> None:
@@ -150,19 +205,14 @@ def _figures(session: Session, contexts: Sequence[int]) -> dict[str, Any]:
 
         return prepare
 
-    # From the longest down: the cache is filled once
-    details = [_at_context(session.append, at(context), ids[context:], context) for context in reversed(contexts)]
-    return {
-        "time_to_first_token_s": round(first_token, 5),
-        "prompt_tokens": len(prompt),
-        "contexts": details[::-1],
-    }
+    # From the longest down, so that the cache is filled only once
+    return [_speed_at(session.append, at(context), ids[context:], context) for context in reversed(contexts)][::-1]
 
 
-def _at_context(
+def _speed_at(
     append: Callable[[Sequence[int]], object], prepare: Callable[[], object], ids: Sequence[int], context: int
-) -> dict[str, Any]:
-    """Prefill and decode after so many tokens."""
+) -> ContextSpeed:
+    """Time prefill and decoding of `ids`; `prepare` sets the cache to `context` tokens before each repetition."""
 
     def decode(count: int) -> None:
         for token in ids[:count]:
@@ -172,15 +222,15 @@ def _at_context(
     step = min(_timed(prepare, lambda: decode(1)) for _ in range(2))
     count = max(1, min(_DECODED, len(ids), int(_BLOCK_SECONDS / step)))
     prefill = _median(prepare, lambda: append(prompt))
-    return {
-        "context": context,
-        "prefill_tokens_per_second": round(len(prompt) / prefill, 2),
-        "decode_tokens_per_second": round(count / _median(prepare, lambda: decode(count)), 2),
-    }
+    return ContextSpeed(
+        context=context,
+        prefill_tokens_per_second=round(len(prompt) / prefill, 2),
+        decode_tokens_per_second=round(count / _median(prepare, lambda: decode(count)), 2),
+    )
 
 
 def _median(prepare: Callable[[], object], work: Callable[[], object]) -> float:
-    """Seconds that some work takes: the median of some repeats, of fewer where it is slow."""
+    """Median of the seconds that `work` takes, over fewer repetitions where it is slow."""
     times: list[float] = []
     while len(times) < _REPEATS and (len(times) < _LEAST_REPEATS or sum(times) < _METRIC_SECONDS):
         times.append(_timed(prepare, work))
@@ -195,7 +245,7 @@ def _timed(prepare: Callable[[], object], work: Callable[[], object]) -> float:
 
 
 def _idle_cpu_percent() -> float:
-    """What all threads of this process use of a core while nothing is asked of them."""
+    """CPU time of all threads of this process while it is idle, in percent of one core."""
     time.sleep(_SETTLE)
     used, started = time.process_time(), time.perf_counter()
     time.sleep(_IDLE)

@@ -13,8 +13,8 @@ from tinylm import processors
 from tinylm.manifest import MODEL_FILE, read_manifest
 from tinylm.processors import omp_num_threads, usable_cores, usable_threads
 from tinylm.runtime.demo import DEMO_BUNDLE
-from tinylm.runtime.threads import best_threads
 from tinylm.runtime.session import default_threads
+from tinylm.runtime.threads import best_threads
 
 LARGE = 10**9
 VERSION_1 = {

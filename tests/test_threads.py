@@ -13,8 +13,7 @@ import pytest
 from tinylm import user_cache
 from tinylm.errors import ConfigError, DataError, TinyLMError, rebuild_error
 from tinylm.manifest import read_manifest
-from tinylm.runtime import ChatModel
-from tinylm.runtime import threads
+from tinylm.runtime import ChatModel, threads
 from tinylm.runtime.device import subprocess_call
 from tinylm.runtime.device.subprocess_call import ChildError, call, python_can_start
 from tinylm.runtime.threads import best_threads, candidates, climb, measure_threads, remember_threads

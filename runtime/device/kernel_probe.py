@@ -1,4 +1,4 @@
-"""Speed of onnxruntime's int8 kernels on this machine, to estimate the decoding speed of models that are not at hand."""
+"""Speed of onnxruntime's int8 kernels on this machine, to estimate the decoding speed of other models."""
 
 from __future__ import annotations
 
@@ -59,6 +59,13 @@ PROBES = (
 SIZES = tuple(sorted({probe.size for probe in PROBES}))
 
 
+def probes_for(has_avx2: bool, largest: int) -> list[Probe]:
+    """The probes up to a size, in the form that bundles of their size have for the CPU."""
+    return [
+        probe for probe in PROBES if probe.size <= largest and probe.blocks == (has_avx2 and probe.size > BLOCKS_FROM)
+    ]
+
+
 @dataclass(frozen=True)
 class SpeedModel:
     """Decoding speed to expect of int8 models of any size, at a short context.
@@ -103,8 +110,7 @@ def measure_speed_model(
     """
     rates = {
         probe.size: max(weights_per_second(probe, count) for count in threads)
-        for probe in PROBES
-        if probe.size <= largest and probe.blocks == (has_avx2 and probe.size > BLOCKS_FROM)
+        for probe in probes_for(has_avx2, largest)
     }
     kernels = SpeedModel(rates, 0.0)
     overhead = 1 / tokens_per_second - weight_bytes / kernels.rate(weight_bytes)
