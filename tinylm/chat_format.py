@@ -72,6 +72,13 @@ def encode_prompt(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> 
     return [*encode_conversation(tokenizer, conversation), tokenizer.role_ids["assistant"]]
 
 
+def encode_continuation(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> list[int]:
+    """Encode a conversation whose last message, the assistant's, is to be continued: without its `<eos>`."""
+    if not conversation or conversation[-1]["role"] != "assistant":
+        raise ValueError("the last message must be the assistant's")
+    return encode_conversation(tokenizer, conversation)[:-1]
+
+
 def encode_text_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:
     """Encode raw text to be continued: `<bos>` and the text, without a role."""
     return [tokenizer.bos_id, *tokenizer.encode(text)]
