@@ -11,10 +11,11 @@ turn is tokenized on its own and never becomes a control symbol, so that a user 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CHAT_FORMAT_VERSION = 1
 
@@ -111,6 +112,8 @@ def loss_mask(tokenizer: ChatTokenizer, ids: NDArray[Any]) -> NDArray[np.bool_]:
     Returns:
         bool, of the shape of `ids`.
     """
+    import numpy as np  # only here: `tinylm info` and `tinylm doctor` run without it
+
     symbols = np.isin(ids, [tokenizer.bos_id, *tokenizer.role_ids.values()])
     positions = np.where(symbols, np.arange(ids.shape[-1]), 0)
     last_symbol = np.take_along_axis(ids, np.maximum.accumulate(positions, axis=-1), axis=-1)
