@@ -112,7 +112,7 @@ def loss_mask(tokenizer: ChatTokenizer, ids: NDArray[Any]) -> NDArray[np.bool_]:
     Returns:
         bool, of the shape of `ids`.
     """
-    import numpy as np  # only here: `tinylm info` and `tinylm doctor` run without it
+    import numpy as np  # here: `--help` of commands that import this module needs none
 
     symbols = np.isin(ids, [tokenizer.bos_id, *tokenizer.role_ids.values()])
     positions = np.where(symbols, np.arange(ids.shape[-1]), 0)
