@@ -478,7 +478,7 @@ def test_a_full_disk_costs_nothing_but_the_entry(how, tmp_path):
                 problem = str(error)
         if problem:
             assert disk.failed
-            assert re.search(r"cache/\w+-\w+: cannot be written \(.*\); make room, or let TINYLM_DATA_CACHE", problem)
+            assert re.search(r"cache/[\w./-]+: cannot be written \(.*\); make room, or let TINYLM_DATA_CACHE", problem)
         assert not list((tmp_path / "cache").glob(".*"))
         assert batches_of(prepare(DataCache(tmp_path / "cache"), "pretrain", path)[0]) == expected
         shutil.rmtree(tmp_path / "cache")
