@@ -97,7 +97,7 @@ class WatchedChat(Watched):
     def __init__(self, folder):
         self.master, slave = pty.openpty()
         terminal = {"stdin": slave, "stdout": slave, "stderr": slave}
-        super().__init__(folder, [sys.executable, "-c", CHAT, "chat"], **terminal)
+        super().__init__(folder, [sys.executable, "-c", CHAT, "chat", "--temperature", "0"], **terminal)
         os.close(slave)
         os.write(self.master, b"Hello, who are you?\n")
 
