@@ -4,6 +4,7 @@ Public names: `train`, `TrainedRun`, `TrainingCallback`, `StepReport`, `Training
 
 Files:
     pipeline.py            from files and a configuration to a trained run
+    trained_run.py         the value of `train`
     options.py             the arguments of `train`, and the configuration that they ask for
     model.py               the Transformer
     loss.py                forward and backward pass, chunked fused linear cross-entropy
@@ -31,6 +32,7 @@ Files:
     openmp.py              how long waiting threads spin
     step_timer.py          losses and speed of recent steps
     mfu.py                 model FLOPs utilization
+    memory.py              detection of too little memory
     hardware.py            device, precision and compilation
     tensorboard.py         curves for TensorBoard
 """
@@ -42,7 +44,8 @@ from tinylm.training.openmp import limit_spinning
 
 if TYPE_CHECKING:
     from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
-    from tinylm.training.pipeline import TrainedRun, train
+    from tinylm.training.pipeline import train
+    from tinylm.training.trained_run import TrainedRun
 
 __all__ = ["StepReport", "TrainedRun", "TrainingCallback", "TrainingSample", "train"]
 
@@ -50,7 +53,7 @@ limit_spinning()
 
 _MODULES = {
     "StepReport": "callbacks",
-    "TrainedRun": "pipeline",
+    "TrainedRun": "trained_run",
     "TrainingCallback": "callbacks",
     "TrainingSample": "callbacks",
     "train": "pipeline",
