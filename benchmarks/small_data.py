@@ -32,9 +32,10 @@ from rich.table import Table
 from token_stream import TokenStream
 
 from tinylm.config import Config, load_config
+from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.readers.front_door import iter_documents
 from tinylm.errors import TinyLMError
-from tinylm.evaluation import TokenSequences, Window, byte_lengths_of, make_windows, score
+from tinylm.evaluation import Window, byte_lengths_of, make_windows, score
 from tinylm.processors import usable_threads
 from tinylm.tokenizer import Tokenizer
 
@@ -159,8 +160,7 @@ class Peer:
         nanoGPT sees `<bos>` only before a document.
         """
         bos = self._tokenizer.bos_id
-        encoded = self._tokenizer.encode_batch(list(iter_documents(self._task.validation)), 1)
-        sequences = TokenSequences.join([[*ids, self._tokenizer.eos_id] for ids in encoded], None)
+        sequences = tokenize_all(iter_documents(self._task.validation), self._tokenizer)
         windows = make_windows(sequences, self._model.context_length, bos)
         last = self._tokenizer.eos_id
         continued: list[Window] = []

@@ -6,6 +6,8 @@ data.py train.py report.py eval.py export.py info.py chat.py complete.py serve.p
 options.py     options that several commands share
 console.py     stderr for people, stdout for programs
 streams.py     standard streams that survive a full disk
+piped_prompt.py
+               the prompt from a pipe or a file
 inspection.py  the report of `tinylm data inspect`
 display/       the live display of training
 terminal/      the chat at the terminal

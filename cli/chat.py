@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ import click
 
 from tinylm.cli.console import notice, print_json, say
 from tinylm.cli.options import FILE, FOLDER, TEXT, json_option, sampling_options, threads_option
-from tinylm.cli.terminal.results import result_values, stats_line
-from tinylm.errors import BundleError, ContextFullError, TinyLMError
+from tinylm.cli.piped_prompt import piped_prompt
+from tinylm.cli.terminal.results import cut_note, dropped_note, result_values, stats_line
+from tinylm.errors import BundleError, ContextFullError
 from tinylm.printable import command_line
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @click.command("chat")
 @click.argument("bundle", type=FOLDER, required=False)
-@click.option("--prompt", type=TEXT, help="Ask this once and leave; stdin is not read.")
+@click.option("--prompt", type=TEXT, help="Answer this and exit; stdin is not read.")
 @click.option("--system", type=TEXT, help="The system message.")
-@click.option("--session", type=FILE, help="Go on with this file's last conversation, and save every turn to it.")
+@click.option("--session", type=FILE, help="Continue this file's last conversation, and save every turn to it.")
 @click.option(
     "--when-full",
     type=click.Choice(["drop", "stop", "error"]),
     default="drop",
     show_default=True,
-    help="When the context is full: drop the oldest turns, stop with a message, or end with an error.",
+    help="When the context is full: drop the oldest turns, stop with a message, or exit with an error.",
 )
 @click.option("--stats", is_flag=True, help="Show speed, time to first token and context after each reply.")
 @sampling_options
@@ -49,10 +49,10 @@ def command(
 ) -> None:
     """Chat with BUNDLE, or with the demo model in the box.
 
-    With --prompt, or with a prompt on a stdin that is no terminal, answers once.
+    With --prompt, or with a prompt on a stdin that is no terminal, answer once and exit.
     """
-    if prompt is None and not (sys.stdin and sys.stdin.isatty()):
-        prompt = read_stdin()
+    if prompt is None:
+        prompt = piped_prompt()
     if prompt is None and as_json:
         raise click.UsageError("--json needs a prompt: give --prompt TEXT, or pipe one in")
     if prompt is not None and not prompt.strip():
@@ -79,11 +79,12 @@ def command(
                 if saved is not None:
                     saved.save(chat.messages)
     else:
-        from tinylm.cli.terminal.conversation import Conversation
+        from tinylm.cli.terminal.chat_loop import run_chat
+        from tinylm.cli.terminal.conversation import TerminalChat
 
         if saved is not None:
             _restore(chat, saved, system)
-        Conversation(chat, saved, stats).run(str(bundle) if bundle else "the demo model in the box")
+        run_chat(TerminalChat(chat, saved, stats), str(bundle) if bundle else "the demo model in the box")
 
 
 def _session(path: Path) -> SavedChat:
@@ -101,18 +102,6 @@ def _restore(chat: Chat, saved: SavedChat, system: str | None) -> None:
             chat.set_system(system)
 
 
-def read_stdin() -> str:
-    """All of stdin, which must be UTF-8.
-
-    Raises:
-        TinyLMError: it is not.
-    """
-    try:
-        return sys.stdin.buffer.read().decode("utf-8") if sys.stdin else ""
-    except UnicodeDecodeError as error:
-        raise TinyLMError(f"stdin: not UTF-8 text (byte 0x{error.object[error.start]:02x} at {error.start})") from None
-
-
 def _answer_once(chat: Chat, prompt: str, as_json: bool, stats: bool) -> None:
     from contextlib import closing
 
@@ -123,10 +112,15 @@ def _answer_once(chat: Chat, prompt: str, as_json: bool, stats: bool) -> None:
     result = chat.last_result
     assert result is not None
     if as_json:
-        print_json(result_values(result))
+        print_json(result_values(result, chat.dropped_messages))
     elif result.completion_tokens == 0 and result.finish_reason == "context":
         raise ContextFullError(f"the context of {chat.context_length:,} tokens is full: the prompt was not answered")
     else:
         click.echo()
+        cut = cut_note(result)
+        if cut:
+            notice(f"the reply is {cut}")
+    if chat.dropped_messages:
+        notice(dropped_note(chat))
     if stats:
         say(stats_line(chat, result))

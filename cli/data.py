@@ -47,7 +47,7 @@ def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
 @click.option("--tokenizer", "tokenizer_path", type=FILE, help="Measure with the tokenizer of a run, or of a file.")
 @click.option(
     "--vocab-size",
-    type=click.IntRange(270, 262_144),
+    type=click.IntRange(264, 262_144),
     help="Size of the tokenizer that is trained on the data.  [default: model.vocab_size]",
 )
 @click.option(

@@ -11,6 +11,7 @@ import click
 from tinylm import __version__
 from tinylm.cli.streams import protect_streams
 from tinylm.errors import SilentError, TinyLMError, WriteError
+from tinylm.installation import install_command
 from tinylm.printable import printable
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
@@ -69,8 +70,7 @@ class LazyGroup(click.Group):
                 raise
             raise UserError(
                 TinyLMError(
-                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with "
-                    f"pip install 'tinylm[{extra}]'"
+                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with {install_command(extra)}"
                 )
             ) from None
 

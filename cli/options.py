@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,18 @@ FILE: Any = click.Path(path_type=Path)
 # Text is UTF-8 also under `LANG=C`, where Python decodes arguments as ASCII
 TEXT: Any = FuncParamType(printable)
 TEXT.name = "text"
+
+
+class NumberRange(click.FloatRange):
+    """A finite number within bounds: click's own type takes nan, which is neither below nor above any bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 threads_option = click.option(

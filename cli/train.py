@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from tinylm.cli.console import print_toml, say
-from tinylm.cli.options import FILE, FOLDER
+from tinylm.cli.options import FILE, FOLDER, NumberRange
 from tinylm.printable import command_line
 from tinylm.signatures import takes_fields_of
 from tinylm.training.options import TrainingOptions, requested_config, require_data
@@ -38,7 +38,7 @@ class TrainCommand(TrainingOptions):
 @click.option("--steps", type=click.IntRange(min=1), help="Budget: optimizer steps, both stages together.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     help="Budget: wall clock of this whole command, tokenizer and validation included.",
 )
 @click.option(

@@ -12,7 +12,7 @@ _TITLES = {str(stage): title for stage, title in STAGE_TITLES.items()}
 _CARD = """# {title}
 
 A {kind} model of {parameters:,} parameters, made with TinyLM {version}.
-It runs on a CPU alone, with `pip install tinylm`:
+It runs on a CPU alone, in TinyLM, installed from its repository or its wheel:
 
 ```
 tinylm {command}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tinylm.cli.main import cli
+from tinylm.installation import install_command
 
 # Runs tinylm where no file may grow past so many bytes: the kernel refuses as it does on a full disk
 LIMITED = """
@@ -321,7 +322,7 @@ def test_a_place_that_cannot_be(tmp_path, runs, samples, settings, run_cli):
 def test_a_missing_package_is_named_with_the_way_to_get_it(run_cli, monkeypatch, samples):
     monkeypatch.setitem(sys.modules, "tomlkit", None)
     result = run_cli("train", "--show-config")
-    one_error(result, "pip install 'tinylm[train]'", code=1)
+    one_error(result, install_command("train"), code=1)
 
 
 def test_a_bug_is_not_hidden(monkeypatch, run_cli, bundle):

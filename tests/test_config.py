@@ -105,7 +105,7 @@ def test_overrides_go_before_the_file_and_the_file_before_the_base(tmp_path):
         ("model.arch=modren", "model.arch: invalid enum value 'modren'; there is classic, modern"),
         ("train.optimizer=sgd", "train.optimizer: invalid enum value 'sgd'; there is muon, adamw"),
         ("train.precision=fp16", "train.precision: invalid enum value 'fp16'; there is auto, bf16, fp32"),
-        ("model.vocab_size=269", "model.vocab_size: expected `int` >= 270"),
+        ("model.vocab_size=263", "model.vocab_size: expected `int` >= 264"),
         ("model.dropout=1", "model.dropout: expected `float` < 1.0"),
         ("model.dropout=-0.1", "model.dropout: expected `float` >= 0.0"),
         ("model.dropout=nan", "model.dropout: expected `float`"),

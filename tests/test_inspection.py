@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import TokenArray, bounds_of
 
+from tinylm.data.dataset.reservoir import BoundedSample, DuplicateCounter
 from tinylm.data.inspection.checks import findings_of
 from tinylm.data.inspection.inspection import inspect
-from tinylm.data.inspection.reservoir import DuplicateCounter, Sample
 from tinylm.data.inspection.token_statistics import clipped
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -65,7 +66,7 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     from tinylm.chat_format import encode_conversation, loss_mask
     from tinylm.data import load_conversation_data
     from tinylm.data.dataset.packing import ConversationRows
-    from tinylm.data.dataset.tokens import TokenArray, tokenize_all
+    from tinylm.data.dataset.tokens import tokenize_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
     from tinylm.tokenizer import Tokenizer
 
@@ -81,8 +82,7 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     assert tokens.over_long == sum(length > 41 for length in lengths) / len(lengths)
     assert 0 < tokens.over_long < 1
     data = tokenize_all(load_conversation_data(path), tokenizer)
-    spans = (np.array([start for start, _ in data.spans()]), data.ends)
-    rows = ConversationRows(TokenArray(data.ids), spans, tokenizer, 40, 0)
+    rows = ConversationRows(TokenArray(data.ids), bounds_of(data), tokenizer, 40, 0)
     assert (tokens.supervised_lost > 0) == bool(rows.notes["turns_truncated"] or rows.notes["parts_without_reply"])
     assert look(path, tokenizer=tokenizer).kinds["conversations"].tokens.supervised_lost == 0
     assert tokens.characters_as_bytes == 0
@@ -194,7 +194,7 @@ def test_what_cannot_be_read_is_a_finding_and_the_rest_is_looked_at(tmp_path):
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 9), max_size=300), st.integers(1, 200))
 def test_a_sample_is_bounded_and_whole_while_it_can_be(sizes, limit):
-    sample = Sample(limit)
+    sample = BoundedSample(limit)
     for number, size in enumerate(sizes):
         sample.add(number, size)
     assert sample.items == sorted(set(sample.items))
@@ -205,7 +205,7 @@ def test_a_sample_is_bounded_and_whole_while_it_can_be(sizes, limit):
 
 
 def test_a_sample_is_taken_from_everywhere():
-    sample = Sample(1000)
+    sample = BoundedSample(1000)
     for number in range(100_000):
         sample.add(number, 1)
     assert 400 <= len(sample.items) <= 1000

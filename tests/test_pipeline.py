@@ -1,6 +1,7 @@
 """`tinylm.training.train`: the same training as `tinylm train`, from Python."""
 
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -9,10 +10,13 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from tinylm.config import Config, ModelConfig
-from tinylm.errors import ConfigError, DataError, RunError
+from tinylm.errors import ConfigError, DataError, RunError, TinyLMError
+from tinylm.run_log import read_metrics
 from tinylm.training import TrainingCallback, train
+from tinylm.training.loss import LossComputer
 
 
 class Recorder(TrainingCallback):
@@ -187,6 +191,7 @@ def test_relative_paths_do_not_hinder_going_on_from_another_folder(tmp_path, sam
 INTERRUPTED = """
 import os, signal, sys
 from tinylm.training import TrainingCallback, train
+from tinylm.training.loss import LossComputer
 
 class Interrupt(TrainingCallback):
     def on_step(self, report):
@@ -273,3 +278,83 @@ def test_progress_is_printed_unless_it_is_not_wanted(tmp_path, samples, small, c
     assert printed.err == ""
     train(**arguments, out=tmp_path / "b", progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+OUT_OF_MEMORY = {
+    "cpu": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 68719476736 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has …\nmore lines"),
+    "mps": RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB, other allocations: 9.03 MB)"),
+    "numpy": MemoryError("Unable to allocate 1.00 TiB"),
+}
+
+
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+def test_too_little_memory_is_one_line_and_an_event(kind, tmp_path, samples, settings, run_cli, monkeypatch):
+    calls = []
+    real = LossComputer.backward
+
+    def backward(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OUT_OF_MEMORY[kind]
+        return real(self, *arguments)
+
+    monkeypatch.setattr(LossComputer, "backward", backward)
+    run = tmp_path / "run"
+    arguments = ["--finetune", samples / "tagged.txt", "--out", run, "--steps", 4, *settings()]
+    result = run_cli("train", *arguments)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.stderr.splitlines()[-1] == line
+    assert "--set train.batch_size=4 --set train.accumulate=2" in line
+    assert f"tinylm train --resume {run}" in line
+    event = read_metrics(run / "metrics.jsonl").events[-1]
+    assert (event.event, event.details["reason"].partition(":")[0]) == ("failed", "too little memory to train on cpu")
+    assert "failed" in (run / "report.html").read_text("utf-8")
+    # The last good state is whole
+    assert train(resume=run).finished
+
+
+def test_too_little_memory_before_the_first_step_leaves_nothing(tmp_path, samples, small, monkeypatch):
+    def no_memory(self, *_):
+        raise MemoryError
+
+    monkeypatch.setattr(LossComputer, "__init__", no_memory)
+    with pytest.raises(TinyLMError, match="too little memory to train: try a smaller"):
+        train(finetune=samples / "tagged.txt", out=tmp_path / "run", steps=4, settings=small)
+    assert not (tmp_path / "run").exists()
+
+
+STARVED = """
+import resource, sys
+import tinylm.training.pipeline
+from tinylm.cli.main import main
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 700_000_000, used + 700_000_000))
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory as Linux does")
+def test_memory_that_really_runs_out(tmp_path, samples, settings):
+    arguments = ["train", "--finetune", samples / "tagged.txt", "--out", "run", "--steps", 2]
+    arguments += settings(train_batch_size=32768, model_d_model=256, model_dim_feedforward=1024)
+    command = [sys.executable, "-c", STARVED, *map(str, arguments)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: too little memory to train on cpu: try --set train.batch_")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("text", ["a", "ab", " 字 ", "a\n\nb"])
+def test_the_least_text_is_enough(text, tmp_path, small, must):
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    inspected = json.loads(must("data", "inspect", tmp_path / "text.txt", "--json").stdout)
+    run = train(pretrain=tmp_path / "text.txt", out=tmp_path / "run", settings=small, steps=2)
+    assert run.finished
+    assert inspected["ok"]
+    assert max(run.folder.load_tokenizer().vocab_size, inspected["vocab_size"]) < 270
+    must("export", run.path, "--quantize", "--out", tmp_path / "bundle")

@@ -7,6 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tinylm.evaluation import Score
+from tinylm.installation import install_command
 from tinylm.training.callbacks import StepReport, TrainingSample
 from tinylm.training.tensorboard import TensorBoardCallback
 
@@ -75,6 +76,6 @@ def test_without_the_package_it_is_one_error_before_any_work(tmp_path, run_cli, 
     arguments += [] if how == "resume" else ["--steps", 1]
     result = run_cli("train", *arguments, "--tensorboard")
     assert result.exit_code == 1
-    assert "pip install 'tinylm[tensorboard]'" in result.stderr
+    assert install_command("tensorboard") in result.stderr
     assert result.stderr.count("\n") == 1
     assert not run.exists()

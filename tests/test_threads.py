@@ -1,5 +1,8 @@
 """How many threads a bundle gets: remembered, measured or guessed."""
 
+import copy
+import importlib
+import os
 import pickle
 import shutil
 import sys
@@ -8,7 +11,7 @@ from pkgutil import resolve_name
 import pytest
 
 from tinylm import user_cache
-from tinylm.errors import DataError, TinyLMError
+from tinylm.errors import ConfigError, DataError, TinyLMError, rebuild_error
 from tinylm.manifest import read_manifest
 from tinylm.runtime import ChatModel
 from tinylm.runtime.device import subprocess_call, threads
@@ -205,6 +208,71 @@ def test_a_frozen_program_is_not_started_again(frozen, fresh, calls, bundle, tmp
     with pytest.raises(TinyLMError, match="no such bundle"):
         call("tinylm.runtime.device.threads:measure_threads", str(tmp_path / "none"), [1])
     assert not (tmp_path / "started").exists()
+
+
+ARGUMENTS = ("mine.txt", 7, "broken")
+
+
+def every_error_class(repository):
+    """All subclasses of TinyLMError, in every module of the package."""
+    for folder in ("tinylm", "cli", "data", "export", "runtime"):
+        for path in (repository / folder).rglob("*.py"):
+            module = ".".join(path.relative_to(repository).with_suffix("").parts)
+            if not path.name.startswith("__"):
+                importlib.import_module(module if folder == "tinylm" else f"tinylm.{module}")
+    found, left = set(), [TinyLMError]
+    while left:
+        kind = left.pop()
+        found.add(kind)
+        left += kind.__subclasses__()
+    return sorted((kind for kind in found if kind.__module__.startswith("tinylm.")), key=lambda kind: kind.__name__)
+
+
+def raise_it(name, attributes):
+    """Raise an error of a class; called in a process of its own."""
+    raise rebuild_error(resolve_name(name), ARGUMENTS, attributes)
+
+
+def test_errors_of_every_class_come_back_from_another_process(repository, monkeypatch):
+    classes = every_error_class(repository)
+    assert {"DataError", "ConfigError", "ChildError", "_NoRoomLeftError"} <= {kind.__name__ for kind in classes}
+    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests'}{os.pathsep}{repository}")
+    for kind in classes:
+        attributes = {"path": "mine.txt", "line": 7, "problem": "broken", "prompt_tokens": 9}
+        error = rebuild_error(kind, ARGUMENTS, attributes)
+        for copied in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert type(copied) is kind
+            assert (str(copied), vars(copied)) == (str(error), attributes)
+        assert error.exit_code == kind.exit_code
+    for kind in (DataError, ConfigError, ChildError):
+        with pytest.raises(kind, match=r"mine\.txt.*7.*broken") as caught:
+            call("test_threads:raise_it", f"{kind.__module__}:{kind.__qualname__}", attributes)
+        assert type(caught.value) is kind
+        assert vars(caught.value) == attributes
+
+
+def test_a_data_error_with_a_line_comes_back_from_another_process(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"messages": 7}\n')
+    with pytest.raises(DataError) as caught:
+        call("tinylm.data:load_conversation_data", str(tmp_path / "mine.jsonl"))
+    assert (caught.value.path, caught.value.line) == (str(tmp_path / "mine.jsonl"), 1)
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.jsonl'}:1: ")
+
+
+def test_an_error_of_an_unknown_class_comes_back_as_the_base(repository, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests'}{os.pathsep}{repository}")
+    with pytest.raises(TinyLMError, match="of a function's own") as caught:
+        call("test_threads:raise_own")
+    assert type(caught.value) is TinyLMError
+
+
+def raise_own():
+    """Raise an error whose class no other process can find."""
+
+    class OwnError(TinyLMError):
+        pass
+
+    raise OwnError("of a function's own")
 
 
 def test_a_file_in_the_working_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):

@@ -200,7 +200,7 @@ def test_a_vocabulary_that_the_text_cannot_fill_is_lowered_aloud():
     assert made.decode(made.encode(ENGLISH)) == ENGLISH
 
 
-@pytest.mark.parametrize("vocab_size", [270, 280, 300])
+@pytest.mark.parametrize("vocab_size", [264, 265, 270, 280, 300])
 def test_many_different_characters_in_a_tiny_vocabulary(vocab_size):
     made, words = told([CHINESE * 3], vocab_size)
     assert made.vocab_size == vocab_size

@@ -9,6 +9,7 @@ Files:
     evaluation.py   held-out windows, loss and bits per byte
     file_lock.py    a lock for what several processes may change
     files.py        atomic writes of files and folders
+    installation.py how TinyLM was installed, and how to add an extra
     manifest.py     a bundle's manifest and its hashes
     printable.py    text that every stream, file and JSON parser takes
     processors.py   cores and threads that this process may use

@@ -11,10 +11,11 @@ turn is tokenized on its own and never becomes a control symbol, so that a user 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CHAT_FORMAT_VERSION = 1
 
@@ -72,6 +73,13 @@ def encode_prompt(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> 
     return [*encode_conversation(tokenizer, conversation), tokenizer.role_ids["assistant"]]
 
 
+def encode_continuation(tokenizer: ChatTokenizer, conversation: Sequence[Message]) -> list[int]:
+    """Encode a conversation whose last message, the assistant's, is to be continued: without its `<eos>`."""
+    if not conversation or conversation[-1]["role"] != "assistant":
+        raise ValueError("the last message must be the assistant's")
+    return encode_conversation(tokenizer, conversation)[:-1]
+
+
 def encode_text_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:
     """Encode raw text to be continued: `<bos>` and the text, without a role."""
     return [tokenizer.bos_id, *tokenizer.encode(text)]
@@ -104,6 +112,8 @@ def loss_mask(tokenizer: ChatTokenizer, ids: NDArray[Any]) -> NDArray[np.bool_]:
     Returns:
         bool, of the shape of `ids`.
     """
+    import numpy as np  # here: `--help` of commands that import this module needs none
+
     symbols = np.isin(ids, [tokenizer.bos_id, *tokenizer.role_ids.values()])
     positions = np.where(symbols, np.arange(ids.shape[-1]), 0)
     last_symbol = np.take_along_axis(ids, np.maximum.accumulate(positions, axis=-1), axis=-1)

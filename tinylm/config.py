@@ -33,7 +33,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = "classic"
     vocab_size: Annotated[
         int,
-        Meta(ge=270, le=262_144, description="Tokens in the vocabulary; lowered where the data cannot fill it."),
+        Meta(ge=264, le=262_144, description="Tokens in the vocabulary; lowered where the data cannot fill it."),
     ] = 4096
     d_model: Annotated[int, Meta(ge=_WIDTHS[0], le=_WIDTHS[1], description="Width of the residual stream.")] = 256
     nhead: Annotated[int, Meta(ge=1, le=256, description="Attention heads.")] = 4

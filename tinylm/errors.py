@@ -1,14 +1,33 @@
-"""The errors that a user can cause. Each message is one line: what is wrong, where, and the way out."""
+"""Errors that a user can cause. Each message is one line: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
+from typing import Any
 
 
 class TinyLMError(Exception):
     """Base of every error that is not a bug in TinyLM; the command line shows its message without a traceback."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with `args`, which the constructor of a subclass need not accept
+        return rebuild_error, (type(self), self.args, vars(self))
+
+
+def rebuild_error(kind: type[TinyLMError], arguments: Sequence[Any], attributes: Mapping[str, Any]) -> TinyLMError:
+    """Create an error of any subclass from its parts, for pickle and for other processes.
+
+    Args:
+        kind: its class.
+        arguments: its `args`.
+        attributes: its instance attributes.
+    """
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(attributes)
+    return error
 
 
 class ConfigError(TinyLMError):
@@ -30,7 +49,6 @@ class DataError(TinyLMError):
         self.path = fspath(path)
         self.line = line
         self.problem = problem
-        # As they are passed, so that another process can make the same error of them
         super().__init__(self.path, line, problem)
 
     def __str__(self) -> str:

@@ -40,17 +40,6 @@ class TokenSequences:
     ends: NDArray[np.int64]
 
     @classmethod
-    def join(cls, ids: Sequence[Sequence[int]], supervised: Sequence[Sequence[bool]] | None) -> TokenSequences:
-        """Put sequences together; without `supervised`, every token is."""
-        ends = np.cumsum([len(sequence) for sequence in ids], dtype=np.int64)
-        total = int(ends[-1]) if len(ends) else 0
-        flat = np.fromiter((id_ for sequence in ids for id_ in sequence), np.int32, total)
-        mask = np.ones(total, np.bool_)
-        if supervised is not None:
-            mask = np.fromiter((flag for sequence in supervised for flag in sequence), np.bool_, total)
-        return cls(flat, mask, ends)
-
-    @classmethod
     def concatenate(cls, parts: Iterable[TokenSequences]) -> TokenSequences:
         """The sequences of several, in their order."""
         ids, supervised, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.bool_)], [np.zeros(0, np.int64)]

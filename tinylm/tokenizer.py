@@ -98,6 +98,11 @@ class Tokenizer:
         """The piece string of every id."""
         return [self._processor.id_to_piece(id_) for id_ in range(self.vocab_size)]
 
+    def piece_of(self, id_: int) -> str:
+        """The piece string of an id."""
+        piece: str = self._processor.id_to_piece(id_)
+        return piece
+
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text: never a control symbol, whatever the text says.
 

@@ -29,29 +29,6 @@ class Rows(Protocol):
         ...
 
 
-class ArrayRows:
-    """Rows in memory.
-
-    Args:
-        ids: integers [rows, context_length + 1].
-        supervised: bool of the same shape.
-    """
-
-    def __init__(self, ids: NDArray[np.integer], supervised: NDArray[np.bool_]) -> None:
-        self._ids, self._supervised = ids, supervised
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def read(
-        self,
-        rows: Sequence[int],
-        number_of_pass: int = 0,  # noqa: ARG002
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Read rows by their numbers; they are the same in each pass."""
-        return self._ids[list(rows)].astype(np.int64), self._supervised[list(rows)]
-
-
 class Part(NamedTuple):
     """Rows, and how many of them an epoch has."""
 
@@ -73,11 +50,6 @@ class Batches:
     def __init__(self, parts: Sequence[Part], seed: int) -> None:
         self.parts, self.seed = tuple(parts), seed
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
-
-    @classmethod
-    def of(cls, rows: Rows, seed: int) -> Batches:
-        """All of one part, once an epoch."""
-        return cls([Part(rows, len(rows))], seed)
 
     @property
     def rows_per_epoch(self) -> int:

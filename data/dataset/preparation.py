@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tinylm.data.dataset.disk_cache import DataCache
 from tinylm.data.dataset.stages import StageData, prepare_stage, tokenize_files
-from tinylm.data.dataset.survey import Notify, Survey, TextSample, find_tokenizer, survey_files
+from tinylm.data.dataset.survey import Notify, Survey, TextSample, find_tokenizer, hold_out_together, survey_files
 from tinylm.data.readers.paths import find_files
 from tinylm.errors import DataError, RunError
 from tinylm.files import write_file
@@ -66,6 +66,7 @@ class Preparation:
             if not was_read:
                 # A sample of some of the files is none of all
                 self._sample = None
+        self.surveys = hold_out_together(self.surveys)
 
     @property
     def text_bytes(self) -> dict[StageName, float]:

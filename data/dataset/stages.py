@@ -28,7 +28,7 @@ from tinylm.printable import printable
 from tinylm.tokenizer import Tokenizer
 
 # Raised by whoever changes what tokens are made of an example
-_FORMAT = 1
+_FORMAT = 2
 _TOKENS, _ENDS, _HELD_OUT = "tokens.bin", "ends.npy", "held_out.npz"
 
 
@@ -68,6 +68,7 @@ class Shards:
         tokens: of all training examples of all files, one after the other.
         ends: where each example ends in them, int64.
         counts: training examples of each file.
+        passages: conversations in raw text that are held out of fine-tuning and thus held out here.
         held_out: the others.
         fresh: whether they were made just now; else they are from the cache.
     """
@@ -76,6 +77,7 @@ class Shards:
         self.tokens = TokenFile(entry.path / _TOKENS, np.dtype(entry.facts["dtype"]))
         self.ends: NDArray[np.int64] = np.load(entry.path / _ENDS)
         self.counts: list[int] = entry.facts["counts"]
+        self.passages: int = entry.facts["passages"]
         self.held_out = TokenSequences.load(entry.path / _HELD_OUT)
         self.fresh = fresh
 
@@ -134,6 +136,8 @@ def prepare_stage(
         parts.append(Part(rows, max(1, round(weight * len(rows)))))
         for kind, count in getattr(rows, "notes", {}).items():
             notes[kind] = notes.get(kind, 0) + count
+    if shards.passages:
+        notify(f"{shards.passages:,} passages are conversations that are held out for fine-tuning: left out here too")
     _tell_of_cuts(notes, context, notify)
     return StageData(Batches(parts, seed), shards.held_out, _facts(survey, shards), notes)
 
@@ -142,13 +146,17 @@ def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: in
     """Write the shards of a stage. One copy of what is held out is kept, whichever file it is in."""
     held_out: dict[bytes, Example] = {}
     counts = [0] * len(survey.files)
+    passages = 0
     lengths: list[NDArray[np.int64]] = []
 
     def training() -> Iterator[Example]:
+        nonlocal passages
         for number, file in enumerate(survey.files):
             for example, is_held_out in survey.split.divide(survey.examples_of(file)):
                 if is_held_out:
-                    held_out[content_hash(example)] = example
+                    key = content_hash(example)
+                    held_out[key] = example
+                    passages += key not in survey.split.keys
                 else:
                     counts[number] += 1
                     yield example
@@ -157,9 +165,15 @@ def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: in
         for ids, sizes in tokenize(training(), tokenizer, threads):
             file.write(ids.tobytes())
             lengths.append(sizes)
+    if not lengths:
+        names = ", ".join(Path(file.path).name for file in survey.files)
+        problem = "all of it is held out, as the same text is in the other stage; give it more"
+        raise DataError(names, None, problem)
     np.save(folder / _ENDS, np.cumsum(np.concatenate(lengths), dtype=np.int64))
     tokenize_all(held_out.values(), tokenizer, threads).save(folder / _HELD_OUT)
-    return {"dtype": id_type(tokenizer).str, "counts": counts}
+    if survey.split.cut is not None:
+        passages -= 1  # the end of the document
+    return {"dtype": id_type(tokenizer).str, "counts": counts, "passages": max(0, passages)}
 
 
 def _facts(survey: Survey, shards: Shards) -> dict[str, Any]:

@@ -27,17 +27,6 @@ class TokenReader(Protocol):
         ...
 
 
-class TokenArray:
-    """Token ids in memory."""
-
-    def __init__(self, ids: NDArray[Any]) -> None:
-        self._ids = ids
-
-    def read(self, start: int, stop: int) -> NDArray[Any]:
-        """The ids from `start` up to `stop`."""
-        return self._ids[start:stop]
-
-
 class TokenFile:
     """Token ids in a file. It is read and not mapped: mapped pages, once touched, count as memory of the process."""
 

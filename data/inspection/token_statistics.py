@@ -14,7 +14,7 @@ from tinylm.chat_format import Example, encode_examples, loss_mask, texts_of
 from tinylm.data.dataset.packing import chunks_of
 from tinylm.tokenizer import BOS, EOS, ROLE_PIECES, Tokenizer
 
-Spans = list[tuple[str, bool]]
+MarkedText = list[tuple[str, bool]]
 _SPACE = 0x20
 _CONTINUATION_BYTES = range(0x80, 0xC0)
 
@@ -125,7 +125,7 @@ def measure_tokens(
     )
 
 
-def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> Spans:
+def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> MarkedText:
     """An example as text with its symbols, in spans of one loss mask each."""
     symbols = {tokenizer.bos_id: BOS, tokenizer.eos_id: EOS}
     symbols |= {id_: f"\n{ROLE_PIECES[role]} " for role, id_ in tokenizer.role_ids.items()}
@@ -140,9 +140,9 @@ def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> Spans:
     return [(text.decode("utf-8", "replace"), said) for text, said in spans]
 
 
-def clipped(spans: Spans, characters: int) -> Spans:
+def clipped(spans: MarkedText, characters: int) -> MarkedText:
     """The beginning of an example, with a sign where it is cut."""
-    kept: Spans = []
+    kept: MarkedText = []
     for text, said in spans:
         if characters <= 0:
             return [*kept, (" \u2026", False)]

@@ -11,8 +11,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from tinylm import errors
-from tinylm.errors import TinyLMError
+from tinylm.errors import TinyLMError, rebuild_error
 
 _INTERPRETER = re.compile(r"(python|pypy|graalpy)w?(\d[\d.]*)?t?([-_]\w+)?(\.exe)?", re.IGNORECASE)
 
@@ -72,8 +71,17 @@ def call(function: str, *arguments: Any, timeout: float | None = None) -> Any:
         lines = done.stderr.strip().splitlines()
         raise ChildError(_ending(done.returncode, lines[-1] if lines else "")) from None
     if "error" in outcome:
-        raise getattr(errors, outcome["error"], TinyLMError)(*outcome["arguments"])
+        raise rebuild_error(_error_class(outcome["error"]), outcome["arguments"], outcome["attributes"])
     return outcome["result"]
+
+
+def _error_class(name: str) -> type[TinyLMError]:
+    """The class of an error, given as module:name; the base class where it cannot be found."""
+    try:
+        kind = resolve_name(name)
+    except (ImportError, AttributeError, ValueError):
+        return TinyLMError
+    return kind if isinstance(kind, type) and issubclass(kind, TinyLMError) else TinyLMError
 
 
 def _ending(status: int, last_line: str) -> str:
@@ -91,8 +99,9 @@ def _main() -> None:
     try:
         outcome = {"result": resolve_name(function)(*json.loads(arguments))}
     except TinyLMError as error:
-        outcome = {"error": type(error).__name__, "arguments": error.args}
-    print(json.dumps(outcome))  # noqa: T201 - the parent process reads it
+        kind = f"{type(error).__module__}:{type(error).__qualname__}"
+        outcome = {"error": kind, "arguments": error.args, "attributes": vars(error)}
+    print(json.dumps(outcome, default=str))  # noqa: T201 - the parent process reads it
 
 
 if __name__ == "__main__":

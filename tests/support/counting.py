@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 import torch
+from rows import ArrayRows, batches_of_rows, join
 
 from tinylm.config import make_config
-from tinylm.data.dataset.batches import ArrayRows, Batches
-from tinylm.evaluation import TokenSequences, make_windows
+from tinylm.evaluation import make_windows
 from tinylm.run_folder import RunFolder, TrainState, load_state
 from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.checkpoint import load_weights
@@ -46,11 +46,11 @@ def counting_rows(count=12, seed=0, holes=False):
     if holes:
         supervised = np.random.default_rng(seed + 1).random(ids.shape) < np.linspace(0.1, 0.9, count)[:, None]
         supervised[:, 1] = True
-    return Batches.of(ArrayRows(ids, supervised), seed)
+    return batches_of_rows(ArrayRows(ids, supervised), seed)
 
 
 def counting_windows():
-    return make_windows(TokenSequences.join([list(range(12, 50)), list(range(20, 33))], None), CONTEXT, BOS)
+    return make_windows(join([list(range(12, 50)), list(range(20, 33))]), CONTEXT, BOS)
 
 
 def stages_of(*names, validation=True, batches=None):

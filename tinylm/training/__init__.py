@@ -31,6 +31,7 @@ Files:
     openmp.py              how long waiting threads spin
     step_timer.py          losses and speed of recent steps
     mfu.py                 model FLOPs utilization
+    memory.py              detection of too little memory
     hardware.py            device, precision and compilation
     tensorboard.py         curves for TensorBoard
 """

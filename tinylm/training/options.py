@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinylm.config import Config, StrPath, Values, config_values, given_values, make_config, source_name
 from tinylm.errors import ConfigError, TinyLMError
+from tinylm.installation import install_command
 
 if TYPE_CHECKING:
     from tinylm.training.callbacks import TrainingCallback
@@ -61,7 +62,7 @@ class TrainingOptions:
             raise ConfigError("--new-tokenizer goes with --init; without it the tokenizer is always new")
         if self.tensorboard and find_spec("tensorboard") is None:
             raise TinyLMError(
-                "`tinylm train --tensorboard` needs tensorboard: install it with pip install 'tinylm[tensorboard]'"
+                f"`tinylm train --tensorboard` needs tensorboard: install it with {install_command('tensorboard')}"
             )
 
     def _beside_resume(self) -> list[str]:

@@ -31,6 +31,7 @@ from tinylm.training.checkpoint import load_parameters, load_run_model, load_wei
 from tinylm.training.checkpoint_history import make_last_readable
 from tinylm.training.distributed import Ranks, start_ranks
 from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
+from tinylm.training.memory import is_out_of_memory, out_of_memory
 from tinylm.training.model import LanguageModel
 from tinylm.training.options import TrainingOptions, requested_config, require_data
 from tinylm.training.progress import ProgressLines
@@ -154,7 +155,12 @@ def run_training(options: TrainingOptions, *callbacks: TrainingCallback) -> Trai
         _report_interrupt(listening, run),
     ):
         call = _Call(options, ranks, listening, stop)
-        return _begin(call, run) if options.resume is None else _resume(call, run)
+        try:
+            return _begin(call, run) if options.resume is None else _resume(call, run)
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise out_of_memory() from None
+            raise
 
 
 def _default_out() -> Path:
@@ -218,8 +224,8 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     try:
         with locked(run) if ranks.is_main else nullcontext():
             return _fit(call, parts, deadline)
-    except (TinyLMError, KeyboardInterrupt):
-        # Without a single checkpoint there is nothing to go on from
+    except BaseException:
+        # Without a single checkpoint there is nothing to continue
         if ranks.is_main and not run.checkpoint("last").is_dir():
             with suppress(TinyLMError):
                 remove_folder(run.path)
@@ -276,13 +282,14 @@ def _fit(call: _Call, parts: _Parts, deadline: float) -> TrainedRun:
     call.stop.training = True
     try:
         state = trainer.train()
-    except Exception as error:
+    except Exception as problem:
+        error = out_of_memory(config, ranks.size) if is_out_of_memory(problem) else problem
         callbacks.on_end(run, trainer.state, error)
-        if not ranks.is_main or not isinstance(error, TinyLMError) or isinstance(error, RunError):
+        if isinstance(error, RunError) or not isinstance(error, TinyLMError):
             raise
-        if not run.checkpoint("last").is_dir():
-            raise
-        raise TinyLMError(f"{error}. The last checkpoint is whole: {_resume_command(run)}") from None
+        whole = ranks.is_main and run.checkpoint("last").is_dir()
+        hint = f". The last checkpoint is whole: {_resume_command(run)}" if whole else ""
+        raise TinyLMError(f"{error}{hint}") from None
     finally:
         call.stop.training = False
     callbacks.on_end(run, state, None)
