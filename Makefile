@@ -7,7 +7,7 @@ INSTALL := -m pip --disable-pip-version-check install --quiet --constraint const
 PIP := $(BIN)/python $(INSTALL)
 PACKAGE := $(VENV)/package
 
-.PHONY: demo test test-cpus lint docs wheel demo-model clean
+.PHONY: demo test test-cpus lint docs wheel demo-model kernel-probes clean
 
 # Install in editable mode what training needs: an edit needs no new installation.
 $(VENV)/.train: pyproject.toml constraints.txt
@@ -72,6 +72,10 @@ demo-model: $(VENV)/.train
 	$(BIN)/tinylm export runs/demo-model/run --quantize --out runs/demo-model/bundle
 	$(BIN)/tinylm eval runs/demo-model/bundle --world
 	cp runs/demo-model/bundle/* runtime/demo/
+
+# Write the ONNX files with which `tinylm doctor` measures int8 kernels; a test compares them with what onnx makes.
+kernel-probes: $(VENV)/.train
+	$(BIN)/python -m tinylm.export.kernel_probes
 
 clean:
 	rm -rf $(VENV) build dist tinylm.egg-info runs/demo runs/demo-model .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,10 +12,10 @@ from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.chat import Chat, WhenFull
 from tinylm.runtime.demo import DEMO_BUNDLE as DEMO_BUNDLE
-from tinylm.runtime.device.threads import best_threads
 from tinylm.runtime.generation import Generation
 from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.session import open_bundle
+from tinylm.runtime.threads import best_threads
 from tinylm.tokenizer import Tokenizer
 
 
@@ -30,7 +30,7 @@ class ChatModel:
 
     Args:
         bundle: the folder; None for the demo model in the box.
-        threads: CPU threads; 0 takes as many as are fastest, see `tinylm.runtime.device.threads`.
+        threads: CPU threads; 0 takes as many as are fastest, see `tinylm.runtime.threads`.
         private: whether the bundle's files may be overwritten while the model is in use: they are copied to be loaded.
 
     Attributes:

@@ -167,7 +167,7 @@ def test_a_board_without_64_bits_is_not_told_to_install_them(machine):
 
 
 @pytest.mark.parametrize(
-    ("libc", "advice"), [(("musl", "1.2.4"), "glibc, as Debian"), (("glibc", "2.24"), "update the system")]
+    ("libc", "advice"), [(("musl", "1.2.4"), "glibc, such as Debian"), (("glibc", "2.24"), "update the system")]
 )
 def test_a_libc_without_packages_is_a_problem_unless_onnxruntime_runs(libc, advice, machine):
     facts = machine("Pi 5", libc=libc)

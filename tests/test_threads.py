@@ -13,10 +13,10 @@ import pytest
 from tinylm import user_cache
 from tinylm.errors import ConfigError, DataError, TinyLMError, rebuild_error
 from tinylm.manifest import read_manifest
-from tinylm.runtime import ChatModel
-from tinylm.runtime.device import subprocess_call, threads
+from tinylm.runtime import ChatModel, threads
+from tinylm.runtime.device import subprocess_call
 from tinylm.runtime.device.subprocess_call import ChildError, call, python_can_start
-from tinylm.runtime.device.threads import best_threads, candidates, climb, measure_threads, remember_threads
+from tinylm.runtime.threads import best_threads, candidates, climb, measure_threads, remember_threads
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def calls(monkeypatch):
 def test_measured_once_and_remembered(fresh, calls, bundle):
     manifest = read_manifest(bundle)
     assert [best_threads(bundle, manifest) for _ in range(3)] == [2, 2, 2]
-    assert calls == [("tinylm.runtime.device.threads:measure_threads", str(bundle), [1, 2, 4])]
+    assert calls == [("tinylm.runtime.threads:measure_threads", str(bundle), [1, 2, 4])]
 
 
 def test_a_chat_uses_it(fresh, calls, bundle):
@@ -143,19 +143,19 @@ def test_more_threads_need_a_clear_gain(seconds, best, monkeypatch):
 def test_a_real_measurement_in_a_process_of_its_own(bundle, text_bundle):
     for folder in (bundle, text_bundle):
         assert measure_threads(str(folder), [1, 2]) in {1, 2}
-    assert call("tinylm.runtime.device.threads:measure_threads", str(bundle), [1, 2]) in {1, 2}
+    assert call("tinylm.runtime.threads:measure_threads", str(bundle), [1, 2]) in {1, 2}
 
 
 def test_a_process_hands_back_results_errors_and_crashes(tmp_path):
-    assert call("tinylm.runtime.device.threads:candidates", 4) == [1, 2, 4]
+    assert call("tinylm.runtime.threads:candidates", 4) == [1, 2, 4]
     with pytest.raises(TinyLMError, match="no such bundle"):
-        call("tinylm.runtime.device.threads:measure_threads", str(tmp_path / "none"), [1])
+        call("tinylm.runtime.threads:measure_threads", str(tmp_path / "none"), [1])
     with pytest.raises(ChildError, match="crashed with SIGABRT"):
         call("os:abort")
     with pytest.raises(ChildError, match="status 7"):
         call("os:_exit", 7)
     with pytest.raises(ChildError, match="TypeError"):
-        call("tinylm.runtime.device.threads:candidates")
+        call("tinylm.runtime.threads:candidates")
     with pytest.raises(ChildError, match="no result after"):
         call("time:sleep", 60, timeout=0.5)
 
@@ -204,9 +204,9 @@ def test_a_frozen_program_is_not_started_again(frozen, fresh, calls, bundle, tmp
     assert best_threads(bundle, read_manifest(bundle)) == 1
     assert calls == []
     # What the user asks for is done in this process
-    assert call("tinylm.runtime.device.threads:candidates", 4) == [1, 2, 4]
+    assert call("tinylm.runtime.threads:candidates", 4) == [1, 2, 4]
     with pytest.raises(TinyLMError, match="no such bundle"):
-        call("tinylm.runtime.device.threads:measure_threads", str(tmp_path / "none"), [1])
+        call("tinylm.runtime.threads:measure_threads", str(tmp_path / "none"), [1])
     assert not (tmp_path / "started").exists()
 
 
@@ -278,7 +278,7 @@ def raise_own():
 def test_a_file_in_the_working_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    assert call("tinylm.runtime.device.threads:candidates", 1) == [1]
+    assert call("tinylm.runtime.threads:candidates", 1) == [1]
 
 
 def test_the_cache_remembers_and_forgives(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""What macOS and Windows tell about the machine, which is less than Linux does."""
+"""Facts about the machine on macOS and Windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WINDOWS_AVX2 = 40  # PF_AVX2_INSTRUCTIONS_AVAILABLE of winnt.h
 
 
 def memory() -> tuple[int | None, int | None]:
-    """Memory in bytes: all there is, and what is available."""
+    """Total and available memory in bytes; None where unknown."""
     if platform.system() == "Windows":
         return _windows_memory()
     size = _sysctl("hw.memsize") if platform.system() == "Darwin" else ""
@@ -20,9 +20,9 @@ def memory() -> tuple[int | None, int | None]:
 
 
 def processor() -> tuple[str, tuple[str, ...] | None]:
-    """The processor's name, and which of the features that matter it has; None for those where unknown.
+    """Name of the processor, and those of `machine.FEATURES` that it has; None where unknown.
 
-    Of an x86 only AVX2 is asked for.
+    On x86 only AVX2 is tested for.
     """
     system, is_x86 = platform.system(), platform.machine().lower() in {"amd64", "x86_64"}
     if system == "Windows":
@@ -38,7 +38,7 @@ def processor() -> tuple[str, tuple[str, ...] | None]:
 
 
 def peak_rss_mb() -> float | None:
-    """The most memory that this process ever had resident, in MiB."""
+    """Peak resident memory of this process in MiB; None where unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -57,7 +57,7 @@ def _sysctl(name: str) -> str:
 def _kernel32() -> Any:
     import ctypes
 
-    # Of Windows alone, so that no other system's ctypes has it
+    # By name, as mypy knows `windll` on Windows only
     return getattr(ctypes, "windll").kernel32  # noqa: B009
 
 

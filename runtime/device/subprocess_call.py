@@ -45,7 +45,7 @@ def call(function: str, *arguments: Any, timeout: float | None = None) -> Any:
         TinyLMError: what the function raised of this kind, or a `ChildError`.
     """
     if not python_can_start():
-        return json.loads(json.dumps(resolve_name(function)(*arguments)))
+        return json.loads(json.dumps(resolve_name(function)(*arguments), default=_json_value))
     # -P: a file in the working folder must not stand in for a module of Python's
     command = [sys.executable, "-P", "-m", __name__, function, json.dumps(arguments)]
     try:
@@ -84,6 +84,15 @@ def _error_class(name: str) -> type[TinyLMError]:
     return kind if isinstance(kind, type) and issubclass(kind, TinyLMError) else TinyLMError
 
 
+def _json_value(value: object) -> Any:
+    """JSON's form of a msgspec struct; of other values, their text."""
+    if not hasattr(value, "__struct_fields__"):
+        return str(value)
+    import msgspec  # only here: the function may test whether it can be imported
+
+    return msgspec.to_builtins(value)
+
+
 def _ending(status: int, last_line: str) -> str:
     if status >= 0:
         return last_line or f"ended with status {status}"
@@ -101,7 +110,7 @@ def _main() -> None:
     except TinyLMError as error:
         kind = f"{type(error).__module__}:{type(error).__qualname__}"
         outcome = {"error": kind, "arguments": error.args, "attributes": vars(error)}
-    print(json.dumps(outcome, default=str))  # noqa: T201 - the parent process reads it
+    print(json.dumps(outcome, default=_json_value))  # noqa: T201 - the parent process reads it
 
 
 if __name__ == "__main__":
