@@ -31,7 +31,7 @@ from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.hardware import resolve_compile, resolve_hardware
 from tinylm.training.mfu import measured_flops, peak_flops, training_flops
 from tinylm.training.model import LanguageModel
-from tinylm.training.stage import Stage
+from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.trainer import Trainer
 
 WARM_UP_STEPS = 3
@@ -135,7 +135,8 @@ def _train(
     with TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         run.checkpoint("last").parent.mkdir()
-        Trainer(run, config, model, [stage], byte_lengths, deadline=deadline, callbacks=_Warnings()).train()
+        task = Task(model, [stage], byte_lengths)
+        Trainer(run, config, task, NewTraining(deadline), callbacks=_Warnings()).train()
         return [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
 
 

@@ -33,7 +33,7 @@ from tinylm.training.callbacks import StepReport, TrainingCallback
 from tinylm.training.hardware import resolve_hardware
 from tinylm.training.mfu import measured_flops
 from tinylm.training.model import LanguageModel
-from tinylm.training.stage import Stage
+from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.trainer import Trainer
 
 LAYERS, HEADS, WIDTH, CONTEXT, BATCH, VOCABULARY = 6, 4, 256, 256, 16, 4096
@@ -132,10 +132,11 @@ def train(stream: TokenStream, overrides: Sequence[str], steps: int, validations
     stage = Stage("pretrain", stream.rows(length, config.train.seed), windows, config.train.learning_rate)
     curve = Curve(parameters=sum(parameter.numel() for parameter in model.parameters()))
     recorder = _Recorder(curve)
+    task = Task(model, [stage], stream.byte_lengths)
     with TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         run.checkpoint("last").parent.mkdir()
-        recorder.trainer = Trainer(run, config, model, [stage], stream.byte_lengths, callbacks=recorder)
+        recorder.trainer = Trainer(run, config, task, NewTraining(), callbacks=recorder)
         state = recorder.trainer.train()
     curve.tokens = state.tokens
     return curve

@@ -23,6 +23,7 @@ from counting import (
 from tinylm.config import ModelConfig
 from tinylm.errors import RunError
 from tinylm.run_folder import RunFolder, TrainState, load_state
+from tinylm.training.callbacks import StopWhen
 from tinylm.training.checkpoint import load_parameters
 from tinylm.training.checkpoint_history import kept_checkpoints, make_last_readable
 from tinylm.training.divergence import DivergedError, watch_loss
@@ -82,7 +83,7 @@ def test_the_learning_rate_is_halved_from_there_on(tmp_path):
 def test_a_rollback_and_a_stop_together_end_as_a_rollback_alone(tmp_path):
     spoiled(tmp_path / "whole", 7).train()
     trainer = spoiled(tmp_path / "stopped", 7)
-    trainer.should_stop = Stopper(8)  # after the rollback: steps 1 to 7, and 7 again
+    trainer.callbacks = StopWhen(Stopper(8))  # after the rollback: steps 1 to 7, and 7 again
     state = trainer.train()
     assert (state.step, state.rollbacks) == (7, 1)
     run = RunFolder(tmp_path / "stopped")

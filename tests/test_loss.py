@@ -17,7 +17,7 @@ from tinylm.training import trainer as trainer_module
 from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.loss import LossComputer
 from tinylm.training.model import LanguageModel
-from tinylm.training.stage import Stage
+from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.step_timer import Meter
 from tinylm.training.trainer import Trainer
 
@@ -67,7 +67,7 @@ def make_trainer(path, rows=None, model_values=None, callbacks=None, **train):
     stage = Stage("finetune", rows or Rows(), [], 0.01)
     model = LanguageModel(config.model)
     lengths = np.ones(280, np.int64)
-    return Trainer(RunFolder(path), config, model, [stage], lengths, callbacks=callbacks)
+    return Trainer(RunFolder(path), config, Task(model, [stage], lengths), NewTraining(), callbacks=callbacks)
 
 
 def weights(trainer):

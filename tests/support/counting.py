@@ -9,10 +9,10 @@ from rows import ArrayRows, batches_of_rows, join
 from tinylm.config import make_config
 from tinylm.evaluation import make_windows
 from tinylm.run_folder import RunFolder, TrainState, load_state
-from tinylm.training.callbacks import TrainingCallback
+from tinylm.training.callbacks import CallbackList, StopWhen, TrainingCallback
 from tinylm.training.checkpoint import load_weights
 from tinylm.training.model import LanguageModel
-from tinylm.training.stage import Stage
+from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.trainer import Trainer
 
 VOCABULARY, CONTEXT, BOS = 280, 16, 1
@@ -64,15 +64,19 @@ def stages_of(*names, validation=True, batches=None):
 BOTH = ("pretrain", "finetune")
 
 
-def make_trainer(path, config, *, names=BOTH, stages=None, model=None, **options):
+def make_trainer(
+    path, config, *, names=BOTH, stages=None, model=None, state=None, should_stop=None, callbacks=None, **options
+):
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    task = Task(model or make_model(config), stages or stages_of(*names), np.ones(VOCABULARY, np.int64))
+    ranks = options.pop("ranks", None)
     return Trainer(
         RunFolder(path),
         config,
-        model or make_model(config),
-        stages or stages_of(*names),
-        np.ones(VOCABULARY, np.int64),
-        **options,
+        task,
+        state or NewTraining(**options),
+        callbacks=CallbackList(callbacks or TrainingCallback(), StopWhen(should_stop or (lambda: False))),
+        ranks=ranks,
     )
 
 

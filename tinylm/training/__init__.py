@@ -4,6 +4,7 @@ Public names: `train`, `TrainedRun`, `TrainingCallback`, `StepReport`, `Training
 
 Files:
     pipeline.py            from files and a configuration to a trained run
+    trained_run.py         the value of `train`
     options.py             the arguments of `train`, and the configuration that they ask for
     model.py               the Transformer
     loss.py                forward and backward pass, chunked fused linear cross-entropy
@@ -44,7 +45,8 @@ from tinylm.training.openmp import limit_spinning
 
 if TYPE_CHECKING:
     from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
-    from tinylm.training.pipeline import TrainedRun, train
+    from tinylm.training.pipeline import train
+    from tinylm.training.trained_run import TrainedRun
 
 __all__ = ["StepReport", "TrainedRun", "TrainingCallback", "TrainingSample", "train"]
 
@@ -52,7 +54,7 @@ limit_spinning()
 
 _MODULES = {
     "StepReport": "callbacks",
-    "TrainedRun": "pipeline",
+    "TrainedRun": "trained_run",
     "TrainingCallback": "callbacks",
     "TrainingSample": "callbacks",
     "train": "pipeline",

@@ -92,6 +92,21 @@ class TrainingCallback:
         """Release files and the terminal; always called last, also after an interrupt."""
 
 
+class StopWhen(TrainingCallback):
+    """Ends the training when a function returns True.
+
+    Args:
+        asks_to_stop: called after every step.
+    """
+
+    def __init__(self, asks_to_stop: Callable[[], bool]) -> None:
+        self._asks_to_stop = asks_to_stop
+
+    def should_stop(self) -> bool:
+        """Call the function."""
+        return self._asks_to_stop()
+
+
 class CallbackList(TrainingCallback):
     """Calls several callbacks in their order.
 

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import torch
 
-from tinylm.config import Config, TrainConfig, config_values, make_config
+from tinylm.config import Config, StrPath, TrainConfig, config_values, make_config
 from tinylm.data.dataset.preparation import Preparation
 from tinylm.data.dataset.stages import StageData
 from tinylm.errors import RunError, TinyLMError
@@ -22,11 +22,11 @@ from tinylm.files import new_folder, remove_folder
 from tinylm.printable import command_line
 from tinylm.processors import usable_threads
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
-from tinylm.run_log import RunLogWriter, ValidationLine, read_metrics
+from tinylm.run_log import RunLogWriter
 from tinylm.signatures import takes_fields_of
 from tinylm.tokenizer import Tokenizer
 from tinylm.training.autosize import choose
-from tinylm.training.callbacks import CallbackList, TrainingCallback
+from tinylm.training.callbacks import CallbackList, StopWhen, TrainingCallback
 from tinylm.training.checkpoint import load_parameters, load_run_model, load_weights
 from tinylm.training.checkpoint_history import make_last_readable
 from tinylm.training.distributed import Ranks, start_ranks
@@ -38,40 +38,13 @@ from tinylm.training.progress import ProgressLines
 from tinylm.training.run_lock import locked, remove_abandoned
 from tinylm.training.run_report import RunReport
 from tinylm.training.samples import SampleGenerator
-from tinylm.training.stage import Stage
+from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.stopping import StopRequest, stop_on_signals
+from tinylm.training.trained_run import TrainedRun, last_scores
 from tinylm.training.trainer import Trainer
 
 # Of the minutes, for the report after training
 _REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run after `train`. It can be used wherever a path is expected.
-
-    Attributes:
-        folder: the run folder.
-        state: the state of the last checkpoint: stage, step, time, tokens.
-        scores: the last validation of each stage that was validated.
-    """
-
-    folder: RunFolder
-    state: TrainState
-    scores: Mapping[StageName, ValidationLine] = field(default_factory=dict)
-
-    @property
-    def path(self) -> Path:
-        """The path of the run folder."""
-        return self.folder.path
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps were taken; if not, `train(resume=run)` continues."""
-        return self.state.finished
-
-    def __fspath__(self) -> str:
-        return str(self.path)
 
 
 @dataclass(frozen=True)
@@ -83,24 +56,16 @@ class _Call:
     callbacks: TrainingCallback
     stop: StopRequest
 
-    def should_stop(self) -> bool:
-        return self.stop.made or self.options.should_stop() or self.callbacks.should_stop()
-
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a run is trained from; `state` is that of a run that continues.
-
-    `follow_load`: whether the number of threads of a new run may follow the load of the machine.
-    """
+    """What a run is trained from."""
 
     run: RunFolder
     config: Config
     tokenizer: Tokenizer
     model: LanguageModel
     data: Mapping[StageName, StageData]
-    state: TrainState | None = None
-    follow_load: bool = False
 
 
 @takes_fields_of(TrainingOptions)
@@ -210,20 +175,14 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
         tokenizer = RunFolder(Path(options.init or "")).load_tokenizer()
     config = _changed(config, "model", vocab_size=tokenizer.vocab_size)
     data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
-    torch.manual_seed(config.train.seed)
-    model = LanguageModel(config.model)
-    if options.init is not None:
-        source = RunFolder(Path(options.init))
-        _, init_tokenizer, _ = load_run_model(source)
-        folder = source.checkpoint_folder("best")
-        load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), callbacks.on_warning)
-    parts = _Parts(run, config, tokenizer, model, data, follow_load="train.threads" not in given)
+    model = _new_model(config, tokenizer, options.init, callbacks)
+    parts = _Parts(run, config, tokenizer, model, data)
     ranks.on_main(lambda: _create_run(parts, preparation, callbacks.on_warning))
     budget = 60 * config.train.minutes
     deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
     try:
         with locked(run) if ranks.is_main else nullcontext():
-            return _fit(call, parts, deadline)
+            return _fit(call, parts, NewTraining(deadline, follow_load="train.threads" not in given))
     except BaseException:
         # Without a single checkpoint there is nothing to continue
         if ranks.is_main and not run.checkpoint("last").is_dir():
@@ -247,37 +206,19 @@ def _resume(call: _Call, run: RunFolder) -> TrainedRun:
         load_parameters(run.checkpoint("last"), model, ranks)
         log = RunLogWriter(run.metrics, call.callbacks.on_warning)
         ranks.on_main(lambda: log.append_event(state.stage, state.step, "resumed", **machine_facts()))
-        return _fit(call, _Parts(run, config, tokenizer, model, data, state), call.options.started)
+        return _fit(call, _Parts(run, config, tokenizer, model, data), state)
 
 
-def _fit(call: _Call, parts: _Parts, deadline: float) -> TrainedRun:
-    """Run the training loop on what is prepared.
-
-    Args:
-        call: the call of `train`.
-        parts: what to train.
-        deadline: `time.monotonic()` at which everything should be done; used where the configuration has no steps.
-    """
+def _fit(call: _Call, parts: _Parts, start: TrainState | NewTraining) -> TrainedRun:
+    """Run the training loop on what is prepared."""
     run, config, ranks, callbacks = parts.run, parts.config, call.ranks, call.callbacks
     callbacks.on_message(_headline(parts, ranks))
     # Weights in parts can only be used by all processes together
     generates = ranks.is_main and not (config.train.sharded and ranks.size > 1)
-    trainer = Trainer(
-        run,
-        config,
-        parts.model,
-        _stages(parts),
-        byte_lengths_of(parts.tokenizer),
-        deadline=deadline,
-        state=parts.state,
-        callbacks=callbacks,
-        sampler=SampleGenerator(config.train, parts.model, parts.tokenizer, callbacks.on_warning)
-        if generates
-        else None,
-        should_stop=call.should_stop,
-        ranks=ranks,
-        follow_load=parts.follow_load,
-    )
+    sampler = SampleGenerator(config.train, parts.model, parts.tokenizer, callbacks.on_warning) if generates else None
+    task = Task(parts.model, _stages(parts), byte_lengths_of(parts.tokenizer))
+    stops = StopWhen(lambda: call.stop.made), StopWhen(call.options.should_stop)
+    trainer = Trainer(run, config, task, start, callbacks=CallbackList(callbacks, *stops), sampler=sampler, ranks=ranks)
     callbacks.on_start(run)
     call.stop.training = True
     try:
@@ -293,7 +234,7 @@ def _fit(call: _Call, parts: _Parts, deadline: float) -> TrainedRun:
     finally:
         call.stop.training = False
     callbacks.on_end(run, state, None)
-    return TrainedRun(run, state, ranks.from_main(lambda: _last_scores(run)))
+    return TrainedRun(run, state, ranks.from_main(lambda: last_scores(run)))
 
 
 def _prepare(call: _Call, config: Config, trains_tokenizer: bool) -> Preparation:
@@ -327,6 +268,20 @@ def _changed(config: Config, section: str, **changes: object) -> Config:
     values = config_values(config)
     values[section].update(changes)
     return make_config(values)
+
+
+def _new_model(
+    config: Config, tokenizer: Tokenizer, init: StrPath | None, callbacks: TrainingCallback
+) -> LanguageModel:
+    """A model of random weights, or of those of the run `init`."""
+    torch.manual_seed(config.train.seed)
+    model = LanguageModel(config.model)
+    if init is not None:
+        source = RunFolder(Path(init))
+        _, init_tokenizer, _ = load_run_model(source)
+        folder = source.checkpoint_folder("best")
+        load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), callbacks.on_warning)
+    return model
 
 
 def _check_place(run: RunFolder) -> None:
@@ -400,10 +355,3 @@ def _most_steps(settings: TrainConfig, rows_per_epoch: int) -> int:
 
 def _parameters(model: LanguageModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def _last_scores(run: RunFolder) -> dict[StageName, ValidationLine]:
-    try:
-        return {line.stage: line for line in read_metrics(run.metrics).validations}
-    except OSError:
-        return {}

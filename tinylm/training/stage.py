@@ -1,4 +1,4 @@
-"""A stage of training: what it learns from and what it is measured on."""
+"""What the training loop trains: a model, and the stages of its training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinylm.evaluation import Window
 from tinylm.run_folder import StageName
+from tinylm.training.model import LanguageModel
 
 
 class BatchSource(Protocol):
@@ -49,3 +50,31 @@ class Stage:
             step: steps taken before.
         """
         return int.from_bytes(hashlib.blake2b(f"{seed}/{self.name}/{step}".encode(), digest_size=7).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model and what it learns.
+
+    Attributes:
+        model: fresh or loaded weights.
+        stages: pre-training, fine-tuning or both, in this order.
+        byte_lengths: UTF-8 bytes of text of each token id, for bits per byte, int64 [vocab_size].
+    """
+
+    model: LanguageModel
+    stages: Sequence[Stage]
+    byte_lengths: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class NewTraining:
+    """The start of a new run.
+
+    Attributes:
+        deadline: `time.monotonic()` at which everything should be done; used where the configuration has no steps.
+        follow_load: whether the number of CPU threads follows what other programs leave of the machine.
+    """
+
+    deadline: float | None = None
+    follow_load: bool = False

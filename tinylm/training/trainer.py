@@ -10,9 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tinylm.config import Config
 from tinylm.errors import RunError
@@ -28,11 +26,10 @@ from tinylm.training.divergence import RATE_FACTOR, DivergedError, lasting_diver
 from tinylm.training.hardware import prepare_process
 from tinylm.training.loss import LossComputer
 from tinylm.training.mfu import peak_flops, training_flops
-from tinylm.training.model import LanguageModel
 from tinylm.training.optimizer import Optimizer
 from tinylm.training.pace import Pace
 from tinylm.training.schedule import rate_factor, validates_at
-from tinylm.training.stage import Stage
+from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.step_budget import SAMPLES_SHARE, divide_steps, mean_seconds, plan_for_time
 from tinylm.training.step_timer import MeasuredStep, Meter, TakenStep
 from tinylm.training.window_losses import window_losses
@@ -46,37 +43,27 @@ class Trainer:
     Args:
         run: an existing run folder; see `RunFolder.create`.
         config: the run's configuration, device and precision resolved (see `tinylm.training.hardware`).
-        model: fresh or loaded weights.
-        stages: pre-training, fine-tuning or both, in this order.
-        byte_lengths: bytes of text of each token id, for bits per byte.
-        deadline: `time.monotonic()` at which everything should be done; used where the configuration has no steps.
-        state: where an earlier process stopped, to go on there; None to begin.
-        callbacks: called in the main process only.
+        task: the model and what it learns.
+        start: a new run, or the state in which an earlier process stopped.
+        callbacks: in other processes than the main one, only `should_stop` should do something.
         sampler: generates samples of the model for a stage; called after validations as long as that takes less than
             1 % of the time, and at the end of a stage. It must leave torch's random numbers as they are and not raise.
-        should_stop: called after each step; True saves and returns.
         ranks: the processes that train together, each with its own trainer; the main one writes the folder.
-        follow_load: whether the number of CPU threads, of a new run, follows what other programs leave of the machine.
     """
 
     def __init__(
         self,
         run: RunFolder,
         config: Config,
-        model: LanguageModel,
-        stages: Sequence[Stage],
-        byte_lengths: NDArray[np.int64],
+        task: Task,
+        start: TrainState | NewTraining,
         *,
-        deadline: float | None = None,
-        state: TrainState | None = None,
         callbacks: TrainingCallback | None = None,
         sampler: Callable[[StageName], Sequence[TrainingSample]] | None = None,
-        should_stop: Callable[[], bool] = lambda: False,
         ranks: Ranks | None = None,
-        follow_load: bool = False,
     ) -> None:
         prepare_process()
-        self.run, self.config, self.stages, self.byte_lengths = run, config, list(stages), byte_lengths
+        self.run, self.config, self.stages, self.byte_lengths = run, config, list(task.stages), task.byte_lengths
         self.ranks = ranks or Ranks()
         if config.train.batch_size % self.ranks.size:
             raise RunError(
@@ -84,20 +71,21 @@ class Trainer:
                 f"({self.ranks.size})"
             )
         self.device = torch.device(config.train.device)
-        self.model = model.to(self.device)
-        self.deadline = deadline
-        self.callbacks = callbacks if callbacks is not None and self.ranks.is_main else TrainingCallback()
+        self.model = task.model.to(self.device)
+        self.callbacks = callbacks or TrainingCallback()
         self.sampler, self._sampler_seconds = sampler, 0.0
-        self.should_stop = should_stop
         self._log_writer = RunLogWriter(run.metrics, self.callbacks.on_warning)
-        self._resumed = state is not None
-        self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
+        self._resumed = isinstance(start, TrainState)
+        if isinstance(start, TrainState):
+            self.state, self._deadline = start, None
+        else:
+            self.state = TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
+            self._deadline = start.deadline
+            self.state.follows_load = start.follow_load and self.device.type == "cpu" and self.ranks.size == 1
         self.compute = LossComputer(self.model, config.train, self.callbacks.on_warning, self.ranks)
         self._peak = peak_flops(self.device)
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
-        if state is None:
-            self.state.follows_load = follow_load and self.device.type == "cpu" and self.ranks.size == 1
         self._pace = Pace(self.state, config.train, self.ranks)
 
     def train(self) -> TrainState:
@@ -176,7 +164,7 @@ class Trainer:
                 meter.add(self._step(stage, optimizer, stage.learning_rate * factor))
                 state.step += 1
                 stopping, late, due = self.ranks.any(
-                    self.should_stop(),
+                    self.callbacks.should_stop(),
                     self.ranks.is_main and time.monotonic() - saved > CHECKPOINT_SECONDS,
                     self.ranks.is_main and meter.due,
                 )
@@ -318,8 +306,8 @@ class Trainer:
         if settings.steps:
             self._pace.plan(divide_steps(names, settings), {}, threads)
             return
-        assert self.deadline is not None, "a run without steps needs a deadline"
-        measured = plan_for_time(self.stages, settings, self.deadline, self._calibrate)
+        assert self._deadline is not None, "a run without steps needs a deadline"
+        measured = plan_for_time(self.stages, settings, self._deadline, self._calibrate)
         self._pace.plan(*self.ranks.broadcast(measured), threads)
 
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
