@@ -10,11 +10,12 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from tinylm.data.world.intents import Intent, all_intents, declarations, intents_by_family, upper_first
-from tinylm.data.world.phrasings import neat, split_of, surround
-from tinylm.data.world.recall import KIND_BY_NAME, is_held_out_question
-from tinylm.data.world.recall_kinds import KINDS
-from tinylm.data.world.values import COLOURS, FOODS, NAMES, NUMBERS, PETS, TOWNS
+from tinylm.data.world.as_typed import neat
+from tinylm.data.world.intents import Intent, all_intents, declarations, intents_by_family
+from tinylm.data.world.open_values import new_value
+from tinylm.data.world.phrasings import surround, upper_first
+from tinylm.data.world.talk import any_kind
+from tinylm.data.world.told_facts import KIND_BY_NAME
 
 SHORTEST_WORDS = 60
 WANTED_WORDS = 130
@@ -28,16 +29,16 @@ _PLACES = (
     "on the table", "on the shelf", "in the drawer", "under the bench", "by the door", "in the basket", "on the chair",
     "behind the sofa", "in the garden", "next to the stove", "on the roof", "in the garage", "beside the pond",
 )  # fmt: skip
-# What can be true of a person: a statement, a question about it, and the list of its values.
+# What can be true of a person: a statement, a question about it, and the kind of its values.
 _ABOUT_PEOPLE = (
-    ("{n} likes {v}.", "What colour does {n} like?", COLOURS),
-    ("{n} lives in {v}.", "Where does {n} live?", TOWNS),
-    ("{n} loves to eat {v}.", "What does {n} love to eat?", FOODS),
-    ("{n} is {v} years old.", "How old is {n}?", NUMBERS),
-    ("{n} has {v} plants.", "How many plants does {n} have?", NUMBERS),
-    ("{n} has a cat called {v}.", "What is the cat of {n} called?", PETS),
-    ("{n} has a dog called {v}.", "What is the dog of {n} called?", PETS),
-    ("The lucky number of {n} is {v}.", "What is the lucky number of {n}?", NUMBERS),
+    ("{n} likes {v}.", "What colour does {n} like?", "colours"),
+    ("{n} lives in {v}.", "Where does {n} live?", "towns"),
+    ("{n} loves to eat {v}.", "What does {n} love to eat?", "foods"),
+    ("{n} is {v} years old.", "How old is {n}?", "numbers"),
+    ("{n} has {v} plants.", "How many plants does {n} have?", "numbers"),
+    ("{n} has a cat called {v}.", "What is the cat of {n} called?", "pets"),
+    ("{n} has a dog called {v}.", "What is the dog of {n} called?", "pets"),
+    ("The lucky number of {n} is {v}.", "What is the lucky number of {n}?", "numbers"),
 )  # fmt: skip
 _WEATHER = ("rain", "snow", "sun", "wind", "fog")
 _WEATHER_OPENING = {
@@ -47,7 +48,7 @@ _WEATHER_OPENING = {
 
 
 def training_documents(count: int, seed: int = 0) -> list[str]:
-    """Texts of 60 to 200 words about the world, without a question of the test split; the same for the same seed."""
+    """Texts of 60 to 200 words about the world, the same for the same seed."""
     rng = random.Random(f"documents {seed}")
     return [_document(rng) for _ in range(count)]
 
@@ -66,6 +67,14 @@ def _document(rng: random.Random) -> str:
     return text
 
 
+def _values(rng: random.Random, values: str, count: int) -> list[str]:
+    """Different values of a kind."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[new_value(rng, values)] = None
+    return list(found)
+
+
 def _any_kind(rng: random.Random) -> Callable[[random.Random], str]:
     return rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
 
@@ -73,8 +82,8 @@ def _any_kind(rng: random.Random) -> Callable[[random.Random], str]:
 def _people(rng: random.Random) -> str:
     """Several people and one thing each, then questions about some of them."""
     statement, question, values = rng.choice(_ABOUT_PEOPLE)
-    names = rng.sample(NAMES, rng.randint(2, 5))
-    pairs = dict(zip(names, rng.sample(values, len(names)), strict=True))
+    names = _values(rng, "names", rng.randint(2, 5))
+    pairs = dict(zip(names, _values(rng, values, len(names)), strict=True))
     say: Callable[[str], str] = lambda name: statement.replace("{n}", name).replace("{v}", pairs[name])  # noqa: E731
     asked = rng.sample(names, rng.randint(1, len(names)))
     return " ".join([say(name) for name in names] + [f"{question.replace('{n}', name)} {say(name)}" for name in asked])
@@ -82,9 +91,9 @@ def _people(rng: random.Random) -> str:
 
 def _person(rng: random.Random) -> str:
     """One person and several things about that person, then questions."""
-    name = rng.choice(NAMES)
+    name = new_value(rng, "names")
     facts = [
-        (statement.replace("{n}", name).replace("{v}", rng.choice(values)), question.replace("{n}", name))
+        (statement.replace("{n}", name).replace("{v}", new_value(rng, values)), question.replace("{n}", name))
         for statement, question, values in rng.sample(_ABOUT_PEOPLE, rng.randint(3, 5))
     ]
     asked = rng.sample(facts, rng.randint(2, len(facts)))
@@ -93,13 +102,13 @@ def _person(rng: random.Random) -> str:
 
 def _visitor(rng: random.Random) -> str:
     """A visitor tells Pip something and asks for it later, in a story with spoken words."""
-    kind = rng.choice(KINDS)
-    value = rng.choice(kind.values)
+    kind = any_kind(rng)
+    value = new_value(rng, kind.values)
     who = rng.choice(("the boy", "the girl", "the visitor", "the woman", "the man", "the child", "the neighbour"))
-    told = neat(rng.choice(kind.tells).replace("{v}", value))[:-1]
+    told = neat(rng.choice(kind.tells)).replace("{v}", value)[:-1]
     thanks = upper_first(rng.choice(kind.acknowledgements).replace("{v}", value))
     direct = [core.text for core in kind.asks if core.form == "?"]
-    question = neat(rng.choice([text for text in direct if not is_held_out_question(kind.name, value, text)]) + "?")
+    question = neat(rng.choice(direct) + "?")
     reply = upper_first(rng.choice(kind.replies).replace("{v}", value))
     thanks, reply = _spoken(thanks), _spoken(reply)
     between = rng.choice(
@@ -141,17 +150,13 @@ def _facts(rng: random.Random) -> str:
 
 def _intent(rng: random.Random) -> Intent:
     families = intents_by_family()
-    topics = [family for family, intents in families.items() if intents[0].topic != "talk"]
+    topics = [family for family, intents in families.items() if intents[0].topic not in ("talk", "unknown")]
     return rng.choice(families[rng.choices(topics, [len(families[family]) ** 0.5 for family in topics])[0]])
 
 
 def _question(rng: random.Random, intent: Intent) -> str:
-    direct = [core for core in intent.cores if core.form == "?" and not core.held_out]
-    while True:
-        _, text = surround(rng, direct, vocative=False)
-        question = text.split("?")[0] + "?"
-        if split_of(question) == "train":
-            return neat(question)
+    direct = [core for core in intent.cores if core.form == "?"]
+    return neat(surround(rng, direct, vocative=False).split("?")[0] + "?")
 
 
 def _questions(rng: random.Random) -> str:
@@ -169,7 +174,7 @@ def _places(rng: random.Random) -> str:
     """People put things somewhere, and somebody looks for them."""
     count = rng.randint(2, 4)
     things, places = rng.sample(_THINGS, count), rng.sample(_PLACES, count)
-    names = rng.sample(NAMES, count)
+    names = _values(rng, "names", count)
     told = [f"{n} put the {t} {p}." for n, t, p in zip(names, things, places, strict=True)]
     asked = rng.sample(range(count), rng.randint(1, count))
     lines = [
@@ -187,8 +192,8 @@ def _places(rng: random.Random) -> str:
 
 def _shopping(rng: random.Random) -> str:
     """A list that is read once more, and questions about its order."""
-    items = rng.sample(FOODS, rng.randint(3, 5))
-    name = rng.choice(NAMES)
+    items = _values(rng, "foods", rng.randint(3, 5))
+    name = new_value(rng, "names")
     listed = ", ".join(items[:-1]) + " and " + items[-1]
     questions = [
         f"What is first on the list? {upper_first(items[0])}.",
@@ -207,9 +212,9 @@ def _shopping(rng: random.Random) -> str:
 def _password(rng: random.Random) -> str:
     """A word or a row of numbers that is given to one after the other."""
     word = rng.choice(
-        (rng.choice(FOODS), " ".join(rng.sample(NUMBERS, 3)), " ".join(rng.sample(COLOURS, 2)), rng.choice(PETS))
+        (new_value(rng, "foods"), " ".join(_values(rng, "numbers", 3)), " ".join(_values(rng, "colours", 2)), new_value(rng, "pets"))
     )
-    first, second, third = rng.sample(NAMES, 3)
+    first, second, third = _values(rng, "names", 3)
     return (
         f'The secret word of the workshop is "{word}". {first} tells {second}: the secret word is "{word}". '
         f'{second} tells {third}: the secret word is "{word}". {third} stands at the door. "What is the secret '
@@ -219,9 +224,9 @@ def _password(rng: random.Random) -> str:
 
 def _diary(rng: random.Random) -> str:
     """A day at the house, with its weather."""
-    name, other = rng.sample(NAMES, 2)
+    name, other = _values(rng, "names", 2)
     weather = rng.choice(_WEATHER)
-    food, colour = rng.choice(FOODS), rng.choice(COLOURS)
+    food, colour = new_value(rng, "foods"), new_value(rng, "colours")
     wear = rng.choice(all_intents()[f"wear.{weather}"].replies)
     do = rng.choice(all_intents()[f"do.{weather}"].replies)
     parts = [
@@ -249,8 +254,8 @@ def _diary(rng: random.Random) -> str:
 
 def _rover_story(rng: random.Random) -> str:
     """The rover carries things from one to another and counts them."""
-    giver, taker = rng.sample(NAMES, 2)
-    count, thing = rng.choice(NUMBERS), rng.choice(("tomatoes", "beans", "apples", "carrots", "letters", "flowers"))
+    giver, taker = _values(rng, "names", 2)
+    count, thing = new_value(rng, "numbers"), rng.choice(("tomatoes", "beans", "apples", "carrots", "letters", "flowers"))
     problem, help_ = rng.choice(
         (
             ("a wheel got stuck", "somebody cleaned the wheels"),
@@ -281,8 +286,8 @@ def _chain(rng: random.Random) -> str:
 def _names(rng: random.Random) -> str:
     """People who say their name and are greeted with it."""
     lines: list[str] = []
-    for name in rng.sample(NAMES, rng.randint(2, 4)):
-        told = neat(rng.choice(KIND_BY_NAME["name"].tells).replace("{v}", name))[:-1]
+    for name in _values(rng, "names", rng.randint(2, 4)):
+        told = neat(rng.choice(KIND_BY_NAME["name"].tells)).replace("{v}", name)[:-1]
         greeting = rng.choice(KIND_BY_NAME["name"].acknowledgements).replace("{v}", name)
         lines.append(rng.choice((f'"{told}." "{greeting}"', f'{name} said: "{told}." Pip said: "{greeting}"')))
     return " ".join(lines)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 
 from tinylm.chat_format import Conversation
 from tinylm.data.world.intents import all_intents
-from tinylm.data.world.recall import KIND_BY_NAME
-from tinylm.data.world.recall_kinds import KINDS, FactKind
-from tinylm.data.world.talk import Talk
+from tinylm.data.world.talk import Talk, any_kind
+from tinylm.data.world.told_facts import KIND_BY_NAME, FactKind, families
 
 MAX_EXCHANGES = 8
-RECALL_CONVERSATIONS = 0.45
-SYSTEM_CONVERSATIONS = 0.18
+RECALL_CONVERSATIONS = 0.52
+SYSTEM_CONVERSATIONS = 0.13
 
 
 def training_conversations(count: int, seed: int = 0) -> list[Conversation]:
@@ -51,28 +51,49 @@ def chat(talk: Talk, exchanges: int) -> None:
 def tell_facts(talk: Talk) -> None:
     """One to four facts in any order, sometimes with a question about the world between, sometimes corrected."""
     rng = talk.rng
-    kinds = [kind for kind in KINDS if kind.name not in talk.known]
     least = 0 if talk.known else 1
-    kinds = rng.sample(kinds, max(least, rng.choices((0, 1, 2, 3, 4), (12, 30, 28, 18, 12))[0]))
+    kinds = _some_kinds(talk, max(least, rng.choices((0, 1, 2, 3, 4), (8, 34, 30, 18, 10))[0]))
     while kinds:
-        group, kinds = (kinds[:2], kinds[2:]) if rng.random() < 0.25 else (kinds[:1], kinds[1:])
+        together = rng.choices((1, 2, 3), (78, 18, 4))[0]
+        group, kinds = kinds[:together], kinds[together:]
         talk.tell(group)
         if rng.random() < 0.2:
             talk.chat_once()
-    if rng.random() < 0.12:
+    if rng.random() < 0.15:
         talk.correct(KIND_BY_NAME[rng.choice(list(talk.known))])
+
+
+def _some_kinds(talk: Talk, count: int) -> list[FactKind]:
+    """Kinds of facts that are not told yet; often one that differs from another only in whom it is about."""
+    kinds: list[FactKind] = []
+    while len(kinds) < count:
+        near = kinds and talk.rng.random() < 0.3
+        kind = talk.rng.choice(families()[kinds[-1].family]) if near else any_kind(talk.rng)
+        if talk.rng.random() < 0.12:
+            kind = KIND_BY_NAME["name"]
+        if kind not in kinds and kind.name not in talk.known:
+            kinds.append(kind)
+        elif near:
+            kinds.append(_untold(talk, kinds))
+    return kinds
 
 
 def _ask_facts(talk: Talk) -> None:
     rng = talk.rng
     asked = [KIND_BY_NAME[name] for name in talk.known]
-    asked = rng.sample(asked, min(len(asked), rng.choices((1, 2, 3), (50, 35, 15))[0]))
-    if rng.random() < 0.15:
+    asked = rng.sample(asked, min(len(asked), rng.choices((1, 2, 3), (45, 37, 18))[0]))
+    if rng.random() < 0.22:
         asked.insert(rng.randrange(len(asked) + 1), _untold(talk))
     for kind in asked:
         if len(talk.said) < MAX_EXCHANGES:
             talk.ask_fact(kind)
 
 
-def _untold(talk: Talk) -> FactKind:
-    return talk.rng.choice([kind for kind in KINDS if kind.name not in talk.known])
+def _untold(talk: Talk, besides: Collection[FactKind] = ()) -> FactKind:
+    """A kind of fact that was not told; half the time one like those that were, about another person or thing."""
+    while True:
+        told = [KIND_BY_NAME[name] for name in talk.known]
+        near = told and talk.rng.random() < 0.5
+        kind = talk.rng.choice(families()[talk.rng.choice(told).family]) if near else any_kind(talk.rng)
+        if kind.name not in talk.known and kind not in besides:
+            return kind

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from tinylm.data.world.phrasings import Core, expand, hold_out
+from tinylm.data.world.phrasings import Core, expand, upper_first
 from tinylm.data.world.topic_files import TOPICS, Block, read_blocks
 
-TOPIC_NAMES = ("pip", "talk", "weather", "garden", "animals", "seasons", "kitchen", "workshop", "counting")
+TOPIC_NAMES = ("pip", "talk", "weather", "garden", "animals", "seasons", "kitchen", "workshop", "counting", "unknown")
 """The topic files, without their ending; their order and that of their lines decides what seeds give."""
+
+OPEN_FIELDS = {
+    "thing": "things", "name": "names", "town": "towns", "title": "titles", "number": "numbers", "junk": "junk",
+}  # fmt: skip
+"""The fields of a question that stand for any word: the kind of value of each."""
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -51,7 +56,7 @@ class Intent:
     parent: str = ""
 
 
-WHY_CORES = hold_out(
+WHY_CORES = tuple(
     Core(">", text)
     for template in (
         "why", "why is that", "but why", "how come", "why so", "and why is that", "and why", "can you say why",
@@ -59,11 +64,6 @@ WHY_CORES = hold_out(
     )
     for text in expand(template)
 )  # fmt: skip
-
-
-def upper_first(text: str) -> str:
-    """The text with a capital first letter."""
-    return text[:1].upper() + text[1:]
 
 
 def _fill(text: str, row: dict[str, str]) -> str:
@@ -83,7 +83,7 @@ def _contains(text: str, word: str) -> bool:
 def _rows_of(block: Block) -> dict[str, dict[str, str]]:
     """The cases of a block with the values of their fields; one without a name where there are none."""
     cases = block.table("cases")
-    block.check_fields(["me", "user", *next(iter(cases.values()), {})])
+    block.check_fields(["me", "user", *OPEN_FIELDS, *next(iter(cases.values()), {})])
     with_capitals = {
         case: row | {upper_first(name): upper_first(value) for name, value in row.items()}
         for case, row in cases.items()
@@ -99,7 +99,7 @@ def _intents_of(topic: str, block: Block) -> Iterator[Intent]:
     keys = {case: _groups(block, _RIGHT_REPLY, row) for case, row in rows.items()}
     for case, row in rows.items():
         name = f"{block.name}.{case}" if case else block.name
-        cores = hold_out(Core(core.form, _fill(core.text, row).lower()) for core in templates)
+        cores = [Core(core.form, _fill(core.text, row).lower()) for core in templates]
         replies = tuple(upper_first(_fill(reply, row)) for reply in block.texts("replies"))
         others = {word for other in keys for group in keys[other] for word in group}
         own = " ".join(replies) + " " + " ".join(word for group in keys[case] for word in group)

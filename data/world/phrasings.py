@@ -1,4 +1,4 @@
-"""From a core phrasing to what a user types, and which of these texts are kept for the test split.
+"""From a core phrasing to what a user types.
 
 A core is written in lower case with alternatives, "[what|which] colour is the rover". Its form says what may stand
 around it: "?" is a direct question, "~" the clause of an indirect one, "." a whole remark, ">" a follow-up.
@@ -8,55 +8,46 @@ from __future__ import annotations
 
 import random
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple
-
-Split = Literal["train", "test"]
-
-HELD_OUT_TEXTS = 0.10
-HELD_OUT_CORES = 0.15
+from typing import NamedTuple
 
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 _NOT_WORD = re.compile(r"[^a-z0-9 ]+")
-_PROPER = re.compile(
-    r"\b(pip|miso|prickles|dot|otto|grandma|uncle otto|raspberry pi|monday|tuesday|wednesday|thursday|friday|saturday"
-    r"|sunday|i)\b"
-)
-_CONTRACTIONS = {
-    "what is": "what's",
-    "where is": "where's",
-    "who is": "who's",
-    "that is": "that's",
-    "it is": "it's",
-    "i am": "i'm",
-    "i would": "i'd",
-    "do not": "don't",
-    "cannot": "can't",
-}
-_CONTRACTION = re.compile(r"\b(" + "|".join(_CONTRACTIONS) + r")\b(?= (?!it\b)\w)")
-_EXPANSIONS = {short: long for long, short in _CONTRACTIONS.items()}
+CONTRACTIONS = {
+    "what is": "what's", "where is": "where's", "who is": "who's", "how is": "how's", "that is": "that's",
+    "it is": "it's", "i am": "i'm", "i would": "i'd", "i have": "i've", "you are": "you're", "do not": "don't",
+    "does not": "doesn't", "did not": "didn't", "is not": "isn't", "cannot": "can't", "i will": "i'll",
+}  # fmt: skip
+_EXPANSIONS = {short: long for long, short in CONTRACTIONS.items()}
 _EXPANSION = re.compile(r"\b(" + "|".join(_EXPANSIONS) + r")\b")
 
 _DIRECT_OPENERS = (
     "", "pip, ", "hey pip, ", "hi pip, ", "so ", "okay, ", "tell me, ", "please tell me, ", "hm, ", "by the way, ",
-    "a question: ", "one more question: ", "now ", "pip, tell me, ",
+    "a question: ", "one more question: ", "now ", "pip, tell me, ", "and ", "um, ", "uh, ", "well, ", "hey, ", "hello, ",
+    "sorry, ", "excuse me, ", "oh, ", "quick question: ", "i forgot, ", "just wondering, ", "say, ", "wait, ", "and now ",
+    "help, ", "please, ", "ok so ", "let me ask: ", "alright, ", "hello pip, ", "umm ", "listen, ", "next: ", "remind me, ",
 )  # fmt: skip
-_DIRECT_CLOSERS = ("?", ", pip?", ", please?", "? i want to know", "? i am curious")
+_DIRECT_CLOSERS = (
+    "?", ", pip?", ", please?", "? i want to know", "? i am curious", "? i forgot", " again?", ", by the way?", ", my friend?",
+    ", do you know?", ", any idea?", "? tell me", "? thanks", ", then?",
+)  # fmt: skip
 _ASKING_OPENERS = (
     "can you tell me ", "could you tell me ", "do you know ", "pip, do you know ", "pip, can you tell me ",
-    "hey pip, do you know ", "so do you know ", "can you please tell me ",
+    "hey pip, do you know ", "so do you know ", "can you please tell me ", "can you say ", "could you please tell me ",
+    "would you tell me ", "any idea ", "do you remember ", "can you remind me ", "will you tell me ", "have you any idea ",
+    "are you able to tell me ", "can you explain ",
 )  # fmt: skip
 _TELLING_OPENERS = (
     "tell me ", "please tell me ", "i wonder ", "i want to know ", "i would like to know ", "pip, tell me ",
-    "pip, please tell me ",
+    "pip, please tell me ", "remind me ", "i was wondering ", "i need to know ", "i forgot ", "i am curious ", "i have no idea ",
+    "just tell me ", "i do not know ", "i would love to know ", "say ",
 )  # fmt: skip
-_ASKING_CLOSERS = ("?", ", please?", ", pip?")
-_TELLING_CLOSERS = (".", ", please.", ", pip.")
-_REMARK_OPENERS = ("", "", "pip, ", "hey pip, ", "oh, ")
-_REMARK_CLOSERS = (".", ", pip.")
-_FOLLOW_OPENERS = ("", "okay, ", "oh, ", "hm, ", "i see, ", "good, ", "ah, ", "thanks, ")
+_ASKING_CLOSERS = ("?", ", please?", ", pip?", " again?")
+_TELLING_CLOSERS = (".", ", please.", ", pip.", " again.")
+_REMARK_OPENERS = ("", "", "pip, ", "hey pip, ", "oh, ", "um, ", "well, ", "okay, ", "hey, ", "ah, ", "so ")
+_REMARK_CLOSERS = (".", ", pip.", "!", " :)")
+_FOLLOW_OPENERS = ("", "okay, ", "oh, ", "hm, ", "i see, ", "good, ", "ah, ", "thanks, ", "um, ", "nice, ", "cool, ")
 _FOLLOW_CLOSERS = ("?", ", pip?", ", please?")
 
 _FRAMES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
@@ -68,14 +59,15 @@ _FRAMES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
 
 
 class Core(NamedTuple):
-    """A core phrasing without its surroundings: its form ("?", "~", "." or ">") and its text.
-
-    A core that is held out belongs to the test split with whatever stands around it.
-    """
+    """A core phrasing without its surroundings: its form ("?", "~", "." or ">") and its text."""
 
     form: str
     text: str
-    held_out: bool = False
+
+
+def upper_first(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def expand(template: str) -> list[str]:
@@ -94,88 +86,26 @@ def normal(text: str) -> str:
     return " ".join(_NOT_WORD.sub(" ", lowered).split())
 
 
-def fraction(key: str) -> float:
-    """A stable pseudo-random number in [0, 1) for a key, the same on every machine and in every process."""
-    return zlib.crc32(key.encode()) / 2**32
-
-
-def hold_out(cores: Iterable[Core]) -> tuple[Core, ...]:
-    """The cores of one intent, some of them marked for the test split.
-
-    A core can be held out only if the cores that stay in training have all its words: a fair question.
-    """
-    drawn = [(core, core.form != "." and fraction("core:" + normal(core.text)) < HELD_OUT_CORES) for core in cores]
-    known = {word for core, candidate in drawn if not candidate for word in core.text.split()}
-    return tuple(core._replace(held_out=candidate and known.issuperset(core.text.split())) for core, candidate in drawn)
-
-
-def split_of(text: str) -> Split:
-    """The split of a user's text, by its words alone."""
-    return "test" if fraction("text:" + normal(text)) < HELD_OUT_TEXTS else "train"
-
-
-def surroundings(form: str, vocative: bool = True) -> Iterator[tuple[str, str]]:
+def _surroundings(form: str, vocative: bool) -> list[tuple[str, str]]:
     """Every (opener, closer) that fits a form; without vocative none that says "Pip"."""
+    pairs: list[tuple[str, str]] = []
     for openers, closers in _FRAMES[form]:
         for opener in openers:
             for closer in closers:
                 # Two politenesses or two names in one sentence sound like a machine.
-                doubled = any(word in opener and word in closer for word in ("pip", "please"))
-                restless = "know" in opener and "know" in closer
-                if not doubled and not restless and (vocative or "pip" not in opener + closer):
-                    yield opener, closer
+                doubled = any(word in opener and word in closer for word in ("pip", "please", "know", "tell", "forgot"))
+                if not doubled and (vocative or "pip" not in opener + closer):
+                    # Plain forms are the commonest ones in real chats.
+                    times = (12 if opener == "" else 1) * (20 if len(closer) == 1 else 1)
+                    pairs.extend([(opener, closer)] * times)
+    return pairs
 
 
-def _weighted(form: str, vocative: bool) -> list[tuple[str, str]]:
-    pairs = list(surroundings(form, vocative))
-    # Plain forms are the commonest ones in real chats.
-    return [pair for pair in pairs for _ in range((3 if pair[0] == "" else 1) * (8 if len(pair[1]) == 1 else 1))]
+_PAIRS = {(form, vocative): _surroundings(form, vocative) for form in _FRAMES for vocative in (True, False)}
 
 
-_PAIRS: dict[tuple[str, bool], list[tuple[str, str]]] = {
-    (form, vocative): _weighted(form, vocative) for form in _FRAMES for vocative in (True, False)
-}
-
-
-def neat(text: str) -> str:
-    """A lower-case text with capitals and a last mark, as in a book."""
-    text = _PROPER.sub(lambda match: match[1].title(), text)
-    text = re.sub(r"([?.!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
-    return text[0].upper() + text[1:] + ("" if text[-1] in "?.!" else ".")
-
-
-def dress(rng: random.Random, text: str) -> str:
-    """A lower-case text as somebody types it: with or without capitals, contractions and the last mark."""
-    if rng.random() < 0.4:
-        text = _CONTRACTION.sub(lambda match: _CONTRACTIONS[match[1]], text)
-    if rng.random() < 0.6:
-        marked = text[-1] in "?.!"
-        text = neat(text) if marked else neat(text)[:-1]
-    if rng.random() < 0.25 and text[-1] in "?.!":
-        text = text[:-1]
-    return text
-
-
-def surround(rng: random.Random, cores: Sequence[Core], vocative: bool = True) -> tuple[Core, str]:
-    """A core and a text around it, of any split and still in lower case."""
+def surround(rng: random.Random, cores: Sequence[Core], vocative: bool = True) -> str:
+    """One of the cores with words around it, still in lower case."""
     core = rng.choice(cores)
     opener, closer = rng.choice(_PAIRS[core.form, vocative])
-    return core, opener + core.text + closer
-
-
-def phrase(rng: random.Random, cores: Sequence[Core], split: Split, vocative: bool = True) -> str | None:
-    """One user's text from the cores that belongs to the split, or None where 200 draws found none."""
-    for _ in range(200):
-        core, text = surround(rng, cores, vocative)
-        if (core.held_out or split_of(text) == "test") == (split == "test"):
-            return dress(rng, text)
-    return None
-
-
-def all_texts(cores: Iterable[Core], split: Split) -> Iterator[str]:
-    """Every text, as its words (see `normal`), that `phrase` can give for the cores in a split."""
-    for core in cores:
-        for opener, closer in surroundings(core.form):
-            text = opener + core.text + closer
-            if (core.held_out or split_of(text) == "test") == (split == "test"):
-                yield normal(text)
+    return opener + core.text + closer

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import cache
 
 from tinylm.chat_format import Conversation
-from tinylm.data.world.intents import Intent, all_intents, intents_by_family, upper_first
-from tinylm.data.world.phrasings import Split, dress, phrase
-from tinylm.data.world.recall import KIND_BY_NAME, recall_question
-from tinylm.data.world.recall_kinds import KINDS, FactKind
+from tinylm.data.world.as_typed import remark, typed
+from tinylm.data.world.intents import OPEN_FIELDS, Intent, all_intents, intents_by_family
+from tinylm.data.world.open_values import new_value
+from tinylm.data.world.phrasings import normal, surround, upper_first
+from tinylm.data.world.told_facts import KIND_BY_NAME, KINDS, FactKind, families
 from tinylm.data.world.values import ASSISTANTS, SOUNDS
 
 LINKS: dict[str, tuple[str, ...]] = {
@@ -23,6 +25,9 @@ LINKS: dict[str, tuple[str, ...]] = {
     "workshop": ("pip", "weather", "counting"),
     "counting": ("workshop", "seasons", "talk"),
 }
+UNKNOWN = {"not_known": 50, "not_able": 26, "not_sums": 11, "not_clear": 13}
+"""The questions that Pip cannot answer, with how often they come."""
+UNKNOWN_SHARE = 0.27
 OPENING = ("hello", "good_morning", "how_are_you", "pip_help")
 CLOSING = ("goodbye", "good_night", "thanks")
 
@@ -65,7 +70,10 @@ class Talk:
 
     def new_value(self, kind: FactKind) -> str:
         """A value that nothing else in this conversation has."""
-        return self.rng.choice([value for value in kind.values if value not in self.known.values()])
+        while True:
+            value = new_value(self.rng, kind.values)
+            if value.lower() not in (known.lower() for known in self.known.values()):
+                return value
 
     def set_system(self, persona: bool = False, user: FactKind | None = None, style: bool = False) -> None:
         """Begin with a system message that names the assistant, tells about the user or sets a style."""
@@ -95,13 +103,14 @@ class Talk:
     def random_system(self) -> None:
         """Begin with one or sometimes two of the system effects."""
         effects = self.rng.sample(("persona", "user", "style"), 2 if self.rng.random() < 0.2 else 1)
-        kind = KIND_BY_NAME["name"] if self.rng.random() < 0.6 else self.rng.choice(KINDS)
+        kind = KIND_BY_NAME["name"] if self.rng.random() < 0.6 else any_kind(self.rng)
         self.set_system("persona" in effects, kind if "user" in effects else None, "style" in effects)
 
     def next_intent(self) -> Intent:
         """What to ask next: something of the same topic, of a linked one, or at the start of any."""
         families = intents_by_family()
-        last = next((all_intents()[name] for name in reversed(self.said) if name), None)
+        asked = [all_intents()[name] for name in self.said if name]
+        last = next((intent for intent in reversed(asked) if intent.topic in LINKS), None)
         draw = self.rng.random()
         if last is None or draw < 0.15:
             topics = tuple(LINKS)
@@ -120,12 +129,13 @@ class Talk:
             if intent.name not in self.said:
                 return intent
 
-    def ask_intent(self, intent: Intent, split: Split = "train", follow: bool = False) -> bool:
-        """Append a question of this intent from the split and a reply; False where the split has none."""
+    def ask_intent(self, intent: Intent, follow: bool = False) -> bool:
+        """Append a question of this intent and a reply; False where it is not asked in this way."""
         cores = intent.follows if follow or intent.parent else intent.cores
-        user = phrase(self.rng, cores, split, self.vocative and intent.vocative)
-        if user is None:
+        if not cores:
             return False
+        text = typed(self.rng, surround(self.rng, cores, self.vocative and intent.vocative))
+        user = text.fill(lambda name: _foreign_value(self.rng, OPEN_FIELDS[name]))
         self.exchange(user, self.rng.choice(intent.replies), intent.name)
         return True
 
@@ -147,9 +157,12 @@ class Talk:
         return None
 
     def chat_once(self) -> None:
-        """Append one exchange about the world."""
+        """Append one exchange about the world, or about what Pip does not know."""
         following = self.follow_up()
         if following is not None and self.ask_intent(following[0], follow=following[1]):
+            return
+        if self.rng.random() < UNKNOWN_SHARE:
+            self.ask_intent(all_intents()[self.rng.choices(tuple(UNKNOWN), tuple(UNKNOWN.values()))[0]])
             return
         while not self.ask_intent(self.next_intent()):
             pass
@@ -163,37 +176,74 @@ class Talk:
         self.ask_intent(all_intents()[self.rng.choice(CLOSING)])
 
     def tell(self, kinds: list[FactKind]) -> None:
-        """The user tells one fact, or two in one breath."""
+        """The user tells one fact, or several in one breath."""
         texts: list[str] = []
         for kind in kinds:
-            self.known[kind.name] = value = self.new_value(kind)
+            # The second fact stands after another one, where no greeting fits.
+            tells = [tell for tell in kind.tells if not texts or not tell.startswith(("hello", "hi", "good", "hey"))]
+            texts.append(self.rng.choice(tells).replace("{v}", f"{{v{len(texts)}}}"))
+        joined = self.rng.choice((" and ", " and ", ". ", ", ", ", and ")).join(texts)
+        values = [self.new_value(kind) for kind in kinds]
+        text = typed(self.rng, self._opened(joined), values=True)
+        self.exchange_about(kinds, [text.spelled(value) for value in values], text.fill(lambda name: values[int(name[1:])]))
+
+    def exchange_about(self, kinds: list[FactKind], values: list[str], user: str) -> None:
+        """Append what the user said about some facts and Pip's thanks for one of them; remember their values."""
+        for kind, value in zip(kinds, values, strict=True):
+            self.known[kind.name] = value
             self.told_at[kind.name] = len(self.said)
-            text = self.rng.choice(kind.tells)
-            if texts:
-                # The second fact stands after "and", where no greeting fits.
-                text = self.rng.choice([tell for tell in kind.tells if not tell.startswith(("hello", "hi"))])
-            texts.append(text.replace("{v}", value))
-        told = kinds[-1] if len(kinds) > 1 and self.rng.random() < 0.5 else kinds[0]
-        reply = upper_first(self.rng.choice(told.acknowledgements).replace("{v}", self.known[told.name]))
-        self.exchange(self._typed(" and ".join(texts)), reply)
+        told = self.rng.randrange(len(kinds)) if self.rng.random() < 0.3 else 0
+        reply = self.rng.choice(kinds[told].acknowledgements).replace("{v}", values[told])
+        self.exchange(user, reply)
 
     def correct(self, kind: FactKind) -> None:
         """The user takes a fact back and tells another value."""
         value = self.new_value(kind)
-        text = self.rng.choice(kind.corrections).replace("{v}", value)
-        self.known[kind.name] = value
+        text = typed(self.rng, self.rng.choice(kind.corrections) + ".", values=True)
+        self.known[kind.name] = text.spelled(value)
         self.told_at[kind.name] = len(self.said)
         thanks = self.rng.choice(("Thank you! I will remember {v}.", "I see, {v}. I will remember it."))
-        self.exchange(dress(self.rng, text + "."), thanks.replace("{v}", value))
+        self.exchange(text.fill(lambda _: value), thanks.replace("{v}", text.spelled(value)))
 
-    def ask_fact(self, kind: FactKind, split: Split = "train") -> None:
+    def ask_fact(self, kind: FactKind) -> None:
         """The user asks for a fact that was told, or never told."""
         value = self.known.get(kind.name, "")
-        user = recall_question(self.rng, kind, value, split, self.vocative)
+        user = typed(self.rng, surround(self.rng, kind.asks, self.vocative)).text
         reply = self.rng.choice(kind.replies if value else kind.unknown)
         self.exchange(user, upper_first(reply.replace("{v}", value)))
 
-    def _typed(self, text: str) -> str:
-        """A remark with the values left as they are."""
-        openers = ("", "", "", "pip, ", "by the way, ") if self.vocative else ("", "", "by the way, ")
-        return dress(self.rng, self.rng.choice(openers) + text + self.rng.choice(("", ".", ".", "!")))
+    def _opened(self, text: str) -> str:
+        """A statement with some words before or after it."""
+        openers = ("",) * 7 + ("by the way, ", "oh, ", "um, ", "well, ", "so ", "you know, ", "guess what, ", "okay, ", "listen, ")
+        if self.vocative:
+            openers += ("pip, ", "hey pip, ")
+        if self.rng.random() < 0.06:
+            openers = (f"{remark(self.rng)}. ",)
+        ends = ("", ".", ".", ".", "!", ", remember that.", ", please remember it.", " by the way.", ", you know.")
+        return self.rng.choice(openers) + text + self.rng.choices(ends, (6, 6, 6, 6, 4, 1, 1, 1, 1))[0]
+
+
+def any_kind(rng: random.Random) -> FactKind:
+    """A kind of fact, of each family as often."""
+    return rng.choice(rng.choice(tuple(families().values())))
+
+
+@cache
+def _words_of_the_world() -> frozenset[str]:
+    """The words of what Pip knows."""
+    texts = (
+        text
+        for intent in all_intents().values()
+        if intent.topic != "unknown"
+        for text in (*(core.text for core in (*intent.cores, *intent.follows)), *intent.replies)
+    )
+    words = {word for text in texts for word in normal(text).split()}
+    return frozenset(words | {word.removesuffix("s") for word in words})
+
+
+def _foreign_value(rng: random.Random, values: str) -> str:
+    """A value for a question that Pip cannot answer: nothing of the world that Pip knows."""
+    while True:
+        value = new_value(rng, values)
+        if _words_of_the_world().isdisjoint(value.lower().split()):
+            return value

@@ -1,0 +1,98 @@
+"""The kinds of facts that users tell about themselves, with everything that is said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from tinylm.data.world.open_values import VALUE_KINDS
+from tinylm.data.world.phrasings import Core, expand
+from tinylm.data.world.topic_files import TOPICS, Block, read_blocks
+from tinylm.errors import DataError
+
+_FORMS = {"questions": "?", "indirect questions": "~", "remarks": "."}
+_REQUIRED = (
+    "values", "called", "told", "corrected", "questions", "indirect questions", "thanks", "replies", "system messages",
+)  # fmt: skip
+_CORRECTIONS = (
+    "actually, ", "no, sorry, ", "wait, ", "i made a mistake, ", "sorry, i mean ", "no, ", "oops, ", "that was wrong, ",
+    "no wait, ", "i lied, ", "correction: ", "not that, ", "my mistake, ", "sorry, ", "let me correct that, ", "i meant ",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FactKind:
+    """One kind of fact about the user; "{v}" stands for its value.
+
+    Attributes:
+        name: "family", or "family.thing" in a family that is told of several things.
+        missing: the fact as a reply names it when it was never told, "You have not told me {your name} yet."
+        values: where its values come from, one of `VALUE_KINDS`.
+        tells, corrections: what users say; asks: their questions.
+        acknowledgements, replies, unknown: what the assistant says to a fact, to a question, and when never told.
+        system: how a system message says it.
+    """
+
+    name: str
+    missing: str
+    values: str
+    tells: tuple[str, ...]
+    corrections: tuple[str, ...]
+    asks: tuple[Core, ...]
+    acknowledgements: tuple[str, ...]
+    replies: tuple[str, ...]
+    unknown: tuple[str, ...]
+    system: tuple[str, ...]
+
+    @property
+    def family(self) -> str:
+        """The block of told_facts.txt that it comes from."""
+        return self.name.split(".")[0]
+
+
+def _kind(block: Block, values: str, thing: str) -> FactKind:
+    """The kind of fact that a block tells of a thing; of the user alone where the thing is ""."""
+
+    def texts(section: str) -> tuple[str, ...]:
+        return tuple(text.replace("{k}", thing) for template in block.texts(section) for text in expand(template))
+
+    missing = block.only("called").replace("{k}", thing)
+    return FactKind(
+        name=f"{block.name}.{thing}" if thing else block.name,
+        missing=missing,
+        values=values,
+        tells=texts("told"),
+        corrections=tuple(opening + text for opening in _CORRECTIONS for text in texts("corrected")),
+        asks=tuple(Core(form, text) for section, form in _FORMS.items() for text in texts(section)),
+        acknowledgements=texts("thanks"),
+        replies=texts("replies"),
+        unknown=(f"You have not told me {missing} yet.", f"I do not know {missing} yet. Please tell me!"),
+        system=texts("system messages"),
+    )
+
+
+def _read_kinds() -> Iterator[FactKind]:
+    for block in read_blocks(TOPICS / "told_facts.txt", (*_REQUIRED, "remarks", "each"), required=_REQUIRED):
+        block.check_fields(["v", "k"] if block.texts("each") else ["v"])
+        values = block.only("values")
+        if values not in VALUE_KINDS:
+            raise DataError(
+                block.path, block.line, f"values: {values!r} is not known; known are {', '.join(VALUE_KINDS)}"
+            )
+        things = [thing.strip() for text in block.texts("each") for thing in text.split(",")] or [""]
+        for thing in things:
+            yield _kind(block, values, thing)
+
+
+KINDS = tuple(_read_kinds())
+KIND_BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+@cache
+def families() -> dict[str, list[FactKind]]:
+    """The kinds by family."""
+    by_family: dict[str, list[FactKind]] = {}
+    for kind in KINDS:
+        by_family.setdefault(kind.family, []).append(kind)
+    return by_family
