@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     Kind = Literal["text", "conversations"]
 
 DEFAULT_POSITIONS = 4096
+WORLD_CATEGORIES = {
+    "itself": "  about itself",
+    "talk": "  small talk",
+    "known": "  facts of its world",
+    "told_listed": "  told facts, values of the lists",
+    "told_unseen": "  told facts, values never seen",
+    "not_known": "  what it cannot know or do",
+}
+"""What the categories of the demo world are called in the table."""
 _WINDOWS_AT_ONCE = 32
 
 
@@ -42,7 +51,7 @@ _WINDOWS_AT_ONCE = 32
     type=click.Choice(["text", "conversations"]),
     help="What the files hold.  [default: conversations where there are some, but text for .txt and .md]",
 )
-@click.option("--world", is_flag=True, help="Score replies in the demo world, on phrasings that training never saw.")
+@click.option("--world", is_flag=True, help="Score replies in the demo world, to phrasings and values written apart from training.")
 @click.option(
     "--full", is_flag=True, help=f"Score all positions, not some {DEFAULT_POSITIONS:,} spread over each file."
 )
@@ -216,6 +225,8 @@ def _print_scores(scores: dict[str, Score]) -> None:
 def _print_world(values: dict[str, Any]) -> None:
     click.echo(f"replies right                      {values['accuracy']:>8.2%}  of {values['n']:,}")
     click.echo(f"of facts told in earlier turns     {values['recall_accuracy']:>8.2%}")
+    for category, share in values["by_category"].items():
+        click.echo(f"{WORLD_CATEGORIES[category]:33}  {share:>8.2%}")
     click.echo(f"always the one commonest reply     {values['baseline_accuracy']:>8.2%}")
 
 
@@ -233,7 +244,6 @@ def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
 
     def answer(conversation: Conversation) -> str:
         nonlocal too_long
-        progress.advance(task)
         try:
             return reply_to(decoder, tokenizer, conversation, greedy)
         except ContextFullError:
@@ -244,16 +254,17 @@ def _score_world(folder: Path, is_run: bool, failures: int) -> dict[str, Any]:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("the demo world", total=len(items))
-        result = score_world(answer, items)
+        result = score_world(answer, items, lambda: progress.advance(task))
     if too_long:
         notice(f"{too_long:,} do not fit the context of {decoder.context_length:,} tokens and count as wrong")
-    for item, reply in result.failures[:failures]:
-        for message in item.conversation:
+    for item, conversation in result.failures[:failures]:
+        for message in conversation:
             say(f"{message['role']:>10}: {message['content']}")
-        say(f"{'reply':>10}: {reply}\n{'expected':>10}: {item.expected}\n")
+        say(f"{'expected':>10}: {' and '.join(' or '.join(group) for group in item.required)}\n")
     return {
         "accuracy": result.accuracy,
         "recall_accuracy": result.recall_accuracy,
+        "by_category": result.by_category,
         "baseline_accuracy": result.baseline_accuracy,
         "n": result.n,
     }

@@ -23,8 +23,8 @@ Files:
 
 from tinylm.data.world.documents import training_documents
 from tinylm.data.world.generator import training_conversations
-
-
+from tinylm.data.world.items import test_items
+from tinylm.data.world.judge import WorldItem, WorldScore, baseline_accuracy, score_world
 from tinylm.data.world.write import DEFAULT_CONVERSATIONS, DEFAULT_DOCUMENTS, write_world
 
 __all__ = [

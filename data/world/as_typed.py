@@ -14,6 +14,7 @@ from tinylm.data.world.open_values import any_word, made_up_word
 from tinylm.data.world.phrasings import CONTRACTIONS, upper_first
 
 _FIELD = re.compile(r"\{(\w+)\}")
+_ARTICLE = re.compile(r"\b(a) (?=[aeio])", re.IGNORECASE)
 _PROPER = re.compile(
     r"\b(pip|miso|prickles|dot|otto|grandma|uncle otto|raspberry pi|monday|tuesday|wednesday|thursday|friday|saturday"
     r"|sunday|i)\b"
@@ -52,7 +53,8 @@ class Typed:
 
     def fill(self, value_of: Callable[[str], str]) -> str:
         """The text with the value of every field, by the field's name."""
-        return _FIELD.sub(lambda match: self.spelled(value_of(match[1])), self.text)
+        filled = _FIELD.sub(lambda match: self.spelled(value_of(match[1])), self.text)
+        return _ARTICLE.sub(lambda match: match[1] + ("N " if self.case == "upper" else "n "), filled)
 
     def spelled(self, value: str) -> str:
         """The value as this text spells it."""
@@ -68,7 +70,7 @@ def neat(text: str) -> str:
 
 def remark(rng: random.Random) -> str:
     """A sentence that asks for nothing."""
-    return rng.choice(_REMARKS).replace("{w}", any_word(rng))
+    return _ARTICLE.sub(r"\1n ", rng.choice(_REMARKS).replace("{w}", any_word(rng)))
 
 
 def _slip(rng: random.Random, word: str) -> str:

@@ -1,4 +1,4 @@
-"""Right or wrong: what a reply to a world question must say and must not say, and the score of a model on many."""
+"""Right or wrong: what a reply to a question of the test must say and must not say, and the score of a model on many."""
 
 from __future__ import annotations
 
@@ -6,52 +6,48 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 from tinylm.chat_format import Conversation
 from tinylm.data.world.generator import training_conversations
 from tinylm.data.world.intents import Groups, all_intents
 from tinylm.data.world.phrasings import normal
 
+CATEGORIES = ("itself", "talk", "known", "told_listed", "told_unseen", "not_known")
 LONGEST_REPLY_WORDS = 40
 CONSTANT_REPLIES = 300
-
-
-def says(reply: str, required: Groups, forbidden: frozenset[str]) -> bool:
-    """Whether a reply has a word (or phrase) of each required group and no forbidden word, whatever its case."""
-    text = normal(reply)
-    words = text.split()
-    if not words or len(words) > LONGEST_REPLY_WORDS or not forbidden.isdisjoint(words):
-        return False
-    padded = f" {text} "
-    return all(any(f" {normal(word)} " in padded for word in group) for group in required)
+_DECLINING = ("do not know that", "i do not know for", "that i do not know", "do not understand", "cannot do", "not told me")
+"""What a reply says only where Pip knows no answer."""
 
 
 @dataclass(frozen=True)
 class WorldItem:
-    """One question of the test split.
+    """One conversation of the test.
 
     Attributes:
-        conversation: the prompt; it ends with a user turn.
-        kind: "fact" asks about the world, "recall" about something said earlier in the conversation.
-        intent: the name of the intent, or of the kind of fact.
-        expected: an example of a right reply.
+        category: one of `CATEGORIES`.
+        name: of the block that it comes from.
+        turns: what the user says, in turn; the reply to the last one is judged.
         required: a right reply has a word or phrase of each group.
-        forbidden: single lower-case words that a right reply does not have.
-        distance: in a recall item, how many exchanges stand between the telling and the asking.
+        forbidden: words and phrases that a right reply does not have.
+        system: the system message, or "".
     """
 
-    conversation: Conversation
-    kind: Literal["fact", "recall"]
-    intent: str
-    expected: str
+    category: str
+    name: str
+    turns: tuple[str, ...]
     required: Groups
-    forbidden: frozenset[str]
-    distance: int = 0
+    forbidden: tuple[str, ...] = ()
+    system: str = ""
 
     def judge(self, reply: str) -> bool:
-        """Whether this reply is right."""
-        return says(reply, self.required, self.forbidden)
+        """Whether this reply is right, whatever its capitals."""
+        text = f" {normal(reply)} "
+        if not 0 < len(text.split()) <= LONGEST_REPLY_WORDS:
+            return False
+        forbidden = self.forbidden if self.category == "not_known" else (*self.forbidden, *_DECLINING)
+        if any(f" {normal(word)} " in text for word in forbidden):
+            return False
+        return all(any(f" {normal(word)} " in text for word in group) for group in self.required)
 
 
 @dataclass(frozen=True)
@@ -60,17 +56,19 @@ class WorldScore:
 
     Attributes:
         accuracy: the share of right replies over all items.
-        recall_accuracy: the same over the recall items; 0.0 where there are none.
+        recall_accuracy: the same over the told facts, listed and unseen; 0.0 where there are none.
+        by_category: the same for each category that has items.
         baseline_accuracy: what the best single constant reply would get over all items.
         n: how many items.
-        failures: the items that went wrong, each with the reply.
+        failures: the conversations that went wrong, each with its item and ending with the reply.
     """
 
     accuracy: float
     recall_accuracy: float
+    by_category: dict[str, float]
     baseline_accuracy: float
     n: int
-    failures: list[tuple[WorldItem, str]]
+    failures: list[tuple[WorldItem, Conversation]]
 
 
 @cache
@@ -94,24 +92,47 @@ def baseline_accuracy(items: Sequence[WorldItem]) -> float:
     return max(sum(item.judge(reply) for item in items) for reply in constant_replies()) / len(items)
 
 
-def score_world(reply: Callable[[Conversation], str], items: Sequence[WorldItem]) -> WorldScore:
+def play(reply: Callable[[Conversation], str], item: WorldItem) -> Conversation:
+    """The conversation of an item, every turn answered by the model."""
+    conversation: Conversation = [{"role": "system", "content": item.system}] if item.system else []
+    for turn in item.turns:
+        conversation.append({"role": "user", "content": turn})
+        conversation.append({"role": "assistant", "content": reply(conversation)})
+    return conversation
+
+
+def score_world(
+    reply: Callable[[Conversation], str], items: Sequence[WorldItem], played: Callable[[], None] = lambda: None
+) -> WorldScore:
     """Judge a model's replies.
 
     Args:
         reply: from a conversation that ends with a user turn to the assistant's reply.
         items: what to ask, from `test_items`.
+        played: called after each item.
     """
-    failures: list[tuple[WorldItem, str]] = []
+    right: Counter[str] = Counter()
+    failures: list[tuple[WorldItem, Conversation]] = []
     for item in items:
-        said = reply(item.conversation)
-        if not item.judge(said):
-            failures.append((item, said))
-    recalls = sum(item.kind == "recall" for item in items)
-    lost_recalls = sum(item.kind == "recall" for item, _ in failures)
+        conversation = play(reply, item)
+        if item.judge(conversation[-1]["content"]):
+            right[item.category] += 1
+        else:
+            failures.append((item, conversation))
+        played()
+    counts = Counter(item.category for item in items)
+    told = ("told_listed", "told_unseen")
     return WorldScore(
-        accuracy=1 - len(failures) / len(items) if items else 0.0,
-        recall_accuracy=1 - lost_recalls / recalls if recalls else 0.0,
+        accuracy=_share(right, counts, CATEGORIES),
+        recall_accuracy=_share(right, counts, told),
+        by_category={name: _share(right, counts, (name,)) for name in CATEGORIES if counts[name]},
         baseline_accuracy=baseline_accuracy(items),
         n=len(items),
         failures=failures,
     )
+
+
+def _share(right: Counter[str], counts: Counter[str], categories: Sequence[str]) -> float:
+    """The share of right replies over some categories; 0.0 where they have no items."""
+    count = sum(counts[name] for name in categories)
+    return sum(right[name] for name in categories) / count if count else 0.0

@@ -26,7 +26,7 @@ _DIRECT_OPENERS = (
     "", "pip, ", "hey pip, ", "hi pip, ", "so ", "okay, ", "tell me, ", "please tell me, ", "hm, ", "by the way, ",
     "a question: ", "one more question: ", "now ", "pip, tell me, ", "and ", "um, ", "uh, ", "well, ", "hey, ", "hello, ",
     "sorry, ", "excuse me, ", "oh, ", "quick question: ", "i forgot, ", "just wondering, ", "say, ", "wait, ", "and now ",
-    "help, ", "please, ", "ok so ", "let me ask: ", "alright, ", "hello pip, ", "umm ", "listen, ", "next: ", "remind me, ",
+    "hello! ", "hi! ", "hey! ", "hi there! ", "good morning! ", "please, ", "ok so ", "let me ask: ", "alright, ", "hello pip, ", "umm ", "listen, ", "next: ", "remind me, ",
 )  # fmt: skip
 _DIRECT_CLOSERS = (
     "?", ", pip?", ", please?", "? i want to know", "? i am curious", "? i forgot", " again?", ", by the way?", ", my friend?",
