@@ -15,6 +15,12 @@ from tinylm.cli.terminal.results import cut_note, dropped_note, result_values, s
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.printable import command_line, printable
 
+DEMO_NOTE = (
+    "Pip knows a small house and remembers what you tell it. "
+    "For a model of your own: tinylm train --finetune YOUR_CHATS.jsonl"
+)
+"""The line about the demo model that a chat with it begins with."""
+
 if TYPE_CHECKING:
     from tinylm.runtime import Chat, WhenFull
     from tinylm.runtime.saved_chats import SavedChat
@@ -84,7 +90,8 @@ def command(
 
         if saved is not None:
             _restore(chat, saved, system)
-        run_chat(TerminalChat(chat, saved, stats), printable(bundle) if bundle else "the demo model in the box")
+        name = printable(bundle) if bundle else "the demo model in the box"
+        run_chat(TerminalChat(chat, saved, stats), name, "" if bundle else DEMO_NOTE)
 
 
 def _session(path: Path) -> SavedChat:

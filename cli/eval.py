@@ -51,7 +51,11 @@ _WINDOWS_AT_ONCE = 32
     type=click.Choice(["text", "conversations"]),
     help="What the files hold.  [default: conversations where there are some, but text for .txt and .md]",
 )
-@click.option("--world", is_flag=True, help="Score replies in the demo world, to phrasings and values written apart from training.")
+@click.option(
+    "--world",
+    is_flag=True,
+    help="Score replies in the demo world, to phrasings and values written apart from training.",
+)
 @click.option(
     "--full", is_flag=True, help=f"Score all positions, not some {DEFAULT_POSITIONS:,} spread over each file."
 )

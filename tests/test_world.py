@@ -1,26 +1,30 @@
-"""The world: deterministic, well-formed, split without a leak, and judged strictly."""
+"""The world: deterministic, well-formed, tested by items written apart from training, and judged strictly."""
 
 import hashlib
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 from collections import Counter
 from functools import cache
-from itertools import pairwise
 
 import pytest
 
 from tinylm.data import world
-from tinylm.data.world.intents import all_intents
-from tinylm.data.world.judge import says
-from tinylm.data.world.phrasings import all_texts, normal
-from tinylm.data.world.recall import KIND_BY_NAME
+from tinylm.data.world.as_typed import typed
+from tinylm.data.world.held_out import held_out_values, test_blocks
+from tinylm.data.world.intents import OPEN_FIELDS, all_intents
+from tinylm.data.world.judge import CATEGORIES, WorldItem
+from tinylm.data.world.open_values import VALUE_KINDS, new_value
+from tinylm.data.world.phrasings import normal
+from tinylm.data.world.told_facts import KINDS
 from tinylm.data.world.values import ALL_VALUES
 from tinylm.errors import WriteError
 
-MARKUP = re.compile(r"[{}\[\]<>|]")
+test_blocks.__test__ = False
+MARKUP = re.compile(r"[{}\[\]|]")
 # "a apple", doubled marks, a blank before a mark, doubled blanks.
 SLIP = re.compile(r"\ba [aeio]|\ban [^aeiou]|[?.!,] *[?.,]| [?.!,]|  ")
 
@@ -37,16 +41,7 @@ def documents():
 
 @cache
 def items():
-    return world.test_items(400)
-
-
-@cache
-def all_fact_texts(split):
-    return {text for intent in all_intents().values() for text in all_texts((*intent.cores, *intent.follows), split)}
-
-
-def groups_of(intent):
-    return tuple(tuple(word.replace("{me}", "Pip") for word in group) for group in intent.required)
+    return tuple(world.test_items())
 
 
 def plain(reply):
@@ -55,8 +50,7 @@ def plain(reply):
 
 def digest():
     parts = (world.training_conversations(200, 3), world.training_documents(50, 3))
-    prompts = [(item.conversation, item.expected) for item in world.test_items(50, 3)]
-    return hashlib.sha256(json.dumps([parts, prompts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def test_equal_seeds_give_equal_data_and_other_seeds_other_data():
@@ -64,16 +58,14 @@ def test_equal_seeds_give_equal_data_and_other_seeds_other_data():
     assert world.training_conversations(50, 1) != world.training_conversations(50, 2)
     assert world.training_documents(20, 1) == world.training_documents(20, 1)
     assert world.training_documents(20, 1) != world.training_documents(20, 2)
-    assert world.test_items(30, 1) == world.test_items(30, 1)
-    assert world.test_items(30, 1) != world.test_items(30, 2)
+    assert world.test_items() == world.test_items()
 
 
 def test_another_process_with_another_hash_seed_gives_the_same():
     code = (
         "import hashlib, json; from tinylm.data import world;"
         "parts = (world.training_conversations(200, 3), world.training_documents(50, 3));"
-        "prompts = [(i.conversation, i.expected) for i in world.test_items(50, 3)];"
-        "print(hashlib.sha256(json.dumps([parts, prompts]).encode()).hexdigest())"
+        "print(hashlib.sha256(json.dumps(parts).encode()).hexdigest())"
     )
     paths = os.pathsep.join(path for path in sys.path if path)
     env = os.environ | {"PYTHONHASHSEED": "12345", "PYTHONPATH": paths}
@@ -82,7 +74,7 @@ def test_another_process_with_another_hash_seed_gives_the_same():
 
 
 def test_the_world_is_the_one_that_the_demo_model_learned():
-    assert digest() == "fa21b86cea3abdb48f76d0bd4463b6515f7c2c3d217d1f3a0e846ee2443f4ae3"
+    assert digest() == "1b577192657274946081bf2216bfa065ad57740cd4fc72a096dd84a5e94c0674"
 
 
 def test_conversations_are_well_formed():
@@ -93,19 +85,19 @@ def test_conversations_are_well_formed():
         assert all(turn["content"].strip() for turn in conversation)
 
 
-def test_items_wait_for_a_reply():
-    for item in items():
-        assert item.conversation[-1]["role"] == "user"
-        assert len(item.conversation) <= 17
-        assert item.judge(item.expected), item
-
-
-def test_text_is_plain():
-    texts = [turn["content"] for conversation in conversations() for turn in conversation] + list(documents())
-    for text in texts:
+def test_replies_and_documents_are_plain():
+    texts = [turn["content"] for talk in conversations() for turn in talk if turn["role"] == "assistant"]
+    for text in [*texts, *documents()]:
         assert text.isascii()
         assert not MARKUP.search(text), text
-        assert not SLIP.search(text.lower()), text
+        # A question may have a blank before its comma, as some people type: "it is rainy , what can we do?"
+        assert not SLIP.search(re.sub(r" , (?=what|any)", ", ", text.lower())), text
+
+
+def test_no_field_is_left_in_what_users_say():
+    for conversation in conversations():
+        for turn in conversation:
+            assert not re.search(r"[{}\[\]|]", turn["content"]), turn
 
 
 def test_documents_have_their_length():
@@ -113,91 +105,107 @@ def test_documents_have_their_length():
 
 
 def test_the_vocabulary_is_small():
-    texts = [turn["content"] for conversation in conversations() for turn in conversation] + list(documents())
-    words = set(re.findall(r"[a-z']+", " ".join(texts).lower()))
-    assert len(words - {value.lower() for value in ALL_VALUES}) < 1800
+    replies = {word for intent in all_intents().values() for reply in intent.replies for word in normal(reply).split()}
+    asked = {word for intent in all_intents().values() for core in intent.cores for word in normal(core.text).split()}
+    assert len(replies) < 700
+    assert len(replies | asked) < 1900
 
 
-def test_about_half_of_the_conversations_recall_and_a_sixth_have_a_system_message():
-    asks = {core.text for kind in KIND_BY_NAME.values() for core in kind.asks}
-    pattern = re.compile("|".join(rf"\b{re.escape(ask)}\b" for ask in asks))
-    recalls = sum(
-        any(turn["role"] == "user" and pattern.search(normal(turn["content"])) for turn in conversation)
+def test_half_of_the_conversations_tell_facts_and_an_eighth_have_a_system_message():
+    systems = sum(conversation[0]["role"] == "system" for conversation in conversations())
+    assert 0.1 < systems / len(conversations()) < 0.16
+    starts = tuple(sorted({reply.split("{v}")[0] for kind in KINDS for reply in kind.replies}, key=len))
+    told = sum(
+        any(turn["role"] == "assistant" and turn["content"].startswith(starts) for turn in conversation)
         for conversation in conversations()
     )
-    systems = sum(conversation[0]["role"] == "system" for conversation in conversations())
-    assert 0.4 < recalls / len(conversations()) < 0.55
-    assert 0.15 < systems / len(conversations()) < 0.2
+    assert 0.4 < told / len(conversations()) < 0.7
 
 
-def test_no_text_about_the_world_is_in_both_splits():
-    assert all_fact_texts("train").isdisjoint(all_fact_texts("test"))
+@pytest.mark.parametrize("kind", VALUE_KINDS)
+def test_values_do_not_come_from_a_list(kind):
+    rng = random.Random(kind)
+    values = [new_value(rng, kind) for _ in range(3000)]
+    assert all(value.strip() == value and value for value in values)
+    enough = {"numbers": 900, "dates": 330}.get(kind, 1700)
+    assert len(set(values)) >= enough, len(set(values))
 
 
-def test_held_out_texts_use_only_words_of_the_training_texts():
-    words = {split: {word for text in all_fact_texts(split) for word in text.split()} for split in ("train", "test")}
-    assert words["test"] <= words["train"]
+def test_typing_keeps_the_fields():
+    rng = random.Random(0)
+    for _ in range(2000):
+        text = typed(rng, "my dog is called {v0} and i live in {v1}, you know.", values=True)
+        filled = text.fill(lambda name: f"Value{name[1:]}")
+        assert [text.spelled("Value0") in filled, text.spelled("Value1") in filled] == [True, True], filled
 
 
-def test_every_intent_has_phrasings_in_both_splits():
-    for intent in all_intents().values():
-        cores = (*intent.cores, *(intent.follows if intent.parent else ()))
-        assert len(set(all_texts(cores, "train"))) >= 12, intent.name
-        assert len(set(all_texts(cores, "test"))) >= 3, intent.name
-        assert 2 <= len(intent.replies) <= 4 or intent.parent
+def test_people_type_in_many_ways():
+    rng = random.Random(0)
+    seen = {typed(rng, "please tell me what your favourite colour is.").text for _ in range(2000)}
+    assert len(seen) > 500
+    assert any(text.isupper() for text in seen)
+    assert any("fav colour" in text for text in seen)
+    assert any(not text.isascii() for text in seen)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_no_fact_question_of_an_item_is_in_the_training_data(seed):
-    asked = {normal(turn["content"]) for conversation in conversations() for turn in conversation}
-    asked |= {normal(part) for text in documents() for part in re.split(r'[?\n"]|Q: |Question: ', text)}
-    for item in world.test_items(300, seed):
-        if item.kind == "fact" or item.intent == "persona":
-            text = normal(item.conversation[-1]["content"])
-            assert text not in asked
-            assert text not in all_fact_texts("train")
-
-
-def test_no_recalled_value_with_its_question_is_in_the_training_data():
-    seen = {
-        (normal(user["content"]), word)
-        for conversation in world.training_conversations(8000)
-        for user, reply in pairwise(conversation)
-        if user["role"] == "user"
-        for word in normal(reply["content"]).split()
+def test_no_value_of_the_test_is_in_the_training_data():
+    words = {
+        word
+        for text in (*documents(), *(turn["content"] for talk in conversations() for turn in talk))
+        for word in re.findall(r"\w+", text.lower())
     }
-    recalls = [item for item in world.test_items(1000, 5) if item.kind == "recall"]
-    for item in recalls:
-        assert (normal(item.conversation[-1]["content"]), item.required[0][0].lower()) not in seen, item
+    assert len(held_out_values()) > 100
+    assert held_out_values().isdisjoint(words), held_out_values() & words
+    assert held_out_values().isdisjoint(word for value in ALL_VALUES for word in value.lower().split())
 
 
-def test_a_recalled_value_stands_in_the_conversation_as_told():
+def test_items_cover_their_categories():
+    counts = Counter(item.category for item in items())
+    assert set(counts) == set(CATEGORIES)
+    assert min(counts.values()) >= 50
+    assert counts["told_unseen"] >= 150
+    assert {len(item.turns) for item in items()} >= {1, 2, 3, 4}
     for item in items():
-        if item.kind == "recall" and item.required[0] != ("not",):
-            value = item.required[0][0]
-            told = " ".join(turn["content"] for turn in item.conversation[:-1])
-            assert re.search(rf"\b{value}\b", told) or (value.islower() and value.title() in told), item
+        for text in (*item.turns, *(word for group in item.required for word in group)):
+            assert text.strip() == text
+            assert not MARKUP.search(text), item
 
 
-def test_items_are_balanced():
-    kinds = Counter(item.kind for item in items())
-    assert kinds == {"fact": 240, "recall": 160}
-    assert max(Counter(item.intent for item in items() if item.kind == "fact").values()) <= 6
-    recalls = [item for item in items() if item.kind == "recall"]
-    assert set(Counter(item.intent for item in recalls)) == {*KIND_BY_NAME, "persona"}
-    assert {item.distance for item in recalls} == set(range(5))
+def test_told_values_stand_in_their_conversations():
+    for item in items():
+        if item.category.startswith("told"):
+            told = normal(" ".join((item.system, *item.turns[:-1])))
+            for (value,) in item.required:
+                assert f" {normal(value)} " in f" {told} ", item
+                assert normal(value) not in normal(item.turns[-1]).split(), item
+
+
+def test_most_items_are_asked_in_words_that_training_does_not_have():
+    asked = {normal(turn["content"]) for talk in conversations() for turn in talk if turn["role"] == "user"}
+    for category in CATEGORIES:
+        found = [normal(item.turns[-1]) in asked for item in items() if item.category == category]
+        assert sum(found) / len(found) < 0.4, category
+
+
+def test_open_fields_are_kinds_of_values():
+    assert set(OPEN_FIELDS.values()) <= set(VALUE_KINDS)
+
+
+def judged(category, required, reply, forbidden=()):
+    return WorldItem(category, "x", ("?",), required, forbidden).judge(reply)
 
 
 def test_right_replies_are_right_and_those_of_other_intents_wrong():
     passed = asked = 0
     replies = [(intent.name, plain(reply)) for intent in all_intents().values() for reply in intent.replies]
     for intent in all_intents().values():
-        required, forbidden = groups_of(intent), frozenset(intent.forbidden)
+        required = tuple(tuple(word.replace("{me}", "Pip") for word in group) for group in intent.required)
+        category = "not_known" if intent.topic == "unknown" else "known"
         for name, reply in replies:
-            right = says(reply, required, forbidden)
+            right = judged(category, required, reply, intent.forbidden)
             if name == intent.name:
                 assert right, (name, reply)
-            else:
+            elif all_intents()[name].topic != "unknown" or intent.topic != "unknown":
                 asked += 1
                 passed += right
     assert passed / asked < 0.01
@@ -206,34 +214,46 @@ def test_right_replies_are_right_and_those_of_other_intents_wrong():
 def test_lazy_replies_score_next_to_nothing():
     assert world.score_world(lambda _: "", items()).accuracy == 0.0
     echo = world.score_world(lambda conversation: conversation[-1]["content"], items())
-    assert echo.accuracy < 0.01
-    assert echo.baseline_accuracy < 0.15
+    assert echo.accuracy < 0.08
+    assert echo.by_category["told_unseen"] == 0.0
+    assert echo.baseline_accuracy < 0.2
     everything = " ".join(ALL_VALUES)
     assert world.score_world(lambda _: everything, items()).accuracy == 0.0
 
 
+def right_reply(item):
+    return " ".join(group[0] for group in item.required).upper()
+
+
 def test_the_score_counts_what_it_says():
-    expected = {id(item.conversation): item for item in items()}
-    perfect = world.score_world(lambda conversation: expected[id(conversation)].expected.upper(), items())
-    assert (perfect.accuracy, perfect.recall_accuracy, perfect.n, perfect.failures) == (1.0, 1.0, 400, [])
-    facts_only = world.score_world(
-        lambda conversation: expected[id(conversation)].expected if expected[id(conversation)].kind == "fact" else "?",
-        items(),
-    )
-    assert (facts_only.accuracy, facts_only.recall_accuracy) == (0.6, 0.0)
-    assert all(reply == "?" for _, reply in facts_only.failures)
+    by_turn = {(item.system, item.turns): item for item in items()}
+
+    def answer(conversation, categories):
+        system = conversation[0]["content"] if conversation[0]["role"] == "system" else ""
+        turns = tuple(message["content"] for message in conversation if message["role"] == "user")
+        item = by_turn.get((system, turns))
+        return right_reply(item) if item and item.category in categories else "?"
+
+    perfect = world.score_world(lambda conversation: answer(conversation, CATEGORIES), items())
+    assert (perfect.accuracy, perfect.recall_accuracy, perfect.n, perfect.failures) == (1.0, 1.0, len(items()), [])
+    assert perfect.by_category == dict.fromkeys(CATEGORIES, 1.0)
+    known = world.score_world(lambda conversation: answer(conversation, ("known",)), items())
+    assert known.recall_accuracy == 0.0
+    assert known.by_category == dict.fromkeys(CATEGORIES, 0.0) | {"known": 1.0}
+    assert known.accuracy == sum(item.category == "known" for item in items()) / len(items())
+    assert all(conversation[-1]["content"] == "?" for _, conversation in known.failures)
     assert world.score_world(lambda _: "", []).accuracy == 0.0
 
 
-def test_a_recall_judge_wants_the_value_and_no_other():
-    item = next(item for item in items() if item.intent == "colour" and item.required[0] != ("not",))
-    value = item.required[0][0]
-    other = "red" if value != "red" else "blue"
-    ending = " ".join(group[0] for group in item.required[1:])
-    assert item.judge(f"it is {value.upper()}, I think. {ending}")
-    assert not item.judge(f"It is {value} or {other}. {ending}")
-    assert not item.judge(f"It is {other}. {ending}")
-    assert not item.judge(f"You have not told me. {ending}")
+def test_a_told_fact_is_right_with_its_value_and_no_other():
+    required, forbidden = (("Rex",),), ("Bo",)
+    assert judged("told_unseen", required, "it is REX, I think.", forbidden)
+    assert not judged("told_unseen", required, "It is Rexford.", forbidden)
+    assert not judged("told_unseen", required, "It is Rex or Bo.", forbidden)
+    assert not judged("told_unseen", required, "You have not told me about Rex.", forbidden)
+    assert not judged("known", (("garden",),), "I do not know that. I can talk about the garden.")
+    assert judged("not_known", (("do not know",), ("garden",)), "I don't know that. I can talk about the garden.")
+    assert not judged("known", (("garden",),), "garden " * 41)
 
 
 def test_written_files_hold_the_data(tmp_path):

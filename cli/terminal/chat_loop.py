@@ -13,12 +13,13 @@ from tinylm.cli.terminal.slash import COMMANDS, run_command
 from tinylm.errors import ContextFullError, TinyLMError
 
 
-def run_chat(conversation: TerminalChat, name: str) -> None:
+def run_chat(conversation: TerminalChat, name: str, about: str = "") -> None:
     """Chat until the user quits.
 
     Args:
         conversation: the chat.
         name: the model's name, for the greeting.
+        about: a line about the model below the greeting; none where it is empty.
 
     Raises:
         ContextFullError: the context is full, and `when_full` is "error".
@@ -26,6 +27,8 @@ def run_chat(conversation: TerminalChat, name: str) -> None:
     screen = conversation.screen
     lines = LineInput(screen.prompt("you", "bold cyan"), screen.prompt("...", "cyan"), sorted(COMMANDS))
     screen.say(f"Chatting with {name}. /help for help, Ctrl-D to leave.")
+    if about:
+        screen.say(about)
     conversation.note_dropped()
     interrupted = False
     conversation.chat.prepare()

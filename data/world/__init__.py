@@ -1,7 +1,7 @@
 """The bundled world: data that a small model can learn in minutes, and a test of what it has learned.
 
 Pip, a chat helper on a Raspberry Pi, talks about the house, the garden, the weather, the animals and a small rover,
-and remembers what users tell. A hash of its words assigns every phrasing to training or to the test.
+remembers what users tell, and says so when it is asked something that it does not know.
 
 Files:
     documents.py     texts for pre-training
@@ -10,10 +10,13 @@ Files:
     intents.py       what users ask, and the right answers
     topics/          the topics as text: questions and answers; README.md describes their form
     topic_files.py   reader of these files
-    phrasings.py     from a core phrasing to what a user types
-    recall_kinds.py  the facts that users tell about themselves
-    recall.py        the questions about them
-    values.py        names, colours, towns and the like
+    phrasings.py     from a core phrasing to a whole question
+    as_typed.py      from a question to what a user types
+    told_facts.py    the facts that users tell about themselves
+    values.py        names, colours, towns and the like: short lists
+    open_values.py   the same without an end: made-up words, and words of words.txt
+    test_items/      the test as text, written apart from training; README.md describes its form
+    held_out.py      reader of these files, and the values that training never has
     items.py         the test items
     judge.py         whether a reply is right, and the score of a model
     write.py         writes the world as files

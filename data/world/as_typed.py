@@ -1,6 +1,6 @@
 """How people type: capitals or none, contractions, slips, abbreviations, smileys, a remark before the question.
 
-Texts come in lower case. Fields such as `{v}` stand for values and are left as they are, for `fill` to put the values in.
+Texts come in lower case. Fields such as `{v}` stand for values and are left as they are; `fill` puts the values in.
 """
 
 from __future__ import annotations
@@ -22,25 +22,35 @@ _PROPER = re.compile(
 _CONTRACTION = re.compile(r"\b(" + "|".join(CONTRACTIONS) + r")\b(?= (?!it\b)[\w{])")
 _ABBREVIATIONS = {
     "you": "u", "are": "r", "your": "ur", "please": "pls", "thanks": "thx", "what": "wat", "favourite": "fav",
-    "because": "cuz", "to": "2", "for": "4", "about": "abt", "tomorrow": "tmrw", "want to": "wanna", "going to": "gonna",
+    "because": "cuz", "to": "2", "for": "4", "about": "abt", "tomorrow": "tmrw", "want to": "wanna",
+    "going to": "gonna",
     "do not know": "dunno", "tell me": "tell me", "something": "smth", "people": "ppl", "okay": "ok", "with": "w",
-    "thank you": "thank u", "why": "y", "see you": "cu", "good night": "gn", "goodbye": "bye", "and": "n", "have to": "gotta",
+    "thank you": "thank u", "why": "y", "see you": "cu", "good night": "gn", "goodbye": "bye", "and": "n",
+    "have to": "gotta",
     "hello": "hiya", "by the way": "btw", "really": "rly", "today": "2day", "know": "kno",
 }  # fmt: skip
 _AMERICAN = {"favourite": "favorite", "colour": "color", "neighbour": "neighbor", "mum": "mom", "autumn": "fall"}
-_SMILEYS = (":)", ":-)", ":D", ";)", ":(", "<3", "xD", "lol", "haha", "\U0001f600", "\U0001f642", "\U0001f44d", "\U0001f60a",
-            "\U0001f602", "\U0001f914", "\U0001f389", "\u2764\ufe0f", "\U0001f64f", "\U0001f44b", "\U0001f622")  # fmt: skip
+_SMILEYS = (":)", ":-)", ":D", ";)", ":(", "<3", "xD", "lol", "haha", "\U0001f600", "\U0001f642", "\U0001f44d",
+            "\U0001f60a",
+            "\U0001f602", "\U0001f914", "\U0001f389", "\u2764\ufe0f", "\U0001f64f", "\U0001f44b",
+            "\U0001f622")  # fmt: skip
 _REMARKS = (
     "i just got home", "it is a nice day", "my feet hurt", "i had a long day", "i am back", "sorry for the typos",
-    "nice", "cool", "that is great", "you are funny", "thank you for that", "interesting", "i like that", "i see", "oh no",
+    "nice", "cool", "that is great", "you are funny", "thank you for that", "interesting", "i like that", "i see",
+    "oh no",
     "i have been thinking", "i am new here", "this is fun", "let me think", "one more thing", "never mind that",
-    "i bought {w} this morning", "i saw a {w} outside", "we had {w} for lunch", "my {w} is broken", "i watched {w} last night",
-    "there is a {w} in my room", "i was reading about {w}", "the {w} looks good", "somebody gave me a {w}", "i dreamed of {w}",
-    "it is late", "the kids are asleep", "i have a minute", "my coffee is cold", "i cannot find my {w}", "the bus was late",
-    "it was a {w} morning", "i am waiting for {w}", "people say you are clever", "my mother says hello", "wow", "great answer",
+    "i bought {w} this morning", "i saw a {w} outside", "we had {w} for lunch", "my {w} is broken",
+    "i watched {w} last night",
+    "there is a {w} in my room", "i was reading about {w}", "the {w} looks good", "somebody gave me a {w}",
+    "i dreamed of {w}",
+    "it is late", "the kids are asleep", "i have a minute", "my coffee is cold", "i cannot find my {w}",
+    "the bus was late",
+    "it was a {w} morning", "i am waiting for {w}", "people say you are clever", "my mother says hello", "wow",
+    "great answer",
     "i want to ask you something", "i have a question", "let us talk about something else", "forget the {w}",
 )  # fmt: skip
-_AFTER = ("i forgot", "i really need it", "it is important", "my friend wants to know", "i was thinking about it", "lol",
+_AFTER = ("i forgot", "i really need it", "it is important", "my friend wants to know", "i was thinking about it",
+          "lol",
           "just checking", "asking for a friend", "thank you", "take your time", "be honest")  # fmt: skip
 
 
@@ -153,7 +163,11 @@ def _ended(rng: random.Random, text: str) -> str:
     if draw < 0.4:
         text = text.rstrip("?.!") or text
     elif draw < 0.48:
-        text += rng.choice((text[-1], "!", text[-1] * 2, "..", "?!")) if text[-1] in "?.!" else rng.choice(("!!", "...", "!"))
+        text += (
+            rng.choice((text[-1], "!", text[-1] * 2, "..", "?!"))
+            if text[-1] in "?.!"
+            else rng.choice(("!!", "...", "!"))
+        )
     if rng.random() < 0.06:
         text += " " + rng.choice(_SMILEYS)
     return upper_first(text) if text[:1].isupper() else text

@@ -212,7 +212,12 @@ def _shopping(rng: random.Random) -> str:
 def _password(rng: random.Random) -> str:
     """A word or a row of numbers that is given to one after the other."""
     word = rng.choice(
-        (new_value(rng, "foods"), " ".join(_values(rng, "numbers", 3)), " ".join(_values(rng, "colours", 2)), new_value(rng, "pets"))
+        (
+            new_value(rng, "foods"),
+            " ".join(_values(rng, "numbers", 3)),
+            " ".join(_values(rng, "colours", 2)),
+            new_value(rng, "pets"),
+        )
     )
     first, second, third = _values(rng, "names", 3)
     return (
@@ -255,7 +260,10 @@ def _diary(rng: random.Random) -> str:
 def _rover_story(rng: random.Random) -> str:
     """The rover carries things from one to another and counts them."""
     giver, taker = _values(rng, "names", 2)
-    count, thing = new_value(rng, "numbers"), rng.choice(("tomatoes", "beans", "apples", "carrots", "letters", "flowers"))
+    count, thing = (
+        new_value(rng, "numbers"),
+        rng.choice(("tomatoes", "beans", "apples", "carrots", "letters", "flowers")),
+    )
     problem, help_ = rng.choice(
         (
             ("a wheel got stuck", "somebody cleaned the wheels"),

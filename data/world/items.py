@@ -13,7 +13,7 @@ _TURNS = " / "
 _ALTERNATIVES = " / "
 
 
-def test_items() -> list[WorldItem]:  # noqa: PT028 (no test)
+def test_items() -> list[WorldItem]:
     """Every item of the test, in the order of its files."""
     return [item for file, block in test_blocks() for item in _items_of(file, block)]
 

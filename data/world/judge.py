@@ -1,4 +1,4 @@
-"""Right or wrong: what a reply to a question of the test must say and must not say, and the score of a model on many."""
+"""Right or wrong: what a reply to a question of the test must and must not say, and the score of a model on many."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from tinylm.data.world.phrasings import normal
 CATEGORIES = ("itself", "talk", "known", "told_listed", "told_unseen", "not_known")
 LONGEST_REPLY_WORDS = 40
 CONSTANT_REPLIES = 300
-_DECLINING = ("do not know that", "i do not know for", "that i do not know", "do not understand", "cannot do", "not told me")
+_DECLINING = (
+    "do not know that",
+    "i do not know for",
+    "that i do not know",
+    "do not understand",
+    "cannot do",
+    "not told me",
+)
 """What a reply says only where Pip knows no answer."""
 
 

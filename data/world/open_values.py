@@ -45,16 +45,18 @@ SOUNDS_OF_LANGUAGES = (
             "a e i o u we nde si kazi le ba"),
     _sounds("b br d f fr g h k kl l m n p r s sch st t tr w v", "a e i o u ei au ie", "- n r l s ch ng rg ld tz nn",
             "e en er heim bert hild mann ina gard dorf burg"),
-    _sounds("b c d f g l m n p r s t v qu ch gi br", "a e i o u ia io ue", "- - n r l s", "o a ino ella etta ano ia is ez io"),
+    _sounds("b c d f g l m n p r s t v qu ch gi br", "a e i o u ia io ue", "- - n r l s",
+            "o a ino ella etta ano ia is ez io"),
     _sounds("b d f h j k l m n r s sh t y z kh gh q - -", "a i u aa ee ou", "- - r l m n d f s",
             "id ah im een a i ir oud iya an ar"),
-    _sounds("c g l m n r s t br d f ll mh sh", "a e i o u ae ao io ei", "- n r l d th s", "an wyn in ach och eth een agh ane yn"),
+    _sounds("c g l m n r s t br d f ll mh sh", "a e i o u ae ao io ei", "- n r l d th s",
+            "an wyn in ach och eth een agh ane yn"),
     _sounds("zh x q l m n w j h sh f d t g y ch", "a i u ang en ao ei iu ong in", "-", "ing an ao u ei ong i uan"),
     _sounds("k l m n p h w t v f - -", "a e i o u ai au", "-", "a o ani ilo oa ehu eka ui"),
-    _sounds("dh bh k kh g j t d n p m r l v s sh pr y", "a i u aa e o", "- - n r l sh m", "a i esh an endra ika ita pur vati it"),
+    _sounds("dh bh k kh g j t d n p m r l v s sh pr y", "a i u aa e o", "- - n r l sh m",
+            "a i esh an endra ika ita pur vati it"),
     _sounds("x c tl p ch t m n q z l hu y ts", "a e i o u ua", "- - l n c", "tl li co pec tla cali in atl oc a"),
 )  # fmt: skip
-
 
 
 @cache
@@ -68,7 +70,9 @@ def made_up_word(rng: random.Random) -> str:
     """A word of one to four syllables in lower case."""
     sounds = rng.choice(SOUNDS_OF_LANGUAGES)
     syllables = rng.choices((1, 2, 3), (45, 42, 13))[0]
-    word = "".join(rng.choice(sounds.onsets) + rng.choice(sounds.vowels) + rng.choice(sounds.codas) for _ in range(syllables))
+    word = "".join(
+        rng.choice(sounds.onsets) + rng.choice(sounds.vowels) + rng.choice(sounds.codas) for _ in range(syllables)
+    )
     if rng.random() < 0.6:
         word += rng.choice(sounds.endings)
     return word if 3 <= len(word) <= 14 else made_up_word(rng)
@@ -111,7 +115,8 @@ def _colour(rng: random.Random) -> str:
     draw = rng.random()
     if draw < 0.75:
         return any_word(rng)
-    return f"{rng.choice(('dark', 'light', 'pale', 'bright', any_word(rng)))} {rng.choice((any_word(rng), rng.choice(COLOURS)))}"
+    shade = rng.choice(("dark", "light", "pale", "bright", any_word(rng)))
+    return f"{shade} {rng.choice((any_word(rng), rng.choice(COLOURS)))}"
 
 
 def _hobby(rng: random.Random) -> str:
@@ -120,7 +125,8 @@ def _hobby(rng: random.Random) -> str:
         return f"{word.rstrip('e')}ing"
     if draw < 0.75:
         return word
-    return f"{rng.choice(('playing', 'making', 'collecting', 'watching', 'painting', any_word(rng).rstrip('e') + 'ing'))} {word}"
+    doing = rng.choice(("playing", "making", "collecting", "watching", "painting", any_word(rng).rstrip("e") + "ing"))
+    return f"{doing} {word}"
 
 
 def _thing(rng: random.Random) -> str:
@@ -144,7 +150,8 @@ def _number(rng: random.Random) -> str:
 
 
 def _date(rng: random.Random) -> str:
-    month = rng.choice(("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+    month = rng.choice(("January", "February", "March", "April", "May", "June", "July", "August", "September",
+                        "October",
                         "November", "December"))  # fmt: skip
     return rng.choice((month, f"{month} {rng.randint(1, 28)}", f"{rng.randint(1, 28)} {month}"))
 

@@ -11,7 +11,7 @@ from tinylm.data.world.as_typed import remark, typed
 from tinylm.data.world.intents import OPEN_FIELDS, Intent, all_intents, intents_by_family
 from tinylm.data.world.open_values import new_value
 from tinylm.data.world.phrasings import normal, surround, upper_first
-from tinylm.data.world.told_facts import KIND_BY_NAME, KINDS, FactKind, families
+from tinylm.data.world.told_facts import KIND_BY_NAME, FactKind, families
 from tinylm.data.world.values import ASSISTANTS, SOUNDS
 
 LINKS: dict[str, tuple[str, ...]] = {
@@ -185,7 +185,9 @@ class Talk:
         joined = self.rng.choice((" and ", " and ", ". ", ", ", ", and ")).join(texts)
         values = [self.new_value(kind) for kind in kinds]
         text = typed(self.rng, self._opened(joined), values=True)
-        self.exchange_about(kinds, [text.spelled(value) for value in values], text.fill(lambda name: values[int(name[1:])]))
+        self.exchange_about(
+            kinds, [text.spelled(value) for value in values], text.fill(lambda name: values[int(name[1:])])
+        )
 
     def exchange_about(self, kinds: list[FactKind], values: list[str], user: str) -> None:
         """Append what the user said about some facts and Pip's thanks for one of them; remember their values."""
@@ -214,7 +216,17 @@ class Talk:
 
     def _opened(self, text: str) -> str:
         """A statement with some words before or after it."""
-        openers = ("",) * 7 + ("by the way, ", "oh, ", "um, ", "well, ", "so ", "you know, ", "guess what, ", "okay, ", "listen, ")
+        openers = ("",) * 7 + (
+            "by the way, ",
+            "oh, ",
+            "um, ",
+            "well, ",
+            "so ",
+            "you know, ",
+            "guess what, ",
+            "okay, ",
+            "listen, ",
+        )
         if self.vocative:
             openers += ("pip, ", "hey pip, ")
         if self.rng.random() < 0.06:

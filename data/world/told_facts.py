@@ -17,7 +17,8 @@ _REQUIRED = (
 )  # fmt: skip
 _CORRECTIONS = (
     "actually, ", "no, sorry, ", "wait, ", "i made a mistake, ", "sorry, i mean ", "no, ", "oops, ", "that was wrong, ",
-    "no wait, ", "i lied, ", "correction: ", "not that, ", "my mistake, ", "sorry, ", "let me correct that, ", "i meant ",
+    "no wait, ", "i lied, ", "correction: ", "not that, ", "my mistake, ", "sorry, ", "let me correct that, ",
+    "i meant ",
 )  # fmt: skip
 
 

@@ -6,11 +6,12 @@ from tinylm.runtime import ChatModel
 
 SCRIPT = (
     "Hello! Who are you?",
-    "My name is Ada and my favourite colour is green.",
+    "My name is Quillon and my dog is called Zambo.",
     "Where do you live?",
-    "What should I wear when it rains?",
+    "what should i wear when it rains",
     "Do you remember my name?",
-    "What is my favourite colour?",
+    "whats my dogs name?",
+    "What is the capital of Peru?",
     "Thank you, good night!",
 )
 
