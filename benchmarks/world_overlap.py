@@ -1,8 +1,9 @@
 """How near the items of the demo world's test are to its training data.
 
-For each item, the message whose reply is judged is compared with all users' messages of the training conversations, both
-reduced to their lower-case words: whether one is the same, and whether one is a near neighbour, which has at least the
-share `--near` of their four-letter pieces in common (of those that either has). A table by category, then a line of JSON.
+For each item, the message whose reply is judged is compared with all users' messages of the training conversations,
+both reduced to their lower-case words: whether one is the same, and whether one is a near neighbour, which has at least
+the share `--near` of their four-letter pieces in common (of those that either has). A table by category, then a line of
+JSON.
 """
 
 from __future__ import annotations

@@ -32,22 +32,19 @@ _DIRECT_OPENERS = (
     "hello pip, ", "umm ", "listen, ", "next: ", "remind me, ",
 )  # fmt: skip
 _DIRECT_CLOSERS = (
-    "?", ", pip?", ", please?", "? i want to know", "? i am curious", "? i forgot", " again?", ", by the way?", ",
-    my friend?",
-    ", do you know?", ", any idea?", "? tell me", "? thanks", ", then?",
+    "?", ", pip?", ", please?", "? i want to know", "? i am curious", "? i forgot", " again?", ", by the way?",
+    ", my friend?", ", do you know?", ", any idea?", "? tell me", "? thanks", ", then?",
 )  # fmt: skip
 _ASKING_OPENERS = (
     "can you tell me ", "could you tell me ", "do you know ", "pip, do you know ", "pip, can you tell me ",
     "hey pip, do you know ", "so do you know ", "can you please tell me ", "can you say ", "could you please tell me ",
     "would you tell me ", "any idea ", "do you remember ", "can you remind me ", "will you tell me ",
-    "have you any idea ",
-    "are you able to tell me ", "can you explain ",
+    "have you any idea ", "are you able to tell me ", "can you explain ",
 )  # fmt: skip
 _TELLING_OPENERS = (
     "tell me ", "please tell me ", "i wonder ", "i want to know ", "i would like to know ", "pip, tell me ",
     "pip, please tell me ", "remind me ", "i was wondering ", "i need to know ", "i forgot ", "i am curious ",
-    "i have no idea ",
-    "just tell me ", "i do not know ", "i would love to know ", "say ",
+    "i have no idea ", "just tell me ", "i do not know ", "i would love to know ", "say ",
 )  # fmt: skip
 _ASKING_CLOSERS = ("?", ", please?", ", pip?", " again?")
 _TELLING_CLOSERS = (".", ", please.", ", pip.", " again.")
