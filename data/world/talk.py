@@ -216,7 +216,8 @@ class Talk:
 
     def _opened(self, text: str) -> str:
         """A statement with some words before or after it."""
-        openers = ("",) * 7 + (
+        openers = [
+            "",
             "by the way, ",
             "oh, ",
             "um, ",
@@ -226,11 +227,12 @@ class Talk:
             "guess what, ",
             "okay, ",
             "listen, ",
-        )
+        ]
+        openers = [""] * 6 + openers
         if self.vocative:
-            openers += ("pip, ", "hey pip, ")
+            openers += ["pip, ", "hey pip, "]
         if self.rng.random() < 0.06:
-            openers = (f"{remark(self.rng)}. ",)
+            openers = [f"{remark(self.rng)}. "]
         ends = ("", ".", ".", ".", "!", ", remember that.", ", please remember it.", " by the way.", ", you know.")
         return self.rng.choice(openers) + text + self.rng.choices(ends, (6, 6, 6, 6, 4, 1, 1, 1, 1))[0]
 
