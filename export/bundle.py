@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
 
 import onnx
 import sentencepiece
@@ -16,12 +14,12 @@ import torch
 
 import tinylm
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
-from tinylm.errors import RunError, TinyLMError
+from tinylm.errors import TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
 from tinylm.export.card import model_card
 from tinylm.export.decoders import write_decoders
-from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
+from tinylm.export.gate import GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.genai import genai_files
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.weights import FloatWeights, Int4Weights, Int8Weights
@@ -33,13 +31,17 @@ from tinylm.manifest import (
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     X86,
+    ExportSpeed,
     FileEntry,
+    GateFigures,
     Golden,
     GraphInfo,
     Manifest,
+    Provenance,
     SamplingDefaults,
     encode_manifest,
 )
+from tinylm.provenance import read_provenance
 from tinylm.run_folder import CheckpointName, RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
@@ -119,10 +121,9 @@ def export_bundle(
         (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         if genai:
             _write_genai_files(folder, model, tokenizer, portable)
-        figures, byte_lengths = [], byte_lengths_of(tokenizer)
-        for session in sessions:
-            figures.append(run_gate(model, fp32, session, windows, sampled, byte_lengths, progress))
-            check_limits(figures[-1], limits or GateLimits())
+        figures = run_gate(model, fp32, sessions, windows, sampled, byte_lengths_of(tokenizer), progress)
+        for measured in figures:
+            check_limits(measured, limits or GateLimits())
         info = GraphInfo(
             precision=precision,
             opset=OPSET,
@@ -203,7 +204,7 @@ def _make_manifest(
         sampling=SamplingDefaults(),
         files=files,
         golden=_make_golden(sessions, tokenizer, chat, max(_LEAST_GOLDEN_GAP, figures.prefill_logit_difference)),
-        gate=figures.values(),
+        gate=figures,
         provenance=_provenance(run, model, state, sessions[-1]),
     )
 
@@ -222,8 +223,8 @@ def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, 
     return max(candidates, key=lambda golden: len(golden.continuation))
 
 
-def _speed(session: Session) -> dict[str, Any]:
-    """Tokens a second, of some hundred."""
+def measure_speed(session: Session) -> ExportSpeed:
+    """Measure tokens a second on this machine, of some hundred tokens."""
     count = min(_TIMED_TOKENS, session.context_length // 2)
     session.truncate(0)
     times = [time.perf_counter()]
@@ -233,32 +234,26 @@ def _speed(session: Session) -> dict[str, Any]:
         session.append([0])
     times.append(time.perf_counter())
     prefill, decode = (count / (end - start) for start, end in pairwise(times))
-    return {
-        "machine": platform.machine(),
-        "threads": session.threads,
-        "prefill_tokens_per_second": round(prefill, 1),
-        "decode_tokens_per_second": round(decode, 1),
-    }
+    return ExportSpeed(
+        machine=platform.machine(),
+        threads=session.threads,
+        prefill_tokens_per_second=round(prefill, 1),
+        decode_tokens_per_second=round(decode, 1),
+    )
 
 
-def _provenance(run: RunFolder, model: LanguageModel, state: TrainState, session: Session) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    if run.provenance.is_file():
-        try:
-            data = json.loads(run.provenance.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{run.provenance}: cannot be read ({error})") from None
-    return {
-        "data": data,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "steps": dict(state.plan),
-        "training_seconds": round(state.seconds, 1),
-        "training_tokens": state.tokens,
-        "speed": _speed(session),
-        "packages": {
+def _provenance(run: RunFolder, model: LanguageModel, state: TrainState, session: Session) -> Provenance:
+    return Provenance(
+        data=read_provenance(run.provenance) if run.provenance.is_file() else {},
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        steps={str(stage): steps for stage, steps in state.plan.items()},
+        training_seconds=round(state.seconds, 1),
+        training_tokens=state.tokens,
+        speed=measure_speed(session),
+        packages={
             "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,
         },
-    }
+    )
