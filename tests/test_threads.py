@@ -160,16 +160,6 @@ def test_a_process_hands_back_results_errors_and_crashes(tmp_path):
         call("time:sleep", 60, timeout=0.5)
 
 
-def test_a_data_error_comes_back_whole(tmp_path):
-    function = "tinylm.data.readers.front_door:load_conversation_data"
-    with pytest.raises(DataError) as here:
-        resolve_name(function)(str(tmp_path / "none.txt"))
-    with pytest.raises(DataError) as there:
-        call(function, str(tmp_path / "none.txt"))
-    for error in (there.value, pickle.loads(pickle.dumps(here.value))):
-        assert (str(error), error.path, error.line) == (str(here.value), here.value.path, here.value.line)
-
-
 @pytest.mark.parametrize(
     ("executable", "starts"),
     [
