@@ -59,8 +59,8 @@ class GateLimits:
     prefill_agreement: float = 0.95
 
     @classmethod
-    def parse(cls, settings: Sequence[str], bits: int = 8) -> GateLimits:
-        """Limits from `name=value` settings.
+    def parse(cls, settings: Sequence[str] | Mapping[str, float], bits: int = 8) -> GateLimits:
+        """Read limits from `name=value` settings, or from values by name.
 
         Args:
             settings: as given with `--limit`.
@@ -71,6 +71,8 @@ class GateLimits:
         """
         known = [limit.name for limit in fields(cls)]
         values = {"quality_loss_percent": 5.0, "greedy_agreement": 0.85} if bits == 4 else {}
+        if isinstance(settings, Mapping):
+            settings = [f"{name}={value}" for name, value in settings.items()]
         for setting in settings:
             name, _, text = setting.partition("=")
             if name not in known:
