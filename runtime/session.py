@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
+from tinylm.printable import printable
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.device.memory import check_memory, explain_allocation
@@ -278,7 +280,8 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with _utf8_path(path) as name:
+            return onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
         explain_allocation(path.parent, error)
         first_line = str(error).splitlines()[0]
@@ -286,6 +289,20 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
             f"{path}: onnxruntime {onnxruntime.__version__} cannot load it ({first_line}); update onnxruntime, "
             "or copy the bundle again"
         ) from None
+
+
+@contextmanager
+def _utf8_path(path: Path) -> Iterator[str]:
+    """A path of the file in UTF-8, which onnxruntime takes alone."""
+    name = printable(path)
+    if os.fsencode(path) == name.encode():
+        yield name
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def default_threads(model_bytes: int) -> int:

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import sys
+from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
@@ -279,3 +280,19 @@ def test_the_cache_remembers_and_forgives(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "tinylm" / "kind" / "key"))
     user_cache.remember("kind", "key", "what")
     assert user_cache.recall("kind", "key") is None
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    import platformdirs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert user_cache.cache_folder() == tmp_path / "tinylm"
+    for unset in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
+        assert user_cache.cache_folder() == platformdirs.user_cache_path("tinylm", appauthor=False)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("~/.cache/tinylm"))
+    with pytest.raises(RuntimeError, match="no home"):
+        user_cache.cache_folder()
+    assert not user_cache.is_writable()
+    assert user_cache.recall("kind", "key") is None
+    user_cache.remember("kind", "key", "what")
