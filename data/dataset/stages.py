@@ -178,7 +178,13 @@ def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: in
 
 def _provenance(survey: Survey, shards: Shards) -> StageProvenance:
     files = [
-        TrainingFile(name=Path(file.path).name, bytes=file.bytes, sha256=file.sha256, weight=file.weight)
+        TrainingFile(
+            name=Path(file.path).name,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            # Only the default itself is left out of the JSON
+            **({} if file.weight == 1 else {"weight": file.weight}),
+        )
         for file in survey.files
     ]
     return StageProvenance(files=files, examples=sum(shards.counts), held_out=len(shards.held_out))
