@@ -9,7 +9,7 @@ import click
 
 from tinylm.cli.console import notice, print_json, say
 from tinylm.cli.options import FILE, FOLDER, json_option
-from tinylm.printable import command_line
+from tinylm.printable import command_line, printable
 
 if TYPE_CHECKING:
     from tinylm.tokenizer import Tokenizer
@@ -123,9 +123,8 @@ def cache(clear: bool, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(kept.folder), "entries": len(entries), "bytes": size, "limit": kept.limit_bytes})
     else:
-        click.echo(
-            f"{kept.folder}: {len(entries):,} entries, {size / 1e6:,.1f} MB of at most {kept.limit_bytes / 1e9:g} GB"
-        )
+        held = f"{len(entries):,} entries, {size / 1e6:,.1f} MB of at most {kept.limit_bytes / 1e9:g} GB"
+        click.echo(f"{printable(kept.folder)}: {held}")
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:

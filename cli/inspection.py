@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinylm.data.inspection.token_statistics import clipped
+from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.data.inspection.checks import DataFinding
@@ -47,7 +48,7 @@ def show(inspection: Inspection, findings: list[DataFinding]) -> None:
 
 def _show_file(console: Console, file: InspectedFile) -> None:
     packed = f", packed with {file.compression}" if file.compression else ""
-    console.print(Text(file.path, style="bold"))
+    console.print(Text(printable(file.path), style="bold"))
     if file.kind is not None:
         facts = ", ".join(part for part in (file.form, file.encoding, _size(file.bytes)) if part)
         console.print(Padding(Text(f"{file.read:,} {file.kind}: {facts}{packed}"), (0, 0, 0, 2), expand=False))

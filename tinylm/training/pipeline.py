@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from tinylm.data.dataset.preparation import Preparation
 from tinylm.data.dataset.stages import StageData
 from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of, make_windows
-from tinylm.files import new_folder, remove_folder
+from tinylm.files import new_folder
 from tinylm.printable import command_line
 from tinylm.processors import usable_threads
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
@@ -186,8 +187,7 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     except BaseException:
         # Without a single checkpoint there is nothing to continue
         if ranks.is_main and not run.checkpoint("last").is_dir():
-            with suppress(TinyLMError):
-                remove_folder(run.path)
+            shutil.rmtree(run.path.resolve(), ignore_errors=True)
         raise
 
 
