@@ -5,6 +5,11 @@ from __future__ import annotations
 from os import PathLike, fspath
 
 
+def shown_path(path: str | PathLike[str]) -> str:
+    """A path as text that can be printed: bytes of a name that are not UTF-8 become question marks."""
+    return fspath(path).encode("utf-8", "replace").decode("utf-8")
+
+
 class TinyLMError(Exception):
     """Base of every error that is not a bug in TinyLM; the command line shows its message without a traceback."""
 
@@ -28,7 +33,7 @@ class DataError(TinyLMError):
     def __init__(self, path: str | PathLike[str], line: int | None, problem: str) -> None:
         self.path = fspath(path)
         self.line = line
-        where = self.path if line is None else f"{self.path}:{line}"
+        where = shown_path(path) if line is None else f"{shown_path(path)}:{line}"
         super().__init__(f"{where}: {problem}")
 
 

@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import NamedTuple
 
-from tinylm.data.readers.front_door import SUFFIXES
+from tinylm.data.readers.registry import suffixes
 from tinylm.data.readers.sources import inner_suffix
 from tinylm.errors import DataError
 
@@ -90,12 +90,12 @@ def _in_folder(folder: Path, notify: Callable[[str], None]) -> Iterator[Path]:
         for name in sorted(names):
             path = Path(place) / name
             if not name.startswith("."):
-                usable = inner_suffix(path) in SUFFIXES and (not path.is_file() or path.stat().st_size > 0)
+                usable = inner_suffix(path) in suffixes() and (not path.is_file() or path.stat().st_size > 0)
                 (found if usable else skipped).append(path)
     if skipped:
         names = [str(path.relative_to(folder)) for path in skipped[:_SHOWN]]
         more = ", …" if len(skipped) > _SHOWN else ""
         notify(f"{folder}: {len(skipped):,} files skipped, empty or of no known ending: {', '.join(names)}{more}")
     if not found:
-        raise DataError(folder, None, f"holds no file to read; their names must end in {', '.join(sorted(SUFFIXES))}")
+        raise DataError(folder, None, f"holds no file to read; their names must end in {', '.join(sorted(suffixes()))}")
     yield from sorted(found)

@@ -1,27 +1,56 @@
-"""Raw text as documents for pre-training. Nothing in it is structure but what parts the documents."""
+"""Raw text as documents for pre-training. Nothing in it is structure but what parts the documents.
+
+Lines `<|endoftext|>` part documents, if there is one. Otherwise such marks at the ends of lines do, and otherwise blank
+lines, unless they part the paragraphs of running prose. The user may say something else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from os import PathLike
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-from tinylm.data.readers.lines import iter_lines
+from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading
+from tinylm.data.readers.lines import Piece, Place, iter_pieces
+from tinylm.data.readers.options import BLANK_LINES, WHOLE_FILE
+from tinylm.data.readers.prose import ProseSurvey
+from tinylm.data.readers.turns import Document, Part
 
 END_OF_TEXT = "<|endoftext|>"
 # So many parts that holding one out is holding out little
 LONGEST_DOCUMENT, PART = 16_000_000, 250_000
 
+_MARK = re.compile(r"<\|(?:startoftext|start_of_text|begin_of_text|endoftext|end_of_text)\|>")
+_OTHER_END = re.compile(r"(?:</s>|\[EOS\]|<eos>|\[SEP\])\s*\Z", re.IGNORECASE)
+_FEW = 3
+_LONGEST_WORD = 1000
 
-def iter_raw_documents(path: str | PathLike[str], note: Callable[[str], None] = lambda _: None) -> Iterator[str]:
-    """The documents of a raw text file, one by one.
 
-    If any line is exactly `<|endoftext|>`, white space around it ignored, those lines and nothing else part
-    documents; otherwise blank lines do; a file with neither is one document. One that is too long to be held is handed
-    out in parts that end with a line.
+class RawTextReader(Reader):
+    """Text files as documents."""
+
+    suffixes = TEXT_SUFFIXES
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether documents are wanted: any text is that."""
+        return reading.documents
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """The documents of the file."""
+        place = Place(reading.path, 1)
+        for text in iter_raw_documents(reading):
+            yield Document(place, text, "raw text")
+
+
+def iter_raw_documents(reading: Reading) -> Iterator[str]:
+    """The documents of a raw text file, one by one, as the module says.
+
+    One that is too long to be held is handed out in parts that end with a line, or where a line is too long itself,
+    with a word.
 
     Args:
-        path: a UTF-8 text file. It is read twice, in flat memory but for the document at hand.
-        note: told where a document comes in parts.
+        reading: the file. It is read twice, in flat memory but for the document at hand.
 
     Yields:
         The text of a document without outer white space. Empty documents are skipped.
@@ -29,34 +58,180 @@ def iter_raw_documents(path: str | PathLike[str], note: Callable[[str], None] = 
     Raises:
         DataError: the file cannot be read as text.
     """
-    separator = END_OF_TEXT if any(line.strip() == END_OF_TEXT for _, line in iter_lines(path)) else ""
-    document: list[str] = []
-    size, limit = 0, LONGEST_DOCUMENT
-    for _, line in iter_lines(path):
-        if line.strip() == separator:
-            yield from _stripped(document)
-            document, size, limit = [], 0, LONGEST_DOCUMENT
+    separator = _find_separator(reading)
+    document = _OpenDocument(reading)
+    marks = 0
+    for piece in iter_pieces(reading.path):
+        if separator.is_between(piece):
+            yield from document.finish()
             continue
-        document.append(line)
-        size += len(line) + 1
-        if size > limit:
-            note(f"a document of more than {LONGEST_DOCUMENT:,} characters comes in parts of some {PART:,}")
-            for part in _parts(document):
+        text = piece.text
+        if "<|" in text and (found := list(_MARK.finditer(text))):
+            if not separator.marks:
+                marks += 1
+                found = []
+            begin = 0
+            for mark in found:
+                document.add(piece._replace(text=text[begin : mark.start()]))
+                yield from document.finish()
+                begin = mark.end()
+            text = text[begin:]
+        document.add(piece._replace(text=text) if text is not piece.text else piece)
+        yield from document.overflow()
+    yield from document.finish()
+    if marks:
+        reading.summary.note(f"{marks:,} lines hold {END_OF_TEXT} or the like inside: it is learnt as text there")
+
+
+def split_at_marks(text: str) -> list[str]:
+    """A text of a record, parted at marks of the beginning and the end of texts, without them."""
+    if "<|" not in text:
+        return [text]
+    parts = [part for part in _MARK.split(text) if part.strip()]
+    found = list(_MARK.finditer(text))
+    if not found or not (_at_an_end(text, found) or len(found) >= _FEW):
+        return [text]
+    return parts or [""]
+
+
+@dataclass(frozen=True)
+class _Separator:
+    """What parts documents: lines of this text, blank ones if it is empty, none if it is None; or marks in lines."""
+
+    line: str | None
+    marks: bool = False
+
+    def is_between(self, piece: Piece) -> bool:
+        return self.line is not None and piece.begins and piece.ends and piece.text.strip() == self.line
+
+
+@dataclass
+class _OpenDocument:
+    """The lines of a document as they come."""
+
+    reading: Reading
+    _held: list[str] = field(default_factory=list)
+    _size: int = 0
+    _limit: int = LONGEST_DOCUMENT
+    _goes_on: bool = False
+
+    def add(self, piece: Piece) -> None:
+        """Take in a line, or a piece of one."""
+        if self._goes_on and self._held:
+            self._held[-1] += piece.text
+        else:
+            self._held.append(piece.text)
+        self._goes_on = not piece.ends
+        self._size += len(piece.text) + 1
+
+    def overflow(self) -> Iterator[str]:
+        """Where the document is too long to be held, its parts so far."""
+        if self._size > self._limit:
+            self.reading.summary.note(
+                f"a document of more than {LONGEST_DOCUMENT:,} characters comes in parts of some {PART:,}"
+            )
+            rest = ""
+            if self._goes_on:
+                # A word that goes on is not cut
+                last = self._held[-1]
+                rest = last[last.rfind(" ", max(0, len(last) - _LONGEST_WORD)) + 1 :][-_LONGEST_WORD:]
+                self._held[-1] = last[: len(last) - len(rest)]
+            for part in _parts(self._held):
                 yield from _stripped(part)
-            document, size, limit = [], 0, PART
-    yield from _stripped(document)
+            self._held, self._size, self._limit = [rest] if rest else [], len(rest), PART
+
+    def finish(self) -> Iterator[str]:
+        """The document, or its last part."""
+        yield from _stripped(self._held)
+        self._held, self._size, self._limit, self._goes_on = [], 0, LONGEST_DOCUMENT, False
+
+
+def _find_separator(reading: Reading) -> _Separator:
+    said, summary = reading.options.documents, reading.summary
+    if said == WHOLE_FILE:
+        return _Separator(None)
+    if said is not None and said != BLANK_LINES:
+        line = said.strip()
+        if not any(_Separator(line).is_between(piece) for piece in iter_pieces(reading.path)):
+            summary.note(f"no line is {line!r}: the file is one document")
+        return _Separator(line)
+    layout = _Layout(ProseSurvey(reading.suffix == ".md"))
+    for piece in iter_pieces(reading.path):
+        if _Separator(END_OF_TEXT).is_between(piece):
+            return _Separator(END_OF_TEXT)
+        layout.add(piece)
+    if layout.marks_part:
+        summary.note(f"{END_OF_TEXT} or the like inside lines parts the documents")
+        return _Separator(None, marks=True)
+    if layout.other_ends >= _FEW:
+        summary.note(f"{layout.other_ends:,} lines end with a mark such as </s>: it is learnt as text")
+    if said == BLANK_LINES or layout.prose.blocks < 2:
+        return _Separator("")
+    if layout.prose.is_prose:
+        summary.note(
+            f"running prose, read as one text: its {layout.prose.blocks:,} paragraphs are no documents "
+            "(if they are, say --documents blank-lines)"
+        )
+        return _Separator(None)
+    summary.note(
+        f"blank lines part it into {layout.prose.blocks:,} documents of {layout.prose.median_length:,} characters "
+        "(median); if it is one text, say --documents file"
+    )
+    return _Separator("")
+
+
+@dataclass
+class _Layout:
+    """What is seen of a file before it is read."""
+
+    prose: ProseSurvey
+    marks: int = 0
+    marks_at_ends: int = 0
+    other_ends: int = 0
+
+    def add(self, piece: Piece) -> None:
+        """Take in a line, or a piece of one."""
+        self.prose.add(piece)
+        text = piece.text
+        if "<|" in text and (found := list(_MARK.finditer(text))):
+            self.marks += len(found)
+            self.marks_at_ends += _at_an_end(text, found)
+        if text.rstrip().endswith((">", "]")):
+            self.other_ends += _OTHER_END.search(text[-20:]) is not None
+
+    @property
+    def marks_part(self) -> bool:
+        """Whether marks inside lines part documents: they stand at ends of lines, or one follows another."""
+        return self.marks_at_ends > 0 or self.marks >= _FEW
+
+
+def _at_an_end(text: str, found: list[re.Match[str]]) -> bool:
+    """Whether a text begins or ends with a mark."""
+    return not text[: found[0].start()].strip() or not text[found[-1].end() :].strip()
 
 
 def _parts(lines: list[str]) -> Iterator[list[str]]:
     part: list[str] = []
     size = 0
     for line in lines:
-        part.append(line)
-        size += len(line) + 1
-        if size > PART:
-            yield part
-            part, size = [], 0
+        for start, stop in _cuts(line):
+            part.append(line[start:stop])
+            size += stop - start + 1
+            if size > PART:
+                yield part
+                part, size = [], 0
     yield part
+
+
+def _cuts(line: str) -> Iterator[tuple[int, int]]:
+    """Where a line is cut: not at all, or near a space after each `PART` characters."""
+    start = 0
+    while len(line) - start > 2 * PART:
+        space = line.rfind(" ", start + PART // 2, start + PART)
+        stop = space + 1 if space > 0 else start + PART
+        yield start, stop
+        start = stop
+    yield start, len(line)
 
 
 def _stripped(lines: list[str]) -> Iterator[str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from os import PathLike, fspath
+from os import PathLike
 from typing import TYPE_CHECKING
+
+from tinylm.errors import shown_path
 
 if TYPE_CHECKING:
     from tinylm.data.readers.turns import UnusableError
+
+NOT_UNDERSTOOD = "not understood"
+"""The reason for which records and lines are left out that have no known form."""
 
 _SHOWN_KEYS = 8
 
@@ -27,6 +32,7 @@ class ReadSummary:
         skipped: how many were left out, by the reason.
         skipped_first: where the first of them is, by the reason.
         dropped: parts of kept ones that were left out, by what they are.
+        remarks: what else was counted, by a sentence that goes on after the number.
         unread_keys: keys or columns that held something and were not asked for.
         notes: sentences about how the file was understood.
     """
@@ -40,6 +46,7 @@ class ReadSummary:
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_first: dict[str, UnusableError] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
+    remarks: Counter[str] = field(default_factory=Counter)
     unread_keys: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
@@ -57,17 +64,19 @@ class ReadSummary:
         """The file, how much was kept of it, and in which forms."""
         forms = ", ".join(form for form, _ in self.forms.most_common())
         how = "; ".join(part for part in (forms, self.container, self.encoding, self.compression) if part)
-        return f"{fspath(self.path)}: {self.kept:,} read ({how})"
+        return f"{shown_path(self.path)}: {self.kept:,} read ({how})"
 
     def sentences(self) -> list[str]:
         """What the user should know, a line each: skipped and dropped text, unread columns, and the notes."""
-        name = fspath(self.path)
+        name = shown_path(self.path)
         lines = [f"{name}: {note}" for note in self.notes]
         for reason, count in self.skipped.most_common():
             first = self.skipped_first[reason]
             where = f"line {first.line}" if first.line is not None else "the file"
-            lines.append(f"{name}: {count:,} skipped, {self.kept:,} kept: {reason} (the first at {where})")
+            why = f": {first.problem}" if reason == NOT_UNDERSTOOD else ""
+            lines.append(f"{name}: {count:,} skipped, {self.kept:,} kept: {reason} (the first at {where}{why})")
         lines += [f"{name}: left out: {what} ({count:,})" for what, count in self.dropped.most_common()]
+        lines += [f"{name}: {count:,} {what}" for what, count in self.remarks.most_common()]
         if self.unread_keys:
             keys = [key for key, _ in self.unread_keys.most_common(_SHOWN_KEYS)]
             more = ", ..." if len(self.unread_keys) > _SHOWN_KEYS else ""
