@@ -43,7 +43,11 @@ def turns_of_cell(record: Record, cell: object, key: str) -> Iterator[Turn]:
     marked = turns_of_text(place, text, record.reading.options)
     if marked is None:
         if people := people_in_text(text):
-            raise PeopleError(place, people)
+            if not record.reading.documents:
+                raise PeopleError(place, [name for name, _ in people if name])
+            # As a document, where roles do not matter
+            yield from (Turn("assistant", said, place) for _, said in people if said.strip())
+            return
         fail(place, f"{key} does not mark who speaks: looked for lines such as User: and Assistant:, or a JSON list")
     yield from marked[1]
 

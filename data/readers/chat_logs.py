@@ -44,10 +44,11 @@ _UNDATED = re.compile(rf"\s*(?:<(?P<nick>[^<>:]{{1,40}})>\s|(?P<name>{_NAME})[ \
 _NO_TEXT = re.compile(
     r"<[^<>]{1,40}\b(?:omitted|weggelassen|ausgeschlossen|omis|omise|omitido|omitida|omesso|omessi|file)>"
     r"|<attached: [^<>]+>|(?:image|video|audio|sticker|document|GIF|Contact card) (?:omitted|weggelassen)"
-    r"|(?:This message was deleted|You deleted this message|Diese Nachricht wurde gel\u00f6scht)\.?"
-    r"|\{(?:Attachments|Embed|Stickers|Reactions)\}.*",
+    r"|(?:This message was deleted|You deleted this message|Diese Nachricht wurde gel\u00f6scht)\.?",
     _FLAGS,
 )
+# What Discord's exporter writes below a message
+_EXTRAS = re.compile(r"^\{(?:Attachments|Embed|Stickers|Reactions)\}$", re.MULTILINE)
 _LOOKED_AT_LINES = 2000
 _MOST, _MOST_DATED = 0.8, 0.4
 _SERVICE = "lines of a messenger itself, not of a person"
@@ -97,31 +98,44 @@ class PeopleSurvey:
         spoken = sum(self.names.values())
         return self.lines > 1 and spoken >= _MOST * self.lines and 2 * len(self.names) <= max(4, spoken)
 
-    def roles(self, options: ReadOptions) -> dict[str, Role] | None:
-        """The roles of the names, where the assistant named by the user is one of them."""
+    def parted(self, line: str) -> tuple[str, str]:
+        """The name that a line begins with, or none, and the rest."""
+        match = _UNDATED.match(line)
+        return ((match["nick"] or match["name"]).strip(), match["text"]) if match is not None else ("", line)
+
+    def roles(self, options: ReadOptions) -> dict[str, Role | None] | None:
+        """The roles of the names, where the assistant named by the user is one of them; None: to be left out."""
         if options.assistant is None or not any(same_name(name, options.assistant) for name in self.names):
             return None
-        roles: dict[str, Role] = {}
+        roles: dict[str, Role | None] = {}
         for name, count in self.names.items():
             if same_name(name, options.assistant):
-                roles[name.lower()] = "assistant"
-            elif same_name(name, options.user) if options.user is not None else count > 1 or len(self.names) == 2:
-                roles[name.lower()] = "user"
+                roles[name] = "assistant"
+            elif options.user is not None and same_name(name, options.user):
+                roles[name] = "user"
+            elif count > 1 or len(self.names) == 2:
+                roles[name] = "user" if options.user is None else None
         return roles
 
 
-def refuse_people(path: str | PathLike[str]) -> None:
-    """Refuse a text file whose lines are those of a play or a log without times.
+class UndatedLogReader(Reader):
+    """Plays and logs without times, of which nobody was named as the assistant."""
 
-    Raises:
-        PeopleError: most lines begin with a name and a colon.
-        DataError: the file cannot be read as text.
-    """
-    survey = PeopleSurvey()
-    for _, line in iter_heads(path, _LOOKED_AT_LINES):
-        survey.add(line)
-    if survey.is_log:
-        raise PeopleError(Place(path, 1), list(survey.names.elements()))
+    suffixes = TEXT_SUFFIXES
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether most lines begin with one of a few names and a colon, where conversations are wanted."""
+        return not reading.documents and self._survey(reading).is_log
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """Why it cannot be read."""
+        yield PeopleError(Place(reading.path, 1), list(self._survey(reading).names.elements()))
+
+    def _survey(self, reading: Reading) -> PeopleSurvey:
+        survey = PeopleSurvey()
+        for _, line in iter_heads(reading.path, _LOOKED_AT_LINES):
+            survey.add(line)
+        return survey
 
 
 class _Head(NamedTuple):
@@ -199,8 +213,11 @@ def _messages(reading: Reading, style: _Style) -> Iterator[PersonMessage]:
     place, name, seconds, texts = Place(reading.path, 1), "", None, list[str]()
 
     def close() -> Iterator[PersonMessage]:
-        text = "\n".join(texts).strip().strip("\u200e\u200f")
-        if not name:
+        text = "\n".join(texts).strip()
+        if style.headed:
+            text = _EXTRAS.split(text)[0].strip()
+        # What a messenger says in somebody's name begins with a mark of the direction of writing
+        if not name or text.startswith("\u200e"):
             summary.dropped[_SERVICE] += bool(text)
         elif not text or _NO_TEXT.fullmatch(text):
             summary.dropped[_MEDIA] += 1

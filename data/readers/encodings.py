@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
 from collections.abc import Iterator
+from functools import lru_cache
 from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
 from tinylm.data.readers.sources import iter_bytes
@@ -45,6 +48,7 @@ _MARKED = (
 )
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _LAST_ASCII = re.compile(rb"[\x00-\x7f][\x80-\xff]*\Z")
+_SETTLED_SECONDS = 2.0
 # With these, most characters of UTF-8 text in Latin script begin; as letters, they are no words by themselves
 _FIRST_BYTES = (b"\xc2", b"\xc3", b"\xe2")
 _NEVER_AFTER_A_LETTER = frozenset("\u201a\u201e\u20ac\u02c6\u02dc\u2039\u2020\u2021\u2030")
@@ -53,9 +57,25 @@ _NEVER_AFTER_A_LETTER = frozenset("\u201a\u201e\u20ac\u02c6\u02dc\u2039\u2020\u2
 def encoding_of(path: str | PathLike[str]) -> Encoding:
     """The encoding of a text file, which is read as far as needed, in flat memory.
 
+    It is remembered, since a file is opened several times while its form is found.
+
     Raises:
         DataError: the file cannot be opened or unpacked.
     """
+    try:
+        stat = Path(path).stat()
+    except (OSError, ValueError):
+        # What is wrong with it, reading will say
+        return _find_encoding.__wrapped__(path, 0, 0, 0)
+    # A file that was just written may be written once more without another time
+    just_written = abs(time.time() - stat.st_mtime) < _SETTLED_SECONDS
+    find = _find_encoding.__wrapped__ if just_written else _find_encoding
+    return find(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _find_encoding(path: str | PathLike[str], inode: int, size: int, modified: int) -> Encoding:
+    """The encoding of a file, by its content; the other arguments tell its versions apart."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     begun = False
     try:

@@ -44,6 +44,7 @@ class Reading:
         summary: is told how the file was understood and what was left out.
         options: what the user said about files.
         forms: the forms of record that are known.
+        is_known: whether some form has the ending of the file's name.
         labels_are_classes: whether `label` in its records tells more apart than good and bad replies.
         keys_repeat: whether its records have equal keys, so that these are no ids.
     """
@@ -53,6 +54,7 @@ class Reading:
     summary: ReadSummary
     options: ReadOptions = ReadOptions()
     forms: tuple[RecordForm, ...] = ()
+    is_known: bool = False
     labels_are_classes: bool = False
     keys_repeat: bool = False
 
@@ -125,11 +127,9 @@ class Record:
             UnusableError: the record is marked as bad, or is about a picture.
         """
         check_mark(self.place, self.fields, labels_are_classes=self.reading.labels_are_classes)
-        for key in MEDIA_KEYS & self.fields.keys():
-            if isinstance(self.fields[key], str | bytes | list | dict) and self.fields[key]:
-                problem = f"has {key} beside it; only text is read, so take the record out"
-                raise UnusableError(self.place, problem, PICTURES)
-        self._note_unread((*used, REJECTED, *SYSTEM_KEYS))
+        if not MEDIA_KEYS.isdisjoint(self.fields):
+            self._check_media()
+        self._note_unread(used)
         if SYSTEM_KEYS.isdisjoint(self.fields):
             return Dialogue(self.place, turns, form)
         return Dialogue(self.place, _after_system(system_turn(self.place, self.fields), turns), form)
@@ -160,13 +160,22 @@ class Record:
         around = {key: self.fields[key] for key in _AROUND if isinstance(self.fields.get(key), str)}
         if (definition := self.fields.get("definition")) and "instruction" not in around:
             around["instruction"] = " ".join(map(str, definition)) if isinstance(definition, list) else definition
-        if not fields.keys().isdisjoint((*_ASKING, "messages", "conversations", "text")):
-            around = {key: text for key, text in around.items() if key not in _ASKING}
+        # Several replies to one question are no conversations, each with that question
+        asks = not fields.keys().isdisjoint(_ASKING)
+        around = {
+            key: text for key, text in around.items() if (asks if key not in _ASKING else "input" in fields and not asks)
+        }
         return {**{key: text for key, text in (system | around).items() if key not in fields}, **value}
+
+    def _check_media(self) -> None:
+        for key in MEDIA_KEYS & self.fields.keys():
+            if isinstance(self.fields[key], str | bytes | list | dict) and self.fields[key]:
+                problem = f"has {key} beside it; only text is read, so take the record out"
+                raise UnusableError(self.place, problem, PICTURES)
 
     def _note_unread(self, used: tuple[str, ...]) -> None:
         for key, value in self.fields.items():
-            if key not in used and _is_text_like(value):
+            if key not in used and key != REJECTED and key not in SYSTEM_KEYS and _is_text_like(value):
                 self.reading.summary.unread_keys[key] += 1
 
 

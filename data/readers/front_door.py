@@ -165,7 +165,7 @@ class _Tally:
             self._odd[type(error)] += 1
             self._first_odd.setdefault(type(error), error)
             if self._odd[NotConversationsError] == self._parts >= _TEXTS_AT_FIRST:
-                raise error
+                raise self._refusal(NotConversationsError, self._parts)
 
     def finish(self, log: bool) -> None:
         """Refuse a file of which nothing is left, or more than half was not understood.
@@ -180,6 +180,8 @@ class _Tally:
         if 2 * odd > self._parts:
             raise self._refusal(self._odd.most_common(1)[0][0], odd)
         if not summary.kept:
+            if NotConversationsError in self._odd:
+                raise self._refusal(NotConversationsError, odd)
             if self._names:
                 raise self._unknown_people()
             for error in summary.skipped_first.values():
@@ -199,14 +201,16 @@ class _Tally:
         if kind is PeopleError:
             return self._unknown_people()
         error = self._first_odd[kind]
-        if odd == 1 or kind is NotConversationsError:
+        if kind is NotConversationsError:
+            return NotConversationsError(error.place, "documents, not conversations: give the file to --pretrain")
+        if odd == 1:
             return error
         return OddError(error.place, f"{error.problem}; {odd:,} of {self._parts:,} are not understood")
 
     def _unknown_people(self) -> DataError:
         """Why a conversation of people cannot be read, with their names."""
         who = who_is_there(self._names)
-        place = next(error.place for error in self._summary.skipped_first.values())
+        place = next(error.place for error in self._summary.skipped_first.values())._replace(record=None)
         if self._options.assistant is None:
             problem = f"messages are by people, {who}: who is the assistant? Give --assistant NAME"
         else:

@@ -182,6 +182,8 @@ class JsonStream:
         """
         if len(self._text) - self._position > limit:
             raise _TooLongError
+        if self._ended:
+            return False
         if not self._pinned:
             last = self._text.rfind("\n", 0, self._position)
             self._column = self._position - last - 1 if last >= 0 else self._column + self._position
@@ -195,10 +197,10 @@ class JsonStream:
                 break
         if len(pieces) == 1:
             # White space at the end of the file is no part of what is broken before it
-            ended, self._ended = self._ended, True
+            self._ended = True
             self._text = self._text.rstrip()
             self._position = min(self._position, len(self._text))
-            return not ended
+            return True
         self._text = ""
         self._text = "".join(pieces)
         return True

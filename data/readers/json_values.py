@@ -8,13 +8,14 @@ the record at hand.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from itertools import chain
 from os import PathLike
 
 from tinylm.data.readers.forms import Reader, Reading
 from tinylm.data.readers.json_stream import DECODER, JsonStream
-from tinylm.data.readers.lines import Piece, Place, iter_pieces
+from tinylm.data.readers.lines import Place, iter_pieces
 from tinylm.data.readers.record_keys import is_record
 from tinylm.data.readers.records import parts_of_records
 from tinylm.data.readers.turns import OddError, Part
@@ -75,13 +76,15 @@ def iter_json_records(
         candidate = text.strip().removesuffix(",")
         if not candidate:
             continue
-        if not begun and not candidate.startswith(_OPENINGS):
-            raise DataError(path, number, "is not JSON, which begins with { or [; name a text file .txt")
         value = _decoded(candidate) if whole else None
-        if value is None:
-            if whole and begun and lines.next_is_record() and not candidate.endswith(_OPENINGS):
-                yield Place(path, number), OddError(Place(path, number), "this line is not JSON; mend it")
+        begins_well = begun or candidate.startswith(_OPENINGS)
+        if value is None or not begins_well:
+            may_be_odd = whole and (begun or not begins_well or _breaks_inside(candidate))
+            if may_be_odd and not candidate.endswith(_OPENINGS) and lines.next_is_record():
+                yield Place(path, number), OddError(Place(path, number), "this line is no JSON object; mend it")
                 continue
+            if not begins_well:
+                raise DataError(path, number, "is not JSON, which begins with { or [; name a text file .txt")
             yield from JsonStream(path, number, text, lines.rest(whole), cut).records()
             return
         begun = True
@@ -93,6 +96,17 @@ def _decoded(candidate: str) -> tuple[object] | None:
         return (DECODER.decode(candidate),)
     except (ValueError, RecursionError):
         return None
+
+
+def _breaks_inside(candidate: str) -> bool:
+    """Whether a line cannot be the beginning of a value over several lines."""
+    try:
+        DECODER.decode(candidate)
+    except json.JSONDecodeError as error:
+        return error.pos < len(candidate) and not error.msg.startswith("Unterminated string")
+    except (ValueError, RecursionError):
+        pass
+    return False
 
 
 def _records_of_line(place: Place, value: object) -> Iterator[tuple[Place, object]]:
@@ -136,10 +150,10 @@ class _Lines:
 
     def rest(self, after_line: bool) -> Iterator[str]:
         """All that comes after the last line, or after what was taken of it."""
-        looked_at = [Piece(number, text, True, whole) for number, text, whole in self._next]
+        looked_at = [(number, text, True, whole) for number, text, whole in self._next]
         self._next = []
         yield "\n" if after_line else ""
-        for piece in chain(looked_at, self._pieces):
-            yield piece.text + "\n" if piece.ends else piece.text
+        for _, text, _, ends in chain(looked_at, self._pieces):
+            yield text + "\n" if ends else text
 
 

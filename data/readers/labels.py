@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tinylm.chat_format import Role
 from tinylm.data.readers.chat_logs import PeopleSurvey
-from tinylm.data.readers.markup import FLAGS, QUESTION_ROLES, Markup, make_markup, normal_label
+from tinylm.data.readers.markup import FLAGS, QUESTION_ROLES, Markup, normal_label
 from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.turns import ROLES, roles_of_speakers
 
@@ -179,16 +179,22 @@ class _TurnTaking:
 
 
 def label_markup(
-    name: str, roles: dict[str, Role], text_lines: Iterable[int] = (), *, each_question_anew: bool = False
+    name: str, roles: Mapping[str, Role | None], text_lines: Iterable[int] = (), *, each_question_anew: bool = False
 ) -> Markup:
     """Labels at the beginning of lines as a markup."""
-    names = "|".join(re.escape(label).replace(r"\ ", "[ _-]?") for label in sorted(roles, key=len, reverse=True))
+    labels = "|".join(re.escape(label).replace(r"\ ", "[ _-]?") for label in sorted(roles, key=len, reverse=True))
     pattern = (
         r"^(?P<bos>\s*<\|endoftext\|>\s*)$|(?P<eos>[ \t]*<\|endoftext\|>[ \t]*$)"
-        rf"|^\s*(?:\*\*|\[|#)?(?:(?P<role>{names})|{_TOOL_LABELS})(?:\*\*|\]|#)?[ \t]*:(?:\*\*)?"
+        rf"|^\s*(?:\*\*|\[|#)?(?:(?P<role>{labels})|{_TOOL_LABELS})(?:\*\*|\]|#)?[ \t]*:(?:\*\*)?"
     )
-    markup = make_markup(name, pattern, roles, each_question_anew=each_question_anew, only_at_begin=True)
-    return Markup(**{**vars(markup), "text_lines": frozenset(text_lines)})
+    return Markup(
+        name,
+        re.compile(pattern, FLAGS),
+        {normal_label(label): role for label, role in roles.items()},
+        each_question_anew=each_question_anew,
+        only_at_begin=True,
+        text_lines=frozenset(text_lines),
+    )
 
 
 def _prefix(label: re.Match[str]) -> str:

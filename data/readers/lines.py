@@ -40,19 +40,9 @@ class Place(NamedTuple):
         return "" if self.record is None else f" (record {self.record} of this line)"
 
 
-class Piece(NamedTuple):
-    """A line, or a part of a very long one.
-
-    Attributes:
-        line: its number, counted from 1.
-        text: without the line end.
-        begins, ends: whether the line begins and ends with this piece.
-    """
-
-    line: int
-    text: str
-    begins: bool
-    ends: bool
+Piece = tuple[int, str, bool, bool]
+"""A line, or a part of a very long one: the line's number from 1, text without the line end, and whether the line
+begins and ends with it."""
 
 
 def iter_lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
@@ -91,7 +81,7 @@ def iter_heads(path: str | PathLike[str], count: int) -> Iterator[tuple[int, str
     Raises:
         DataError: the file cannot be read as text so far.
     """
-    return islice(((piece.line, piece.text) for piece in iter_pieces(path) if piece.begins), count)
+    return islice(((line, text) for line, text, begins, _ in iter_pieces(path) if begins), count)
 
 
 def iter_pieces(path: str | PathLike[str]) -> Iterator[Piece]:
@@ -101,7 +91,7 @@ def iter_pieces(path: str | PathLike[str]) -> Iterator[Piece]:
         DataError: the file cannot be opened, cannot be unpacked, looks binary, or is broken in its encoding.
     """
     number = 1
-    open_line = _OpenLine(path)
+    rest = _Rest(path)
     for chunk in _iter_chunks(path):
         nul = chunk.find(b"\0")
         if nul >= 0:
@@ -110,20 +100,44 @@ def iter_pieces(path: str | PathLike[str]) -> Iterator[Piece]:
                 number + chunk.count(b"\n", 0, nul),
                 "looks binary, not text (it holds a NUL byte); unpack it or save it as UTF-8 text",
             )
-        head, *tail = chunk.split(b"\n")
-        open_line.add(head)
-        for content in tail:
-            yield open_line.close(number)
+        end = chunk.rfind(b"\n")
+        if end < 0:
+            rest.add(chunk)
+        else:
+            head, _, lines = chunk[:end].partition(b"\n")
+            rest.add(head)
+            yield rest.close(number)
             number += 1
-            open_line.add(content)
-        if open_line.size >= PIECE_BYTES:
-            yield open_line.piece(number)
-    if open_line.size or not open_line.begins:
-        yield open_line.close(number)
+            if len(head) < end:
+                for text in _decoded(path, number, lines):
+                    yield number, text, True, True
+                    number += 1
+            rest.add(chunk[end + 1 :])
+        if rest.size >= PIECE_BYTES:
+            yield rest.piece(number)
+    if rest.size or not rest.begins:
+        yield rest.close(number)
 
 
-class _OpenLine:
-    """The bytes of a line as they come."""
+def _decoded(path: str | PathLike[str], number: int, lines: bytes) -> list[str]:
+    """Whole lines as text."""
+    try:
+        text = lines.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = lines[: error.start]
+        line = number + before.count(b"\n")
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8")) + 1
+        raise _broken(path, line, lines[error.start], column) from None
+    split = text.split("\n")
+    return [line.lstrip(_BOM) for line in split] if _BOM in text else split
+
+
+def _broken(path: str | PathLike[str], line: int, byte: int, column: int) -> DataError:
+    return DataError(path, line, f"not UTF-8 text (byte 0x{byte:02x} at column {column}); save it as UTF-8")
+
+
+class _Rest:
+    """The bytes of a line that is not at its end yet."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = path
@@ -140,13 +154,13 @@ class _OpenLine:
 
     def piece(self, number: int) -> Piece:
         """What there is of the line, which goes on; characters that are cut stay behind."""
-        piece = Piece(number, self._taken(number, final=False), self.begins, False)
+        piece = number, self._taken(number, final=False), self.begins, False
         self.begins = False
         return piece
 
     def close(self, number: int) -> Piece:
         """The rest of the line; the next one begins."""
-        piece = Piece(number, self._taken(number, final=True), self.begins, True)
+        piece = number, self._taken(number, final=True), self.begins, True
         self.begins = True
         self._characters = 0
         return piece
@@ -155,15 +169,13 @@ class _OpenLine:
         content = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._held, self.size = [], 0
         try:
-            whole = final and self.begins
-            text = content.decode("utf-8") if whole else self._decoder.decode(content, final)
+            text = self._decoder.decode(content, final)
         except UnicodeDecodeError as error:
             broken: bytes = error.object
             column = self._characters + len(broken[: error.start].decode("utf-8")) + 1
-            problem = f"not UTF-8 text (byte 0x{broken[error.start]:02x} at column {column}); save it as UTF-8"
-            raise DataError(self._path, number, problem) from None
+            raise _broken(self._path, number, broken[error.start], column) from None
         self._characters += len(text)
-        return text.lstrip(_BOM) if self.begins and text.startswith(_BOM) else text
+        return text.lstrip(_BOM) if self.begins else text
 
 
 def _iter_chunks(path: str | PathLike[str]) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from tinylm.chat_format import Role
 from tinylm.data.readers.chat_logs import PeopleSurvey
@@ -18,7 +18,7 @@ class MarkedTurn:
     """A turn that is being read.
 
     Attributes:
-        role: None for the turn of somebody else, `name`.
+        role: None for the turn of somebody else, `name`; without a name, it is left out.
     """
 
     def __init__(self, role: Role | None, place: Place, name: str = "") -> None:
@@ -35,14 +35,16 @@ class MarkedTurn:
         if self._pieces:
             self._pieces[-1] = self._pieces[-1].rstrip(" \t")
 
-    def close(self) -> Turn:
-        """The turn.
+    def close(self) -> Turn | None:
+        """The turn, if it is not left out.
 
         Raises:
             UnusableError: it is a tool's.
             OddError: it is that of a role that is not known.
         """
         if self.role is None:
+            if not self.name:
+                return None
             raise error_of_other(self.place, self.name)
         return Turn(self.role, "".join(self._pieces), self.place)
 
@@ -84,7 +86,7 @@ def turns_of_text(place: Place, text: str, options: ReadOptions) -> tuple[str, I
         for mark in markup.marks(line, number):
             _add(line[position : mark.start], before, turns)
             position = mark.end
-            if mark.kind in ("role", "other"):
+            if mark.kind in ("role", "other", "aside"):
                 turns.append(MarkedTurn(mark.role, place, mark.name))
             elif turns:
                 turns[-1].trim()
@@ -95,15 +97,28 @@ def turns_of_text(place: Place, text: str, options: ReadOptions) -> tuple[str, I
             return None
         turns.insert(0, MarkedTurn("system", place))
         turns[0].add(preamble)
-    return (markup.name, (turn.close() for turn in turns)) if len(turns) > 1 else None
+    return (markup.name, closed(turns)) if len(turns) > 1 else None
 
 
-def people_in_text(text: str) -> list[str]:
-    """Who speaks in a text whose lines begin with names; nobody where they do not."""
+def closed(turns: Iterable[MarkedTurn]) -> Iterator[Turn]:
+    """The turns that are not left out.
+
+    Raises:
+        UnusableError: one of them is not read, as `MarkedTurn.close` says.
+    """
+    for marked in turns:
+        turn = marked.close()
+        if turn is not None:
+            yield turn
+
+
+def people_in_text(text: str) -> list[tuple[str, str]]:
+    """Who says what in a text whose lines begin with names, line by line; nothing where they do not."""
     survey = PeopleSurvey()
-    for line in text.split("\n"):
+    lines = text.split("\n")
+    for line in lines:
         survey.add(line)
-    return list(survey.names.elements()) if survey.is_log else []
+    return [survey.parted(line) for line in lines if line.strip()] if survey.is_log else []
 
 
 def _add(text: str, before: list[str], turns: list[MarkedTurn]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -15,15 +15,15 @@ from tinylm.data.readers.turns import ROLES
 FLAGS = re.IGNORECASE | re.ASCII
 QUESTION_ROLES: dict[str, Role] = {"q": "user", "question": "user", "a": "assistant", "answer": "assistant"}
 
-MarkKind = Literal["role", "other", "bos", "eos", "end"]
+MarkKind = Literal["role", "other", "aside", "bos", "eos", "end"]
 
 
 class Mark(NamedTuple):
     """A mark in a line."""
 
     kind: MarkKind
-    """`role` begins a turn, `other` one of somebody else, such as a tool; `bos` a conversation; `eos` ends a
-    conversation, as a rule; `end` only sets text off."""
+    """`role` begins a turn, `other` one of somebody else, such as a tool, `aside` one that is left out; `bos` begins a
+    conversation; `eos` ends a conversation, as a rule; `end` only sets text off."""
     role: Role | None
     start: int
     end: int
@@ -38,7 +38,7 @@ class Markup:
     Attributes:
         name: as people call it.
         pattern: finds the marks of a line; the groups `role`, `other`, `bos`, `eos` and `end` tell what each is.
-        roles: what the names in the group `role` stand for, in lower case.
+        roles: what the names in the group `role` stand for, in lower case; None for somebody whose turns are left out.
         each_question_anew: every question is a conversation of its own.
         preamble_is_system: text before the first mark is an instruction to the model.
         has_comments: lines that begin with # are comments.
@@ -48,7 +48,7 @@ class Markup:
 
     name: str
     pattern: re.Pattern[str]
-    roles: dict[str, Role]
+    roles: Mapping[str, Role | None]
     each_question_anew: bool = False
     preamble_is_system: bool = False
     has_comments: bool = False
@@ -63,7 +63,8 @@ class Markup:
         for match in self.pattern.finditer(line):
             name = match.lastgroup
             if name == "role":
-                found.append(Mark("role", self.roles[normal_label(match["role"])], *match.span()))
+                role = self.roles[normal_label(match["role"])]
+                found.append(Mark("role" if role is not None else "aside", role, *match.span()))
             elif name == "other":
                 found.append(Mark("other", None, *match.span(), match["other"]))
             else:
@@ -72,7 +73,7 @@ class Markup:
         return found
 
 
-def make_markup(name: str, pattern: str, roles: dict[str, Role], **options: bool) -> Markup:
+def make_markup(name: str, pattern: str, roles: Mapping[str, Role | None], **options: bool) -> Markup:
     """A markup of a pattern without regard to case."""
     return Markup(name, re.compile(pattern, FLAGS), roles, **options)
 

@@ -20,7 +20,7 @@ from tinylm.data.readers.turns import (
 
 ROLE_KEYS = ("role", "from", "speaker", "sender_class", "sender", "author", "agent", "speaker_id", "speaker_idx", "who")
 TEXT_KEYS = ("content", "value", "text", "message", "utterance", "body", "sentence")
-UNLEARNT = "replies are marked as not to be learnt (weight 0 or the like) and are learnt all the same"
+UNLEARNT = "replies marked as not to be learnt (weight 0 or the like), which are learnt all the same"
 THOUGHTS = "thoughts of a model beside its replies"
 OTHER_REPLIES = "replies that are not on the best line of their tree"
 
@@ -31,6 +31,7 @@ _MASK_KEYS = ("masked", "mask", "ignore_loss", "no_loss")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts")
 _SPECIAL_KEYS = frozenset((*_TOOL_KEYS, *_MARK_KEYS, *_WEIGHT_KEYS, *_MASK_KEYS, *_THOUGHT_KEYS))
 _PARENT_KEYS = ("parent_message_uuid", "parent_message_id", "parentMessageId", "parent_id", "parentId")
+_PARENTS = frozenset(_PARENT_KEYS)
 _ID_KEYS = ("uuid", "message_id", "messageId", "id")
 # As programs write them: a text may well be "Human" or "AI"
 _PAIR_ROLES = ("system", "user", "assistant", "human", "gpt", "bot", "model")
@@ -39,7 +40,7 @@ _PAIR_KEYS = (("input", "output"), ("question", "answer"), ("prompt", "response"
 
 def is_message(value: object) -> bool:
     """Whether a value is an object with a role's key."""
-    return isinstance(value, dict) and any(value.get(key) is not None for key in ROLE_KEYS)
+    return isinstance(value, dict) and first_value(value, ROLE_KEYS) is not None
 
 
 def is_role_pair(value: object) -> bool:
@@ -70,9 +71,14 @@ def turns_of_list(
     """
     if not messages:
         return
-    if is_role_pair(messages):
+    if is_message(messages[0]):
+        line = _last_line(messages)
+        if len(line) < len(messages):
+            summary.dropped[OTHER_REPLIES] += len(messages) - len(line)
+        yield from turns_of_messages([(place, message) for message in line], summary, in_marks=in_marks)
+    elif is_role_pair(messages):
         fail(place, 'a role and a text by themselves; put those of one conversation under "messages"')
-    if all(message is None or isinstance(message, str) for message in messages):
+    elif all(message is None or isinstance(message, str) for message in messages):
         yield from alternating(place, [text_of(place, message, "a turn") for message in messages])
     elif all(_is_pair(message) for message in messages):
         yield from _turns_of_pairs(place, messages, summary)
@@ -83,10 +89,7 @@ def turns_of_list(
             yield Turn("user", text_of(place, message[asked], asked), place)
             yield Turn("assistant", text_of(place, message[replied], replied), place)
     else:
-        line = _last_line(messages)
-        if len(line) < len(messages):
-            summary.dropped[OTHER_REPLIES] += len(messages) - len(line)
-        yield from turns_of_messages([(place, message) for message in line], summary, in_marks=in_marks)
+        yield from turns_of_messages([(place, message) for message in messages], summary, in_marks=in_marks)
 
 
 def turns_of_messages(
@@ -150,7 +153,7 @@ def _is_nothing(weight: object) -> bool:
 
 def _content_of(place: Place, message: Mapping[str, object]) -> object:
     """What a message says: the first of its texts that is not empty."""
-    content = first_value(message, TEXT_KEYS)
+    content = message.get("content") or first_value(message, TEXT_KEYS)
     if content or (content is None and any(key in message for key in TEXT_KEYS)):
         return content
     if content is None:
@@ -164,7 +167,9 @@ def _content_of(place: Place, message: Mapping[str, object]) -> object:
 
 
 def _name_of(place: Place, message: Mapping[str, object]) -> str:
-    name = first_value(message, ROLE_KEYS)
+    name = message.get("role")
+    if name is None:
+        name = first_value(message, ROLE_KEYS)
     if name is None:
         name = first_value(fields_of(message), ROLE_KEYS)
     if isinstance(name, dict):
@@ -186,6 +191,9 @@ def _last_line(messages: Sequence[object]) -> Sequence[object]:
 
     A reply that was asked for again hangs on the same message as the first one.
     """
+    last = messages[-1]
+    if not isinstance(last, dict) or _PARENTS.isdisjoint(last):
+        return messages
     ids = [_link(message, _ID_KEYS) for message in messages]
     parents = [_link(message, _PARENT_KEYS) for message in messages]
     if not all(ids) or not any(parents) or len(set(ids)) < len(ids):

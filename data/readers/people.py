@@ -23,7 +23,7 @@ PAUSE_SECONDS = 3600.0
 _SHOWN_NAMES = 8
 _NO_TIMES = "its messages have no times, so all of them are one conversation"
 _MORE_PEOPLE = "several people talk with the assistant and are all read as the user; --user NAME takes one of them"
-_OTHERS = "messages by others than --assistant and --user"
+OTHERS = "messages by others than --assistant and --user"
 
 
 class PersonMessage(NamedTuple):
@@ -50,11 +50,12 @@ def conversations_of_people(messages: Iterable[PersonMessage], reading: Reading,
         reading: the file.
         form: how the log is called.
     """
-    timed = False
+    timed = read = False
     for group in _parted(messages):
         timed |= group[0].seconds is not None
         place = group[0].place
         if reading.documents:
+            read = True
             yield Document(place, "\n".join(message.text for message in group), form)
             continue
         try:
@@ -66,8 +67,9 @@ def conversations_of_people(messages: Iterable[PersonMessage], reading: Reading,
         except (PeopleError, AbsentError) as error:
             yield error
         else:
+            read = True
             yield Dialogue(place, turns, form)
-    if not timed:
+    if read and not timed:
         reading.summary.note(_NO_TIMES)
 
 
@@ -86,7 +88,7 @@ def roles_of_people(place: Place, names: Sequence[tuple[str, ...]], reading: Rea
         raise AbsentError(place, firsts, shown(options.assistant))
     roles = [_role(all_of_one, options) for all_of_one in names]
     if None in roles:
-        summary.dropped[_OTHERS] += roles.count(None)
+        summary.dropped[OTHERS] += roles.count(None)
     users = {name for name, role in zip(firsts, roles, strict=True) if role == "user"}
     if len(users) > 1:
         summary.note(_MORE_PEOPLE)

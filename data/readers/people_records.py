@@ -33,6 +33,12 @@ _TEXT_OF_ITS_OWN = frozenset(
     | {"likes", "retweets", "retweet_count", "favorite_count", "views", "tags", "category", "publisher", "section", "isbn"}
     | {"genre", "abstract", "summary", "license", "story", "article", "chapter", "book", "lang", "stars", "rating"}
 )
+# With one of these, it is a message whoever wrote it
+_MESSAGE_OF_A_CHAT = frozenset(
+    {"sender", "user_profile", "client_msg_id", "thread_ts", "reply_to", "reply_to_message_id", "reactions", "attachments", "embeds"}
+    | {"sender_name", "from_id", "author_id", "sticker", "stickers", "quote", "mentions", "media_type", "is_from_me"}
+    | {"timestamp_ms", "date_unixtime", "message_type", "edited", "sent_at", "is_read", "chat", "channel", "recipients"}
+)
 _SERVICE_TYPES = frozenset(
     {"service", "call", "recipientadd", "recipientremove", "channelnamechange", "channeliconchange", "guildmemberjoin"}
     | {"channelpinnedmessage", "threadcreated", "userpremiumguildsubscription", "group-v2-change", "keychange"}
@@ -51,26 +57,35 @@ def is_people_list(messages: Sequence[object], options: ReadOptions) -> bool:
     """
     names: list[tuple[str, ...]] = []
     for message in messages:
-        if isinstance(message, dict) and not _is_service(fields := fields_of(message)):
-            found = _names_of(fields)
-            if found:
-                names.append(found)
+        if not isinstance(message, dict):
+            continue
+        # Most lists are of roles, and need no further look
+        if options.assistant is None and isinstance(message.get("role"), str):
+            return False
+        fields = fields_of(message)
+        if not _is_service(fields) and (found := _names_of(fields) or _me_or(fields, "other")):
+            names.append(found)
+            if options.assistant is None and known_role(found[0]) is not None:
+                return False
     return _are_people(names, options)
 
 
 def is_person_row(fields: Mapping[str, object]) -> bool:
-    """Whether a row says who wrote a text and when."""
-    has_text = any(isinstance(fields.get(key), str | list) for key in _TEXT_KEYS)
-    has_time = any(seconds_of(fields.get(key)) is not None for key in TIME_KEYS)
-    return has_text and has_time and bool(_names_of(fields) or _from_me(fields) is not None)
+    """Whether a row says who wrote a text and when, or is a message of a messenger otherwise."""
+    if not any(isinstance(fields.get(key), str | list) for key in _TEXT_KEYS):
+        return False
+    if not _is_of_a_chat(fields) and all(seconds_of(fields.get(key)) is None for key in TIME_KEYS):
+        return False
+    return bool(_names_of(fields)) or _from_me(fields) is not None
 
 
 def is_log(rows: Sequence[Mapping[str, object]], options: ReadOptions) -> bool:
     """Whether rows that say who wrote a text and when are a conversation, not texts of their own."""
+    rows = [fields for fields in rows if not _is_service(fields)]
     names = [_names_of(fields) or ("",) for fields in rows]
     if any(_TEXT_OF_ITS_OWN & fields.keys() for fields in rows) or not _are_people(names, options):
         return False
-    return 2 * len({name for name, *_ in names}) <= max(4, len(names))
+    return 2 * sum(map(_is_of_a_chat, rows)) > len(rows) or 2 * len({name for name, *_ in names}) <= max(4, len(names))
 
 
 def person_messages(
@@ -84,9 +99,13 @@ def person_messages(
         others: the name of whoever talks with the owner of the log, where it tells only what the owner wrote.
     """
     dropped = reading.summary.dropped
+    known: dict[str, tuple[str, ...]] = {}
     for place, message in messages:
         fields = fields_of(message) if isinstance(message, dict) else {}
         names = _names_of(fields) or _me_or(fields, others)
+        if len(names) > 1:
+            known.update(dict.fromkeys(names, names))
+        names = known.get(names[0], names) if names else names
         text = _text_of(next((fields[key] for key in _TEXT_KEYS if fields.get(key)), None)).strip()
         if _is_service(fields) or not names:
             dropped[SERVICE] += 1
@@ -114,6 +133,10 @@ def mended(messages: Iterable[PersonMessage], reading: Reading) -> Iterator[Pers
         if text != message.text or names != message.names:
             reading.summary.note(_BROKEN)
         yield message._replace(text=text, names=names)
+
+
+def _is_of_a_chat(fields: Mapping[str, object]) -> bool:
+    return not _MESSAGE_OF_A_CHAT.isdisjoint(fields) or fields.get("type") in ("message", "Default", "Reply")
 
 
 def _are_people(names: Sequence[tuple[str, ...]], options: ReadOptions) -> bool:

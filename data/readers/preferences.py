@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from tinylm.data.readers.lines import Place
 from tinylm.data.readers.record_values import fields_of
@@ -27,6 +28,7 @@ _LETTERS = (("y_w", "y_l"), ("response_j", "response_k"))
 _ABOUT = frozenset({"model", "score", "scores", "rating", "id", "name", "source", "length", "reason", "rank", "policy"})
 _PAIRS_OF_REPLIES = (("a", "b"), ("0", "1"), ("1", "2"))
 _VERDICTS = ("winner", "preference", "preferred", "choice", "better", "vote", "better_response_id", "chosen")
+_WON = ("winner_model_a", "winner_model_b")
 _GOOD_MARKS = frozenset(
     f"{prefix}{word}"
     for prefix in ("", "is_")
@@ -47,7 +49,10 @@ _DETAILS = ("metadata", "meta", "info", "annotation", "annotations", "feedback",
 
 def with_canonical_choice(fields: dict[str, object]) -> dict[str, object]:
     """The values of a record, its good and its bad reply under `chosen` and `rejected` whatever they are called."""
-    found = _opposites(fields) or _voted(fields)
+    shape = _shape(tuple(fields))
+    if not shape.opposites and not shape.verdict:
+        return fields
+    found = _opposites(fields, shape) or (_voted(fields) if shape.verdict else None)
     if found is None or found == (CHOSEN, REJECTED):
         return fields
     good, bad = found
@@ -71,8 +76,11 @@ def check_mark(place: Place, fields: Mapping[str, object], *, labels_are_classes
     Raises:
         UnusableError: it is.
     """
-    for values in (fields, *_details(fields)):
-        for key in _marks_among(tuple(values)):
+    shape = _shape(tuple(fields))
+    if not shape.marks and not shape.details:
+        return
+    for values in (fields, *(_details(fields) if shape.details else ())):
+        for key in _shape(tuple(values)).marks:
             if _says_bad(key, values[key], labels_are_classes):
                 problem = f"its {key} is {_plain(values[key])}: a bad reply; take the record out"
                 raise UnusableError(place, problem, BAD_REPLIES)
@@ -84,16 +92,24 @@ def are_classes(labels: Iterable[object]) -> bool:
     return any(_plain(label) not in known for label in labels)
 
 
-def _opposites(fields: Mapping[str, object]) -> tuple[str, str] | None:
-    for good, bad in _opposites_among(tuple(fields)):
-        if _is_reply(fields[good]) and (fields[bad] is None or _is_reply(fields[bad])):
-            return good, bad
-    return None
+class _Shape(NamedTuple):
+    """What the keys of a record may tell about its replies.
+
+    Attributes:
+        opposites: keys of a good and a bad reply; the shortest, which says no more than that, first.
+        verdict: whether a key may say which of two is the good one.
+        marks: keys whose values may say that a reply is bad.
+        details: whether there may be further values under a key.
+    """
+
+    opposites: tuple[tuple[str, str], ...]
+    verdict: bool
+    marks: tuple[str, ...]
+    details: bool
 
 
 @lru_cache(maxsize=1024)
-def _opposites_among(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Keys of a good and a bad reply; the shortest, which says no more than that, first."""
+def _shape(keys: tuple[str, ...]) -> _Shape:
     found = [pair for pair in _LETTERS if set(pair) <= set(keys)]
     for key in keys:
         found += [
@@ -101,13 +117,19 @@ def _opposites_among(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
             for good, bad in _OPPOSITES
             if (other := _replaced(key, good, bad)) is not None and other in keys
         ]
-    return tuple(sorted(found, key=lambda pair: len(pair[0])))
+    return _Shape(
+        tuple(sorted(found, key=lambda pair: len(pair[0]))),
+        not {*_VERDICTS, *_WON}.isdisjoint(keys),
+        tuple(key for key in keys if key in _WORD_MARKS or key in _GOOD_MARKS or key in _BAD_MARKS),
+        not set(_DETAILS).isdisjoint(keys),
+    )
 
 
-@lru_cache(maxsize=1024)
-def _marks_among(keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Keys whose values may say that a reply is bad."""
-    return tuple(key for key in keys if key in _WORD_MARKS or key in _GOOD_MARKS or key in _BAD_MARKS)
+def _opposites(fields: Mapping[str, object], shape: _Shape) -> tuple[str, str] | None:
+    for good, bad in shape.opposites:
+        if _is_reply(fields[good]) and (fields[bad] is None or _is_reply(fields[bad])):
+            return good, bad
+    return None
 
 
 def _replaced(key: str, good: str, bad: str) -> str | None:
@@ -122,7 +144,7 @@ def _voted(fields: Mapping[str, object]) -> tuple[str, str] | None:
     """Of two replies that are told apart by a letter or number, the one that a verdict names, then the other."""
     verdict = next((_plain(fields[key]) for key in _VERDICTS if fields.get(key) is not None), None)
     if verdict is None:
-        won = next((key for key in ("winner_model_a", "winner_model_b") if _plain(fields.get(key)) in _YES), None)
+        won = next((key for key in _WON if _plain(fields.get(key)) in _YES), None)
         verdict = won.removeprefix("winner_") if won is not None else None
     if verdict is None:
         return None

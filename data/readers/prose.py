@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from array import array
 
-from tinylm.data.readers.lines import Piece
-
 _SPEECH = re.compile(r"[\"\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a\u300c'\u2014\u2013]\s?\w")
 # Not the words with which tales begin, such as "It was", "There was", "Es war", "Il était"
 _GOES_ON = re.compile(
@@ -47,11 +45,9 @@ class ProseSurvey:
         self._broken_lines = self._lines = 0
         self._last_length = 0
 
-    def add(self, piece: Piece) -> None:
+    def add(self, text: str, begins: bool, ends: bool) -> None:
         """Take in the next line, or a piece of it."""
-        text = piece.text
-        blank = not text.strip()
-        if blank and piece.begins and piece.ends:
+        if begins and ends and (not text or text.isspace()):
             self._open = False
             self._last_length = 0
             return
@@ -63,11 +59,13 @@ class ProseSurvey:
         else:
             self._open = True
             self._lengths.append(len(text))
-            self._begin(text.lstrip()[:80])
+            self._begin(text[:200].lstrip()[:80])
         self._last_length = len(text)
 
     def _begin(self, text: str) -> None:
         """Look at the beginning of a paragraph."""
+        if not text:
+            return
         self._speech += _SPEECH.match(text) is not None
         self._goes_on += _GOES_ON.match(text) is not None and not text[0].islower()
         self._lower += text[0].islower()

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading
-from tinylm.data.readers.lines import Piece, Place, iter_pieces
+from tinylm.data.readers.lines import Place, iter_pieces
 from tinylm.data.readers.options import BLANK_LINES, WHOLE_FILE
 from tinylm.data.readers.prose import ProseSurvey
+from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.turns import Document, Part
 
 END_OF_TEXT = "<|endoftext|>"
@@ -23,7 +24,9 @@ LONGEST_DOCUMENT, PART = 16_000_000, 250_000
 
 _MARK = re.compile(r"<\|(?:startoftext|start_of_text|begin_of_text|endoftext|end_of_text)\|>")
 _OTHER_END = re.compile(r"(?:</s>|\[EOS\]|<eos>|\[SEP\])\s*\Z", re.IGNORECASE)
-_FEW = 3
+_INSIDE_LINES = f"lines with {END_OF_TEXT} or the like inside, which is learnt as text"
+_INSIDE_TEXTS = f"texts with {END_OF_TEXT} or the like inside, which is learnt as text"
+_SOME_MARKS, _SOME_ENDS = 2, 3
 _LONGEST_WORD = 1000
 
 
@@ -60,38 +63,37 @@ def iter_raw_documents(reading: Reading) -> Iterator[str]:
     """
     separator = _find_separator(reading)
     document = _OpenDocument(reading)
-    marks = 0
-    for piece in iter_pieces(reading.path):
-        if separator.is_between(piece):
+    line, add, marks = separator.line, document.add, 0
+    for _, text, begins, ends in iter_pieces(reading.path):
+        marked = "<|" in text
+        if begins and ends and (marked or line != END_OF_TEXT) and text.strip() == line:
             yield from document.finish()
             continue
-        text = piece.text
-        if "<|" in text and (found := list(_MARK.finditer(text))):
-            if not separator.marks:
+        if marked and (found := list(_MARK.finditer(text))):
+            if separator.marks:
+                begin = 0
+                for mark in found:
+                    add(text[begin : mark.start()], ends)
+                    yield from document.finish()
+                    begin = mark.end()
+                text = text[begin:]
+            else:
                 marks += 1
-                found = []
-            begin = 0
-            for mark in found:
-                document.add(piece._replace(text=text[begin : mark.start()]))
-                yield from document.finish()
-                begin = mark.end()
-            text = text[begin:]
-        document.add(piece._replace(text=text) if text is not piece.text else piece)
-        yield from document.overflow()
+        if add(text, ends):
+            yield from document.overflow()
     yield from document.finish()
     if marks:
-        reading.summary.note(f"{marks:,} lines hold {END_OF_TEXT} or the like inside: it is learnt as text there")
+        reading.summary.remarks[_INSIDE_LINES] += marks
 
 
-def split_at_marks(text: str) -> list[str]:
+def split_at_marks(text: str, summary: ReadSummary) -> list[str]:
     """A text of a record, parted at marks of the beginning and the end of texts, without them."""
-    if "<|" not in text:
+    if "<|" not in text or not (found := list(_MARK.finditer(text))):
         return [text]
-    parts = [part for part in _MARK.split(text) if part.strip()]
-    found = list(_MARK.finditer(text))
-    if not found or not (_at_an_end(text, found) or len(found) >= _FEW):
+    if not _at_an_end(text, found) and len(found) < _SOME_MARKS:
+        summary.remarks[_INSIDE_TEXTS] += 1
         return [text]
-    return parts or [""]
+    return [part for part in _MARK.split(text) if part.strip()] or [""]
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,8 @@ class _Separator:
     line: str | None
     marks: bool = False
 
-    def is_between(self, piece: Piece) -> bool:
-        return self.line is not None and piece.begins and piece.ends and piece.text.strip() == self.line
 
-
-@dataclass
+@dataclass(slots=True)
 class _OpenDocument:
     """The lines of a document as they come."""
 
@@ -115,30 +114,32 @@ class _OpenDocument:
     _limit: int = LONGEST_DOCUMENT
     _goes_on: bool = False
 
-    def add(self, piece: Piece) -> None:
-        """Take in a line, or a piece of one."""
-        if self._goes_on and self._held:
-            self._held[-1] += piece.text
+    def add(self, text: str, ends: bool) -> bool:
+        """Take in a line, or a piece of one; True where the document becomes too long to be held."""
+        if not self._goes_on:
+            self._held.append(text)
+        elif self._held:
+            self._held[-1] += text
         else:
-            self._held.append(piece.text)
-        self._goes_on = not piece.ends
-        self._size += len(piece.text) + 1
+            self._held.append(text)
+        self._goes_on = not ends
+        self._size += len(text) + 1
+        return self._size > self._limit
 
     def overflow(self) -> Iterator[str]:
-        """Where the document is too long to be held, its parts so far."""
-        if self._size > self._limit:
-            self.reading.summary.note(
-                f"a document of more than {LONGEST_DOCUMENT:,} characters comes in parts of some {PART:,}"
-            )
-            rest = ""
-            if self._goes_on:
-                # A word that goes on is not cut
-                last = self._held[-1]
-                rest = last[last.rfind(" ", max(0, len(last) - _LONGEST_WORD)) + 1 :][-_LONGEST_WORD:]
-                self._held[-1] = last[: len(last) - len(rest)]
-            for part in _parts(self._held):
-                yield from _stripped(part)
-            self._held, self._size, self._limit = [rest] if rest else [], len(rest), PART
+        """The parts of a document that is too long, as far as it was taken in."""
+        self.reading.summary.note(
+            f"a document of more than {LONGEST_DOCUMENT:,} characters comes in parts of some {PART:,}"
+        )
+        rest = ""
+        if self._goes_on:
+            # A word that goes on is not cut
+            last = self._held[-1]
+            rest = last[last.rfind(" ", max(0, len(last) - _LONGEST_WORD)) + 1 :][-_LONGEST_WORD:]
+            self._held[-1] = last[: len(last) - len(rest)]
+        for part in _parts(self._held):
+            yield from _stripped(part)
+        self._held, self._size, self._limit = [rest] if rest else [], len(rest), PART
 
     def finish(self) -> Iterator[str]:
         """The document, or its last part."""
@@ -152,24 +153,24 @@ def _find_separator(reading: Reading) -> _Separator:
         return _Separator(None)
     if said is not None and said != BLANK_LINES:
         line = said.strip()
-        if not any(_Separator(line).is_between(piece) for piece in iter_pieces(reading.path)):
+        if not any(begins and ends and text.strip() == line for _, text, begins, ends in iter_pieces(reading.path)):
             summary.note(f"no line is {line!r}: the file is one document")
         return _Separator(line)
     layout = _Layout(ProseSurvey(reading.suffix == ".md"))
-    for piece in iter_pieces(reading.path):
-        if _Separator(END_OF_TEXT).is_between(piece):
+    for _, text, begins, ends in iter_pieces(reading.path):
+        if begins and ends and "<|" in text and text.strip() == END_OF_TEXT:
             return _Separator(END_OF_TEXT)
-        layout.add(piece)
+        layout.add(text, begins, ends)
     if layout.marks_part:
         summary.note(f"{END_OF_TEXT} or the like inside lines parts the documents")
         return _Separator(None, marks=True)
-    if layout.other_ends >= _FEW:
-        summary.note(f"{layout.other_ends:,} lines end with a mark such as </s>: it is learnt as text")
+    if layout.other_ends >= _SOME_ENDS:
+        summary.remarks["lines that end with a mark such as </s>, which is learnt as text"] += layout.other_ends
     if said == BLANK_LINES or layout.prose.blocks < 2:
         return _Separator("")
     if layout.prose.is_prose:
         summary.note(
-            f"running prose, read as one text: its {layout.prose.blocks:,} paragraphs are no documents "
+            f"read as one text: its {layout.prose.blocks:,} paragraphs are no documents of their own "
             "(if they are, say --documents blank-lines)"
         )
         return _Separator(None)
@@ -189,20 +190,19 @@ class _Layout:
     marks_at_ends: int = 0
     other_ends: int = 0
 
-    def add(self, piece: Piece) -> None:
+    def add(self, text: str, begins: bool, ends: bool) -> None:
         """Take in a line, or a piece of one."""
-        self.prose.add(piece)
-        text = piece.text
+        self.prose.add(text, begins, ends)
         if "<|" in text and (found := list(_MARK.finditer(text))):
             self.marks += len(found)
             self.marks_at_ends += _at_an_end(text, found)
-        if text.rstrip().endswith((">", "]")):
+        if text[-1:] in (">", "]", " ") and text.rstrip().endswith((">", "]")):
             self.other_ends += _OTHER_END.search(text[-20:]) is not None
 
     @property
     def marks_part(self) -> bool:
         """Whether marks inside lines part documents: they stand at ends of lines, or one follows another."""
-        return self.marks_at_ends > 0 or self.marks >= _FEW
+        return self.marks_at_ends > 0 or self.marks >= _SOME_MARKS
 
 
 def _at_an_end(text: str, found: list[re.Match[str]]) -> bool:

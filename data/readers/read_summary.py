@@ -32,7 +32,7 @@ class ReadSummary:
         skipped: how many were left out, by the reason.
         skipped_first: where the first of them is, by the reason.
         dropped: parts of kept ones that were left out, by what they are.
-        remarks: what else was counted, by a sentence that goes on after the number.
+        remarks: what else was counted, by what it is.
         unread_keys: keys or columns that held something and were not asked for.
         notes: sentences about how the file was understood.
     """
@@ -76,7 +76,7 @@ class ReadSummary:
             why = f": {first.problem}" if reason == NOT_UNDERSTOOD else ""
             lines.append(f"{name}: {count:,} skipped, {self.kept:,} kept: {reason} (the first at {where}{why})")
         lines += [f"{name}: left out: {what} ({count:,})" for what, count in self.dropped.most_common()]
-        lines += [f"{name}: {count:,} {what}" for what, count in self.remarks.most_common()]
+        lines += [f"{name}: {what}: {count:,}" for what, count in self.remarks.most_common()]
         if self.unread_keys:
             keys = [key for key, _ in self.unread_keys.most_common(_SHOWN_KEYS)]
             more = ", ..." if len(self.unread_keys) > _SHOWN_KEYS else ""

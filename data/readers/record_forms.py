@@ -26,6 +26,7 @@ from tinylm.data.readers.prompt_response import (
     turns_of_preference,
 )
 from tinylm.data.readers.raw_text import split_at_marks
+from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.record_keys import (
     DOCUMENT_KEYS,
     MESSAGE_LISTS,
@@ -52,7 +53,7 @@ class WantedText(RecordForm):
 
     def parts(self, record: Record) -> Iterator[Part | Inner]:
         """The text."""
-        yield from documents_of(record.document("text"))
+        yield from documents_of(record.document("text"), record.reading.summary)
 
 
 class ExportTree(RecordForm):
@@ -229,12 +230,12 @@ class Text(RecordForm):
         key = self._key(record)
         assert key is not None
         if record.reading.documents:
-            yield from documents_of(record.document(key))
+            yield from documents_of(record.document(key), record.reading.summary)
             return
         text = text_of(record.place, record.fields[key], key)
         marked = turns_of_text(record.place, text, record.reading.options)
         if marked is None:
-            raise NotConversationsError(record.place, "documents, not conversations: give the file to --pretrain")
+            raise NotConversationsError(record.place, "a text, not a conversation")
         yield record.dialogue(marked[1], f"text in {key}, {marked[0]}", key)
 
     def _key(self, record: Record) -> str | None:
@@ -249,7 +250,7 @@ class DictOfConversations(RecordForm):
         values = list(record.fields.values())
         if not values or not all(map(is_conversation, values)):
             return False
-        texts = any(isinstance(value, list) and isinstance(value[0], str) for value in values)
+        texts = any(isinstance(value, list) and not isinstance(value[0], dict) for value in values)
         return not texts or all(any(map(str.isdigit, key)) for key in record.fields)
 
     def parts(self, record: Record) -> Iterator[Part | Inner]:
@@ -328,12 +329,12 @@ RECORD_FORMS: tuple[RecordForm, ...] = (
 )
 
 
-def documents_of(document: Document) -> Iterator[Document]:
+def documents_of(document: Document, summary: ReadSummary) -> Iterator[Document]:
     """A document, parted where it holds marks of the end of a text."""
     if document.text.strip() in _DELETED:
         yield document._replace(text="")
         return
-    for text in split_at_marks(document.text):
+    for text in split_at_marks(document.text, summary):
         yield document._replace(text=text)
 
 

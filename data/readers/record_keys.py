@@ -80,11 +80,12 @@ def is_conversation_key(key: str) -> bool:
 def is_conversation(value: object) -> bool:
     """A list of messages or of texts, or an object with one."""
     if isinstance(value, list):
-        texts = len(value) > 1 and all(isinstance(text, str) for text in value)
+        texts = len(value) > 1 and any(value) and all(text is None or isinstance(text, str) for text in value)
         return len(value) > 0 and (is_message(value[0]) or texts)
     if not isinstance(value, dict) or is_message(value):
         return False
-    return any(isinstance(value.get(key), list) for key in (*MESSAGE_LISTS, "content"))
+    fields = fields_of(value)
+    return any(isinstance(fields.get(key), list) for key in (*MESSAGE_LISTS, "content"))
 
 
 def holds_conversations(fields: Mapping[str, object]) -> str | None:

@@ -109,7 +109,11 @@ def fields_of(record: Mapping[str, object]) -> dict[str, object]:
 
 def first_value(record: Mapping[str, object], keys: Sequence[str]) -> object:
     """The value of the first key that has one."""
-    return next((record[key] for key in keys if record.get(key) is not None), None)
+    for key in keys:
+        value = record.get(key)
+        if value is not None:
+            return value
+    return None
 
 
 def kind_of(value: object) -> str:

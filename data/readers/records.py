@@ -45,11 +45,12 @@ def parts_of_records(records: Iterable[RecordAt], reading: Reading) -> Iterator[
     reading.keys_repeat = len(rows) > 1 and rows[0].keys() == rows[1].keys()
     if _most(map(is_tree_row, rows), first):
         yield from dialogues_of_rows(stream, reading.summary)
-    elif (together := ConversationRows.among(rows, reading)) is not None and 2 * len(rows) > len(first):
-        yield from together.parts(stream, reading)
-    elif rows and 2 * len(rows) > len(first) and _is_log(rows, reading):
-        yield from conversations_of_people(person_messages(stream, reading), reading, "messages of people")
-    elif reading.documents and len(first) == 1 and isinstance(first[0][1], list):
+    elif 2 * len(rows) > len(first) and (rows_form := _rows_together(rows, reading)) is not None:
+        if isinstance(rows_form, ConversationRows):
+            yield from rows_form.parts(stream, reading)
+        else:
+            yield from conversations_of_people(person_messages(stream, reading), reading, rows_form)
+    elif reading.documents and stream.is_whole and len(first) == 1 and isinstance(first[0][1], list):
         place, listed = first[0]
         # A lone list of texts is a list of documents; several are dialogues
         for text in listed if all(isinstance(text, str) for text in listed) else [listed]:
@@ -101,11 +102,11 @@ def parts_of_record(place: Place, value: object, reading: Reading, depth: int = 
 
 def _parts_of_text(place: Place, text: str, reading: Reading) -> Iterator[Part]:
     if reading.documents:
-        yield from documents_of(Document(place, text_of(place, text, "text"), "texts"))
+        yield from documents_of(Document(place, text_of(place, text, "text"), "texts"), reading.summary)
         return
     marked = turns_of_text(place, text_of(place, text, "text"), reading.options)
     if marked is None:
-        raise NotConversationsError(place, "documents, not conversations: give the file to --pretrain")
+        raise NotConversationsError(place, "a text, not a conversation")
     yield Dialogue(place, marked[1], f"texts, {marked[0]}")
 
 
@@ -117,9 +118,14 @@ def _parts_of_list(place: Place, messages: list[object], reading: Reading) -> It
         yield Dialogue(place, turns_of_list(place, messages, reading.summary), "lists of messages")
 
 
-def _is_log(rows: list[dict[str, object]], reading: Reading) -> bool:
+def _rows_together(rows: list[dict[str, object]], reading: Reading) -> ConversationRows | str | None:
+    """How rows are parts of conversations: by a column, or as the log of a messenger, by its name."""
+    together = ConversationRows.among(rows, reading)
+    if together is not None and together.key is not None:
+        return together
     fields = [fields_of(row) for row in rows]
-    return _most(map(is_person_row, fields), fields) and is_log([row for row in fields if is_person_row(row)], reading.options)
+    timed = [row for row in fields if is_person_row(row)]
+    return "messages of people" if 2 * len(timed) > len(rows) and is_log(timed, reading.options) else together
 
 
 def _most(found: Iterable[bool], among: list[object] | list[RecordAt] | list[dict[str, object]]) -> bool:
@@ -131,11 +137,13 @@ class _Ahead:
 
     Attributes:
         looked_at: the first records, until they are many or long.
+        is_whole: whether there are no others.
     """
 
     def __init__(self, records: Iterable[RecordAt]) -> None:
         self._records = iter(records)
         self.looked_at: list[RecordAt] = []
+        self.is_whole = False
         self._error: DataError | None = None
         size = 0
         try:
@@ -144,6 +152,8 @@ class _Ahead:
                 size += _size_of(record[1])
                 if len(self.looked_at) >= _LOOKED_AT_RECORDS or size > _LOOKED_AT_CHARACTERS:
                     break
+            else:
+                self.is_whole = True
         except DataError as error:
             # What comes before it is read all the same
             self._error = error

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading
-from tinylm.data.readers.lines import Piece, iter_pieces
+from tinylm.data.readers.lines import iter_pieces
 from tinylm.data.readers.turns import Part
 from tinylm.errors import DataError
 
@@ -40,6 +40,7 @@ class RefusedText(Reader):
     """Text in a markup: HTML, XML, RTF, subtitles, notebooks."""
 
     suffixes = TEXT_SUFFIXES
+    under_any_name = True
 
     def claims(self, reading: Reading) -> bool:
         """Never: the file is refused where it has one.
@@ -55,10 +56,11 @@ class RefusedText(Reader):
         if _SUBTITLE.match(text):
             problem = "holds subtitles; save what is said, without numbers and times, as .txt"
             raise DataError(reading.path, None, problem)
-        if reading.suffix != ".json" and _NOTEBOOK.match(text) and '"cell_type"' in text:
+        if _NOTEBOOK.match(text) and '"cell_type"' in text:
             raise DataError(reading.path, None, NOTEBOOK)
-        # Markdown may hold tags
-        if reading.suffix != ".md" and (problem := _tags(text)) is not None:
+        # Markdown may hold tags, and other forms say what is wrong with them themselves
+        other = reading.suffix == ".md" or (reading.suffix not in self.suffixes and reading.is_known)
+        if not other and (problem := _tags(text)) is not None:
             raise DataError(reading.path, None, problem)
         return False
 
@@ -70,16 +72,12 @@ class RefusedText(Reader):
 def _head(reading: Reading) -> str:
     held: list[str] = []
     size = 0
-    for piece in iter_pieces(reading.path):
-        held.append(_with_end(piece))
-        size += len(piece.text)
+    for _, text, _, ends in iter_pieces(reading.path):
+        held.append(text + "\n" if ends else text)
+        size += len(text)
         if size >= _LOOKED_AT_CHARACTERS or len(held) >= _LOOKED_AT_LINES:
             break
     return "".join(held)[:_LOOKED_AT_CHARACTERS]
-
-
-def _with_end(piece: Piece) -> str:
-    return piece.text + "\n" if piece.ends else piece.text
 
 
 def _tags(text: str) -> str | None:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from tinylm.data.readers import record_forms as records
-from tinylm.data.readers.chat_logs import DatedLogReader
+from tinylm.data.readers.chat_logs import DatedLogReader, UndatedLogReader
 from tinylm.data.readers.forms import Reader, Reading, RecordForm
 from tinylm.data.readers.json_values import JsonReader
 from tinylm.data.readers.line_dialogues import SeparatedReader
@@ -26,14 +26,15 @@ GROUP = "tinylm.readers"
 
 READERS: tuple[Reader, ...] = (
     ParquetReader(),
+    RefusedText(),
     YamlReader(),
     JsonReader(),
     TableReader(),
-    RefusedText(),
     DatedLogReader(),
     MarkedTextReader(),
     NamedColumnsReader(),
     SeparatedReader(),
+    UndatedLogReader(),
     RawTextReader(),
 )
 
@@ -80,9 +81,9 @@ def reader_for(reading: Reading) -> Reader | None:
     Raises:
         DataError: the file cannot be read at all.
     """
-    unknown = reading.suffix not in suffixes()
+    reading.is_known = reading.suffix in suffixes()
     for reader in readers():
-        if (unknown or reading.suffix in reader.suffixes or reader.under_any_name) and reader.claims(reading):
+        if (not reading.is_known or reading.suffix in reader.suffixes or reader.under_any_name) and reader.claims(reading):
             return reader
     return None
 

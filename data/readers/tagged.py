@@ -40,8 +40,9 @@ from tinylm.chat_format import Role
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading
 from tinylm.data.readers.labels import LabelSurvey
 from tinylm.data.readers.lines import LONGEST_LINE, Piece, Place, iter_heads, iter_pieces
-from tinylm.data.readers.marked_text import MarkedTurn, marks_of
+from tinylm.data.readers.marked_text import MarkedTurn, closed, marks_of
 from tinylm.data.readers.markup import TAGS, Mark, Markup, find_marks
+from tinylm.data.readers.people import OTHERS
 from tinylm.data.readers.turns import Dialogue, OddError, Part, Turn
 
 _ESCAPED_HASH = re.compile(r"\\+#")
@@ -85,8 +86,8 @@ class _Layout:
 
 def first_content_line(reading: Reading) -> str | None:
     """The first line that is neither blank nor a comment; None where there is none."""
-    pieces = (piece for piece in iter_pieces(reading.path) if piece.begins)
-    return next((piece.text for piece in _without_comments(pieces, TAGS) if piece.text.strip()), None)
+    pieces = (piece for piece in iter_pieces(reading.path) if piece[2])
+    return next((text for _, text, _, _ in _without_comments(pieces, TAGS) if text.strip()), None)
 
 
 def find_text_markup(reading: Reading) -> Markup | None:
@@ -99,9 +100,9 @@ def find_text_markup(reading: Reading) -> Markup | None:
     if markup is not None:
         return markup
     survey = LabelSurvey(reading.options)
-    for piece in iter_pieces(reading.path):
-        if piece.begins:
-            survey.add(piece.line, piece.text)
+    for number, text, begins, _ in iter_pieces(reading.path):
+        if begins:
+            survey.add(number, text)
         if survey.is_over:
             break
     return survey.markup()
@@ -126,8 +127,9 @@ def iter_tagged_parts(reading: Reading, markup: Markup = TAGS) -> Iterator[Part]
     for piece in _content_pieces(reading, markup):
         yield from reader.read(piece)
     yield from reader.finish()
-    if reader.comments:
-        reading.summary.dropped[_COMMENTS] += reader.comments
+    for what, count in ((_COMMENTS, reader.comments), (OTHERS, reader.asides)):
+        if count:
+            reading.summary.dropped[what] += count
 
 
 class _Reader:
@@ -145,31 +147,34 @@ class _Reader:
         self._line_end = ""
         self._any = False
         self._open_comments = 0
-        self.comments = 0
+        self.comments = self.asides = 0
 
     def read(self, piece: Piece) -> Iterator[Part]:
         """Take in the next line, or a piece of it."""
-        if piece.begins and self._markup.has_comments and piece.text.lstrip().startswith("#"):
+        number, line, begins, ends = piece
+        if begins and self._markup.has_comments and line.lstrip().startswith("#"):
             # Between conversations, comments are what they are meant to be
             self._open_comments += bool(self._turns)
             self.comments += self._take_comments() if not self._after_gap else 0
             return
-        line = _unescaped(piece) if self._markup.has_comments else piece.text
-        marks = marks_of(self._markup, line, piece.line, piece.begins)
-        if piece.begins and self._begins_conversation(line, marks):
+        if begins and self._markup.has_comments:
+            line = _unescaped(line)
+        marks = marks_of(self._markup, line, number, begins)
+        if begins and self._begins_conversation(line, marks):
             yield from self.finish()
         position = 0
         for mark in marks:
-            self._add_text(piece.line, line[position : mark.start])
+            self._add_text(number, line[position : mark.start])
             position = mark.end
-            yield from self._read_mark(piece.line, mark)
-        self._add_text(piece.line, line[position:] if position else line)
-        if piece.ends:
+            yield from self._read_mark(number, mark)
+        self._add_text(number, line[position:] if position else line)
+        if ends:
             self._line_end += "\n"
-            self._after_gap = piece.begins and not line.strip()
+            self._after_gap = begins and not line.strip()
 
     def _read_mark(self, number: int, mark: Mark) -> Iterator[Part]:
-        if mark.kind in ("role", "other"):
+        if mark.kind in ("role", "other", "aside"):
+            self.asides += mark.kind == "aside"
             if mark.role == "system" and not self._layout.has_bos and self._last_role() == "assistant":
                 yield from self.finish()
             self._turns.append(MarkedTurn(mark.role, Place(self._path, number), mark.name))
@@ -189,7 +194,7 @@ class _Reader:
         if self._error is not None:
             yield self._error
         elif self._turns:
-            yield Dialogue(self._turns[0].place, _closed(self._turns), self._markup.name)
+            yield Dialogue(self._turns[0].place, closed(self._turns), self._markup.name)
         self._turns, self._error, self._size, self._line_end, self._open_comments = [], None, 0, "", 0
 
     def _begins_conversation(self, line: str, marks: list[Mark]) -> bool:
@@ -231,29 +236,25 @@ class _Reader:
             self._error = OddError(place, problem)
 
 
-def _closed(turns: list[MarkedTurn]) -> Iterator[Turn]:
-    return (turn.close() for turn in turns)
-
-
 def _survey(reading: Reading, markup: Markup) -> _Layout:
     layout = _Layout()
     blank = False
     opens = replies = tagged = False
-    for piece in _without_comments(_content_pieces(reading, markup), markup):
-        if piece.begins and piece.ends and not piece.text.strip():
+    for number, text, begins, ends in _without_comments(_content_pieces(reading, markup), markup):
+        if begins and ends and not text.strip():
             blank = True
             continue
         layout.has_gap |= blank and not layout.empty
         layout.empty = blank = False
-        marks = marks_of(markup, piece.text, piece.line, piece.begins)
+        marks = marks_of(markup, text, number, begins)
         kinds = [mark.kind for mark in marks]
         layout.has_bos |= "bos" in kinds
         layout.has_eos |= "eos" in kinds
-        if piece.begins:
-            opens, replies, tagged = _opening_role(piece.text, marks) in _OPENING_ROLES, False, False
+        if begins:
+            opens, replies, tagged = _opening_role(text, marks) in _OPENING_ROLES, False, False
         tagged |= "role" in kinds
         replies |= any(mark.role == "assistant" for mark in marks)
-        if piece.ends and tagged:
+        if ends and tagged:
             layout.tagged_lines_are_whole &= opens and replies
     return layout
 
@@ -268,29 +269,27 @@ def _content_pieces(reading: Reading, markup: Markup) -> Iterator[Piece]:
     """The lines; of one in pieces, what may be the beginning of a mark goes over to the next piece."""
     held = ""
     for piece in iter_pieces(reading.path):
-        if piece.begins and piece.ends:
+        number, text, begins, ends = piece
+        if begins and ends:
             yield piece
             continue
-        text = held + piece.text
+        text = held + text
         cut = len(text)
-        if not piece.ends and not markup.only_at_begin:
+        if not ends and not markup.only_at_begin:
             found = max(text.rfind(sign, len(text) - _LONGEST_MARK) for sign in "<[#")
             cut = found if found > 0 else cut
         held = text[cut:]
-        yield piece._replace(text=text[:cut])
+        yield number, text[:cut], begins, ends
 
 
 def _without_comments(pieces: Iterator[Piece], markup: Markup) -> Iterator[Piece]:
     """The lines that are no comments."""
     for piece in pieces:
-        if not (markup.has_comments and piece.begins and piece.text.lstrip().startswith("#")):
+        if not (markup.has_comments and piece[2] and piece[1].lstrip().startswith("#")):
             yield piece
 
 
-def _unescaped(piece: Piece) -> str:
-    """The text of a line without the backslash of an escaped '#'."""
-    line = piece.text
+def _unescaped(line: str) -> str:
+    """A line without the backslash of an escaped '#'."""
     text = line.lstrip()
-    if piece.begins and _ESCAPED_HASH.match(text):
-        return line[: len(line) - len(text)] + text[1:]
-    return line
+    return line[: len(line) - len(text)] + text[1:] if _ESCAPED_HASH.match(text) else line

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 from tinylm.chat_format import Conversation, Role
@@ -46,6 +45,9 @@ _TOOL_TEXT = re.compile(
     r"|<\|(?:tool_call|tool_calls_begin|tool_calls_section_begin|tool_call_begin|python_tag|function_call)\|>"
     r"|<\uff5ctool\u2581calls?\u2581begin\uff5c>|\[TOOL_CALLS\]|<function=\w"
 )
+# With which programs end a turn or a text; at the end of a text they are none of it
+_END_MARKS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>")
+_END_MARK = re.compile(rf"\s*(?:(?:{'|'.join(map(re.escape, _END_MARKS))})\s*)+\Z")
 # What stands for a picture in a question. In the middle of a text, `<video>` may well be HTML that is talked about
 _PICTURE = re.compile(
     r"\A\s*<image(?:_?\d+)?>|\A\s*<(?:video|audio)>[ \t]*(?:\n|\Z)|(?:\A|\n)[ \t]*<(?:image(?:_?\d+)?|video|audio)>\s*\Z"
@@ -148,40 +150,48 @@ def build_conversation(place: Place, turns: Iterable[Turn]) -> Conversation:
     Raises:
         UnusableError: an empty user's or assistant's turn, no assistant's turn, or a call of a tool.
     """
-    kept: list[Turn] = []
-    for turn in turns:
-        text = turn.text.strip()
-        if text:
-            turn = turn._replace(text=text)
-            if turn.role != "system":
-                check_text(turn)
-            kept.append(turn)
-        elif turn.role != "system":
-            problem = f"empty {turn.role} turn; write its text or take it out"
-            raise UnusableError(turn.place, problem, f"an empty {turn.role} turn")
-    if not any(turn.role == "assistant" for turn in kept):
+    conversation: Conversation = []
+    parts: list[str] = []
+    replies = False
+    for role, text, at in turns:
+        text = text.strip()
+        if text.endswith(_END_MARKS):
+            text = _END_MARK.sub("", text)
+        if not text:
+            if role == "system":
+                continue
+            problem = f"empty {role} turn; write its text or take it out"
+            raise UnusableError(at, problem, f"an empty {role} turn")
+        if role != "system" and ("<" in text or "[TOOL" in text):
+            _check_text(role, text, at)
+        replies |= role == "assistant"
+        if conversation and conversation[-1]["role"] == role:
+            parts.append(text)
+            continue
+        if len(parts) > 1:
+            conversation[-1]["content"] = "\n".join(parts)
+        conversation.append({"role": role, "content": text})
+        parts = [text]
+    if not replies:
         problem = "conversation without an assistant turn: nothing to learn; add one or drop it"
         raise UnusableError(place, problem, "no assistant turn")
-    return [
-        {"role": role, "content": "\n".join(turn.text for turn in group)}
-        for role, group in groupby(kept, key=lambda turn: turn.role)
-    ]
+    if len(parts) > 1:
+        conversation[-1]["content"] = "\n".join(parts)
+    return conversation
 
 
-def check_text(turn: Turn) -> None:
+def _check_text(role: Role, text: str, place: Place) -> None:
     """See that a turn is no call of a tool and that nothing in it stands for a picture.
 
     Raises:
         UnusableError: it is, or something does.
     """
-    text = turn.text
-    # Most texts have neither character, and a search for one character is quick
-    if ("<" in text or "[TOOL" in text) and (call := _TOOL_TEXT.search(text)) is not None:
+    if (call := _TOOL_TEXT.search(text)) is not None:
         problem = f"a turn has {call[0]}: tools are not read, so take the record out"
-        raise UnusableError(turn.place, problem, TOOLS)
-    if turn.role == "user" and "<" in text and (mark := _PICTURE.search(text)) is not None:
+        raise UnusableError(place, problem, TOOLS)
+    if role == "user" and (mark := _PICTURE.search(text)) is not None:
         problem = f"{mark[0].strip()} stands for a picture or the like; only text is read, so take the record out"
-        raise UnusableError(turn.place, problem, PICTURES)
+        raise UnusableError(place, problem, PICTURES)
 
 
 def alternating(place: Place, texts: Iterable[str]) -> Iterator[Turn]:
@@ -192,7 +202,7 @@ def alternating(place: Place, texts: Iterable[str]) -> Iterator[Turn]:
 
 def known_role(name: str) -> Role | None:
     """The role that a name stands for, whatever its case."""
-    return ROLES.get(name.strip().lower())
+    return ROLES.get(name) or ROLES.get(name.strip().lower())
 
 
 def is_tool_role(name: str) -> bool:
