@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= runs/demo
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+INSTALL := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python $(INSTALL)
 PACKAGE := $(VENV)/package
 
-.PHONY: demo test test-cpus lint docs demo-model clean
+.PHONY: demo test test-cpus lint docs wheel demo-model kernel-probes clean
 
 # Install in editable mode what training needs: an edit needs no new installation.
 $(VENV)/.train: pyproject.toml constraints.txt
@@ -51,6 +52,17 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_cli_reference.py
 
+# Build the source distribution and, from it, the wheel; chat with the wheel alone in an environment of its own.
+wheel: $(VENV)/.dev
+	rm -rf dist $(VENV)/wheel
+	$(BIN)/python -m build --quiet --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m venv $(VENV)/wheel
+	$(VENV)/wheel/bin/python $(INSTALL) dist/tinylm-*.whl
+	cd dist && $(abspath $(VENV))/wheel/bin/tinylm chat --prompt 'Hello, who are you?'
+	@echo
+	@ls dist/*
+
 # Train the demo model in the box anew. Commit the result only when it must change.
 demo-model: $(VENV)/.train
 	rm -rf runs/demo-model
@@ -61,5 +73,9 @@ demo-model: $(VENV)/.train
 	$(BIN)/tinylm eval runs/demo-model/bundle --world
 	cp runs/demo-model/bundle/* runtime/demo/
 
+# Write the ONNX files with which `tinylm doctor` measures int8 kernels; a test compares them with what onnx makes.
+kernel-probes: $(VENV)/.train
+	$(BIN)/python -m tinylm.export.kernel_probes
+
 clean:
-	rm -rf $(VENV) build runs/demo runs/demo-model .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist tinylm.egg-info runs/demo runs/demo-model .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from loops import Loop
-from onnxruntime import InferenceSession, IOBinding, OrtValue
 
 from tinylm.config import ModelConfig
 from tinylm.manifest import DECODE_FILES, MODEL_FILE
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session, decode_file, load_onnx
 
 
@@ -37,7 +37,7 @@ class BareLoop(Loop):
         config: ModelConfig,
         threads: int,
         decode: Path | None = None,
-        load: Callable[[Path, int], InferenceSession] = load_onnx,
+        load: Callable[[Path, int], onnxruntime.InferenceSession] = load_onnx,
     ) -> None:
         self.vocab_size = config.vocab_size
         decode = decode or decode_path(path)
@@ -46,12 +46,12 @@ class BareLoop(Loop):
         self._length = 0
         self._ones = np.ones((1, config.context_length), np.int64)
         self._token = np.zeros((1, 1), np.int64)
-        self._token_value = OrtValue.ortvalue_from_numpy(self._token)
+        self._token_value = onnxruntime.OrtValue.ortvalue_from_numpy(self._token)
         self.logits = np.zeros((1, 1, config.vocab_size), np.float32)
-        self._logits_value = OrtValue.ortvalue_from_numpy(self.logits)
+        self._logits_value = onnxruntime.OrtValue.ortvalue_from_numpy(self.logits)
         shape = (1, config.kv_heads, config.context_length, config.head_dim)
         names = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
-        self._cache = {name: OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32)) for name in names}
+        self._cache = {name: onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32)) for name in names}
         self._prefill_binding = self._bind(self._prefill_session)
         self._decode_binding = self._bind(self._decode_session)
         self._decode_binding.bind_ortvalue_input("input_ids", self._token_value)
@@ -62,7 +62,7 @@ class BareLoop(Loop):
 
     def prefill(self, ids: Sequence[int]) -> None:
         """See `Loop`."""
-        tokens = OrtValue.ortvalue_from_numpy(np.array([ids], np.int64))
+        tokens = onnxruntime.OrtValue.ortvalue_from_numpy(np.array([ids], np.int64))
         self._prefill_binding.bind_ortvalue_input("input_ids", tokens)
         self._length += len(ids)
         self._bind_mask(self._prefill_binding, self._length)
@@ -76,7 +76,7 @@ class BareLoop(Loop):
             self._show_length(self._length)
             self._decode_session.run_with_iobinding(self._decode_binding)
 
-    def _bind(self, session: InferenceSession) -> IOBinding:
+    def _bind(self, session: onnxruntime.InferenceSession) -> onnxruntime.IOBinding:
         binding = session.io_binding()
         binding.bind_ortvalue_output("logits", self._logits_value)
         for name, cache in self._cache.items():
@@ -84,8 +84,8 @@ class BareLoop(Loop):
             binding.bind_ortvalue_output(f"present.{name}", cache)
         return binding
 
-    def _bind_mask(self, binding: IOBinding, length: int) -> None:
-        mask = OrtValue.ortvalue_from_numpy(self._ones[:, :length])
+    def _bind_mask(self, binding: onnxruntime.IOBinding, length: int) -> None:
+        mask = onnxruntime.OrtValue.ortvalue_from_numpy(self._ones[:, :length])
         binding.bind_ortvalue_input("attention_mask", mask)
 
     def _show_length(self, length: int) -> None:

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from tinylm.manifest import MODEL_FILE, read_manifest
 from tinylm.processors import usable_cores
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import LoadedModel, TokenSequence, decode_file, load_onnx
 
 _CONTEXT = 128

@@ -27,10 +27,12 @@ from tinylm.data.readers.paths import find_files
 from tinylm.evaluation import byte_lengths_of, make_windows
 from tinylm.run_folder import RunFolder
 from tinylm.tokenizer import Tokenizer
+from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.hardware import resolve_compile, resolve_hardware
 from tinylm.training.mfu import measured_flops, peak_flops, training_flops
 from tinylm.training.model import LanguageModel
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import NewTraining, Stage, Task
+from tinylm.training.trainer import Trainer
 
 WARM_UP_STEPS = 3
 VALIDATION_TOKENS = 65_536
@@ -133,12 +135,17 @@ def _train(
     with TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         run.checkpoint("last").parent.mkdir()
-        Trainer(run, config, model, [stage], byte_lengths, deadline=deadline, notify=_say).train()
+        task = Task(model, [stage], byte_lengths)
+        Trainer(run, config, task, NewTraining(deadline), callbacks=_Warnings()).train()
         return [json.loads(line) for line in run.metrics.read_text("utf-8").splitlines()]
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+class _Warnings(TrainingCallback):
+    """Prints the warnings of a training."""
+
+    def on_warning(self, message: str) -> None:
+        """Print it."""
+        print(message, file=sys.stderr)
 
 
 def _config(options: argparse.Namespace, arch: str, vocab_size: int, **train: Any) -> Config:

@@ -19,10 +19,10 @@ from bare import BareLoop, RuntimeLoop, decode_path
 from graphs import random_model, write_graphs
 from loops import METRICS, Loop, Metric
 from onnx import TensorProto, helper
-from onnxruntime import OrtValue
 from shapes import SHAPES
 
 from tinylm.config import ModelConfig
+from tinylm.runtime.ort import onnxruntime
 
 CONFIG = SHAPES["S"].config
 METRIC = {metric.name: metric for metric in METRICS}
@@ -45,7 +45,7 @@ class LengthsAsInputs(BareLoop):
     def __init__(self, path: Path, config: ModelConfig, threads: int, decode: Path) -> None:
         super().__init__(path, config, threads, decode)
         self._last, self._total = np.zeros(1, np.int32), np.zeros(1, np.int32)
-        self._lengths = [OrtValue.ortvalue_from_numpy(array) for array in (self._last, self._total)]
+        self._lengths = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._last, self._total)]
         for name, value in zip(("seqlens_k", "total_sequence_length"), self._lengths, strict=True):
             self._decode_binding.bind_ortvalue_input(name, value)
 

@@ -29,11 +29,12 @@ from tinylm.errors import TinyLMError
 from tinylm.evaluation import Score
 from tinylm.processors import usable_threads
 from tinylm.run_folder import RunFolder, StageName
-from tinylm.training.callbacks import SilentReporter, StepReport
+from tinylm.training.callbacks import StepReport, TrainingCallback
 from tinylm.training.hardware import resolve_hardware
 from tinylm.training.mfu import measured_flops
 from tinylm.training.model import LanguageModel
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import NewTraining, Stage, Task
+from tinylm.training.trainer import Trainer
 
 LAYERS, HEADS, WIDTH, CONTEXT, BATCH, VOCABULARY = 6, 4, 256, 256, 16, 4096
 PEER_SHAPE = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH, "block_size": CONTEXT, "batch_size": BATCH}
@@ -49,7 +50,7 @@ TARGETS = {
 
 
 @dataclass
-class Curve(SilentReporter):
+class Curve(TrainingCallback):
     """What became of a run.
 
     Attributes:
@@ -80,16 +81,16 @@ class Curve(SilentReporter):
 
 
 @dataclass
-class _Recorder(SilentReporter):
+class _Recorder(TrainingCallback):
     curve: Curve
     trainer: Trainer | None = None
 
-    def stepped(self, report: StepReport) -> None:  # noqa: ARG002
+    def on_step(self, report: StepReport) -> None:  # noqa: ARG002
         """A step."""
         assert self.trainer is not None
         self.curve.step_seconds.append(self.trainer.state.seconds - self.curve.total_seconds)
 
-    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:  # noqa: ARG002
+    def on_validation(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:  # noqa: ARG002
         """A point of the curve."""
         assert self.trainer is not None
         self.curve.seconds.append(self.trainer.state.seconds)
@@ -131,10 +132,11 @@ def train(stream: TokenStream, overrides: Sequence[str], steps: int, validations
     stage = Stage("pretrain", stream.rows(length, config.train.seed), windows, config.train.learning_rate)
     curve = Curve(parameters=sum(parameter.numel() for parameter in model.parameters()))
     recorder = _Recorder(curve)
+    task = Task(model, [stage], stream.byte_lengths)
     with TemporaryDirectory() as folder:
         run = RunFolder(Path(folder))
         run.checkpoint("last").parent.mkdir()
-        recorder.trainer = Trainer(run, config, model, [stage], stream.byte_lengths, reporter=recorder)
+        recorder.trainer = Trainer(run, config, task, NewTraining(), callbacks=recorder)
         state = recorder.trainer.train()
     curve.tokens = state.tokens
     return curve

@@ -5,8 +5,10 @@ data.py train.py report.py eval.py export.py info.py chat.py complete.py serve.p
                the commands, in the order of the pipeline
 options.py     options that several commands share
 console.py     stderr for people, stdout for programs
+streams.py     standard streams that survive a full disk
+piped_prompt.py
+               the prompt from a pipe or a file
 inspection.py  the report of `tinylm data inspect`
-stopping.py    graceful shutdown on SIGINT and SIGTERM
 display/       the live display of training
 terminal/      the chat at the terminal
 """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FOLDER, json_option
+
+if TYPE_CHECKING:
+    from tinylm.runtime.benchmark import BundleBenchmark
 
 
 @click.command("bench")
@@ -34,47 +37,47 @@ def command(bundle: Path | None, threads: tuple[int, ...], contexts: tuple[int, 
 
     The fastest number of threads is remembered for chats, unless --threads leaves some out.
     """
+    import msgspec
+
+    from tinylm.runtime.benchmark import benchmark
     from tinylm.runtime.demo import DEMO_BUNDLE
-    from tinylm.runtime.device.benchmark import benchmark
 
     results = benchmark(
         bundle or DEMO_BUNDLE, threads, contexts, lambda count: say(f"Measuring with {_threads(count)} …")
     )
     if as_json:
-        print_json(results)
+        print_json(msgspec.to_builtins(results))
         return
     _show(results, str(bundle or "the demo model in the box"))
-    if not threads and len(results["by_threads"]) > 1:
-        say(f"Chats with this bundle take {_threads(results['threads'])} from now on.")
+    if not threads and len(results.by_threads) > 1:
+        say(f"Chats with this bundle take {_threads(results.threads)} from now on.")
 
 
 def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def _show(results: dict[str, Any], name: str) -> None:
+def _show(results: BundleBenchmark, name: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    measured = results["by_threads"]
+    measured = results.by_threads
     table = Table(title=name, title_justify="left")
     table.add_column("tokens/s")
     for one in measured:
-        is_best = len(measured) > 1 and one["threads"] == results["threads"]
-        heading = _threads(one["threads"]) + (" (best)" if is_best else "")
+        is_best = len(measured) > 1 and one.threads == results.threads
+        heading = _threads(one.threads) + (" (best)" if is_best else "")
         table.add_column(heading, justify="right", style="green" if is_best else None)
     for kind in ("decode", "prefill"):
-        for number, at in enumerate(measured[0]["contexts"]):
-            speeds = (one["contexts"][number][f"{kind}_tokens_per_second"] for one in measured)
-            table.add_row(f"{kind} after {at['context']:,}", *(f"{speed:,.0f}" for speed in speeds))
+        for number, at in enumerate(measured[0].contexts):
+            speeds = (getattr(one.contexts[number], f"{kind}_tokens_per_second") for one in measured)
+            table.add_row(f"{kind} after {at.context:,}", *(f"{speed:,.0f}" for speed in speeds))
         table.add_section()
     rows = {
-        "load": [f"{one['load_s'] * 1000:,.0f} ms" for one in measured],
-        f"first token of {results['prompt_tokens']}": [
-            f"{one['time_to_first_token_s'] * 1000:,.1f} ms" for one in measured
-        ],
-        "peak memory": [f"{one['peak_rss_mb']:,.0f} MiB" if one["peak_rss_mb"] else "" for one in measured],
-        "idle, of a core": [f"{one['idle_cpu_percent']:.1f} %" for one in measured],
+        "load": [f"{one.load_s * 1000:,.0f} ms" for one in measured],
+        f"first token of {results.prompt_tokens}": [f"{one.time_to_first_token_s * 1000:,.1f} ms" for one in measured],
+        "peak memory": [f"{one.peak_rss_mb:,.0f} MiB" if one.peak_rss_mb else "" for one in measured],
+        "idle, of a core": [f"{one.idle_cpu_percent:.1f} %" for one in measured],
     }
     for label, cells in rows.items():
         table.add_row(label, *cells)

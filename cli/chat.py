@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinylm.cli.console import print_json, say
-from tinylm.cli.options import FILE, FOLDER, json_option, sampling_options, threads_option
-from tinylm.cli.terminal.results import result_values, stats_line
-from tinylm.errors import BundleError, ContextFullError, TinyLMError
+from tinylm.cli.console import notice, print_json, say
+from tinylm.cli.options import FILE, FOLDER, TEXT, json_option, sampling_options, threads_option
+from tinylm.cli.piped_prompt import piped_prompt
+from tinylm.cli.terminal.results import cut_note, dropped_note, result_values, stats_line
+from tinylm.errors import BundleError, ContextFullError
+from tinylm.printable import command_line
 
 if TYPE_CHECKING:
     from tinylm.runtime import Chat, WhenFull
@@ -20,15 +22,15 @@ if TYPE_CHECKING:
 
 @click.command("chat")
 @click.argument("bundle", type=FOLDER, required=False)
-@click.option("--prompt", help="Ask this once and leave; stdin is not read.")
-@click.option("--system", help="The system message.")
-@click.option("--session", type=FILE, help="Go on with this file's last conversation, and save every turn to it.")
+@click.option("--prompt", type=TEXT, help="Answer this and exit; stdin is not read.")
+@click.option("--system", type=TEXT, help="The system message.")
+@click.option("--session", type=FILE, help="Continue this file's last conversation, and save every turn to it.")
 @click.option(
     "--when-full",
     type=click.Choice(["drop", "stop", "error"]),
     default="drop",
     show_default=True,
-    help="When the context is full: drop the oldest turns, stop with a message, or end with an error.",
+    help="When the context is full: drop the oldest turns, stop with a message, or exit with an error.",
 )
 @click.option("--stats", is_flag=True, help="Show speed, time to first token and context after each reply.")
 @sampling_options
@@ -47,10 +49,10 @@ def command(
 ) -> None:
     """Chat with BUNDLE, or with the demo model in the box.
 
-    With --prompt, or with a prompt on a stdin that is no terminal, answers once.
+    With --prompt, or with a prompt on a stdin that is no terminal, answer once and exit.
     """
-    if prompt is None and not (sys.stdin and sys.stdin.isatty()):
-        prompt = read_stdin()
+    if prompt is None:
+        prompt = piped_prompt()
     if prompt is None and as_json:
         raise click.UsageError("--json needs a prompt: give --prompt TEXT, or pipe one in")
     if prompt is not None and not prompt.strip():
@@ -61,45 +63,43 @@ def command(
     model = ChatModel(bundle, threads=threads)
     if not model.manifest.chat:
         raise BundleError(
-            f"{bundle}: was never fine-tuned on conversations; let it go on with a text: "
-            f"tinylm complete {bundle} --prompt TEXT"
+            f"{bundle}: was never fine-tuned on conversations; let it continue a text: "
+            f"{command_line('tinylm', 'complete', bundle or Path('BUNDLE'))} --prompt TEXT"
         )
     chat = model.start_chat(system, model.default_options(**sampling), when_full)
-    saved = _restore(chat, session, system) if session else None
+    saved = _session(session) if session else None
     if prompt is not None:
-        try:
-            _answer_once(chat, prompt, as_json, stats)
-        finally:
+        # Locked to the end, so that programs that use one session take turns
+        with saved.locked() if saved else nullcontext():
             if saved is not None:
-                saved.save(chat.messages)
+                _restore(chat, saved, system)
+            try:
+                _answer_once(chat, prompt, as_json, stats)
+            finally:
+                if saved is not None:
+                    saved.save(chat.messages)
     else:
-        from tinylm.cli.terminal.conversation import Conversation
+        from tinylm.cli.terminal.chat_loop import run_chat
+        from tinylm.cli.terminal.conversation import TerminalChat
 
-        Conversation(chat, saved, stats).run(str(bundle) if bundle else "the demo model in the box")
+        if saved is not None:
+            _restore(chat, saved, system)
+        run_chat(TerminalChat(chat, saved, stats), str(bundle) if bundle else "the demo model in the box")
 
 
-def _restore(chat: Chat, session: Path, system: str | None) -> SavedChat:
-    """Go on with the last conversation of a file, if it is there."""
+def _session(path: Path) -> SavedChat:
     from tinylm.runtime.saved_chats import SavedChat
 
-    saved = SavedChat(session)
-    if session.exists() and session.stat().st_size:
+    return SavedChat(path, notice)
+
+
+def _restore(chat: Chat, saved: SavedChat, system: str | None) -> None:
+    """Continue the last conversation of a file, if it is there; the file must be writable for the next turn."""
+    saved.check()
+    if saved.path.exists() and saved.path.stat().st_size:
         chat.restore(saved.load())
         if system:
             chat.set_system(system)
-    return saved
-
-
-def read_stdin() -> str:
-    """All of stdin, which must be UTF-8.
-
-    Raises:
-        TinyLMError: it is not.
-    """
-    try:
-        return sys.stdin.buffer.read().decode("utf-8") if sys.stdin else ""
-    except UnicodeDecodeError as error:
-        raise TinyLMError(f"stdin: not UTF-8 text (byte 0x{error.object[error.start]:02x} at {error.start})") from None
 
 
 def _answer_once(chat: Chat, prompt: str, as_json: bool, stats: bool) -> None:
@@ -112,10 +112,15 @@ def _answer_once(chat: Chat, prompt: str, as_json: bool, stats: bool) -> None:
     result = chat.last_result
     assert result is not None
     if as_json:
-        print_json(result_values(result))
+        print_json(result_values(result, chat.dropped_messages))
     elif result.completion_tokens == 0 and result.finish_reason == "context":
         raise ContextFullError(f"the context of {chat.context_length:,} tokens is full: the prompt was not answered")
     else:
         click.echo()
+        cut = cut_note(result)
+        if cut:
+            notice(f"the reply is {cut}")
+    if chat.dropped_messages:
+        notice(dropped_note(chat))
     if stats:
         say(stats_line(chat, result))

@@ -9,6 +9,7 @@ import click
 
 from tinylm.cli.console import notice, print_json, say
 from tinylm.cli.options import FILE, FOLDER, json_option
+from tinylm.printable import command_line
 
 if TYPE_CHECKING:
     from tinylm.tokenizer import Tokenizer
@@ -31,7 +32,7 @@ def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
     write_world(folder, conversations, documents, seed)
     say(
         f"Wrote {documents:,} texts and {conversations:,} conversations. Next:\n"
-        f"  tinylm train --pretrain {folder / 'world.txt'} --finetune {folder / 'chats.jsonl'}"
+        f"  {command_line('tinylm', 'train', '--pretrain', folder / 'world.txt', '--finetune', folder / 'chats.jsonl')}"
     )
 
 
@@ -46,7 +47,7 @@ def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
 @click.option("--tokenizer", "tokenizer_path", type=FILE, help="Measure with the tokenizer of a run, or of a file.")
 @click.option(
     "--vocab-size",
-    type=click.IntRange(270, 262_144),
+    type=click.IntRange(264, 262_144),
     help="Size of the tokenizer that is trained on the data.  [default: model.vocab_size]",
 )
 @click.option(

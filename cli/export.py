@@ -9,6 +9,7 @@ import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FOLDER
+from tinylm.printable import command_line
 
 if TYPE_CHECKING:
     from tinylm.manifest import Manifest
@@ -75,8 +76,9 @@ def command(
         )
     show_gate(manifest)
     verb = "chat" if manifest.chat else "complete"
-    more = "" if manifest.chat else " --prompt 'Once upon a time'"
-    say(f"Bundle: {out} ({_megabytes(out):.1f} MB). Copy the folder to the device, then:\n  tinylm {verb} {out}{more}")
+    more = [] if manifest.chat else ["--prompt", "Once upon a time"]
+    following = command_line("tinylm", verb, out, *more)
+    say(f"Bundle: {out} ({_megabytes(out):.1f} MB). Copy the folder to the device, then:\n  {following}")
 
 
 def show_gate(manifest: Manifest) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(bundle: Path | None, verify: bool, as_json: bool) -> None:
     """Show what BUNDLE, or the demo model in the box, is."""
     if bundle is None:
-        from tinylm.runtime.chat_model import DEMO_BUNDLE
+        from tinylm.runtime.demo import DEMO_BUNDLE
 
         bundle = DEMO_BUNDLE
     manifest = read_manifest(bundle)

@@ -13,15 +13,15 @@ from rich.text import Text
 from tinylm.data.inspection.token_statistics import clipped
 
 if TYPE_CHECKING:
-    from tinylm.data.inspection.checks import Finding
-    from tinylm.data.inspection.inspection import FileFacts, Inspection, Kind, KindFacts
-    from tinylm.data.inspection.token_statistics import Spans
+    from tinylm.data.inspection.checks import DataFinding
+    from tinylm.data.inspection.inspection import ExampleFacts, ExampleKind, InspectedFile, Inspection
+    from tinylm.data.inspection.token_statistics import MarkedText
 
 _SHOWN_CHARACTERS = 480
 _SUPERVISED = "green"
 
 
-def show(inspection: Inspection, findings: list[Finding]) -> None:
+def show(inspection: Inspection, findings: list[DataFinding]) -> None:
     """Print the report on stdout."""
     console = Console(highlight=False)
     for file in inspection.files:
@@ -45,7 +45,7 @@ def show(inspection: Inspection, findings: list[Finding]) -> None:
         console.print("Nothing found that would spoil training.", style="bold green")
 
 
-def _show_file(console: Console, file: FileFacts) -> None:
+def _show_file(console: Console, file: InspectedFile) -> None:
     packed = f", packed with {file.compression}" if file.compression else ""
     console.print(Text(file.path, style="bold"))
     if file.kind is not None:
@@ -58,7 +58,7 @@ def _show_file(console: Console, file: FileFacts) -> None:
         console.print(Padding(Text(how, style="red"), (0, 0, 0, 2), expand=False))
 
 
-def _rows(kind: Kind, facts: KindFacts, inspection: Inspection) -> Iterator[tuple[str, str]]:
+def _rows(kind: ExampleKind, facts: ExampleFacts, inspection: Inspection) -> Iterator[tuple[str, str]]:
     count, tokens = facts.count, facts.tokens
     yield kind, f"{count:,}"
     if facts.skipped:
@@ -96,7 +96,7 @@ def _rows(kind: Kind, facts: KindFacts, inspection: Inspection) -> Iterator[tupl
     yield "characters spelled as bytes", f"{tokens.characters_as_bytes:.2%}"
 
 
-def _show_samples(console: Console, samples: list[Spans]) -> None:
+def _show_samples(console: Console, samples: list[MarkedText]) -> None:
     console.print()
     how = Text("green", style=_SUPERVISED) if console.is_terminal else Text("in «»")
     console.print(Text.assemble(("Samples", "bold"), ": what the model is to learn to say is ", how))

@@ -9,7 +9,10 @@ from typing import Any
 import click
 
 from tinylm import __version__
-from tinylm.errors import SilentError, TinyLMError
+from tinylm.cli.streams import protect_streams
+from tinylm.errors import SilentError, TinyLMError, WriteError
+from tinylm.installation import install_command
+from tinylm.printable import printable
 
 # In the order of the pipeline; each is a module of this folder with a command of the same name.
 COMMANDS = (
@@ -67,8 +70,7 @@ class LazyGroup(click.Group):
                 raise
             raise UserError(
                 TinyLMError(
-                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with "
-                    f"pip install 'tinylm[{extra}]'"
+                    f"`tinylm {ctx.invoked_subcommand}` needs {error.name}: install it with {install_command(extra)}"
                 )
             ) from None
 
@@ -77,7 +79,7 @@ class UserError(click.ClickException):
     """An error of the user's, shown as one line."""
 
     def __init__(self, error: TinyLMError) -> None:
-        super().__init__(str(error))
+        super().__init__(printable(str(error)))
         # click declares it for the class; the codes of ours differ by kind
         vars(self)["exit_code"] = error.exit_code
 
@@ -101,8 +103,13 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of the `tinylm` command."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets a stand-in, not a traceback
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    cli()
+    protect_streams()
+    try:
+        try:
+            cli()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except WriteError as error:  # of stdout, outside of a command
+        UserError(error).show()
+        sys.exit(error.exit_code)

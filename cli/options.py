@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.types import FuncParamType
+
+from tinylm.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER: Any = click.Path(path_type=Path)
 FILE: Any = click.Path(path_type=Path)
+# Text is UTF-8 also under `LANG=C`, where Python decodes arguments as ASCII
+TEXT: Any = FuncParamType(printable)
+TEXT.name = "text"
+
+
+class NumberRange(click.FloatRange):
+    """A finite number within bounds: click's own type takes nan, which is neither below nor above any bound."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 threads_option = click.option(
@@ -31,30 +50,46 @@ def _logit_bias(context: click.Context, option: click.Parameter, values: tuple[s
 
 
 def sampling_options(function: F) -> F:
-    """The options of `SamplingOptions`; None where the user does not say."""
+    """Add the options of `SamplingOptions` to a command; None for those that are not given."""
     for option in reversed(
         (
-            click.option("--temperature", type=float, help="0 always takes the likeliest token; higher is livelier."),
-            click.option("--top-k", type=int, help="Sample among the N likeliest tokens; 0: among all."),
-            click.option("--top-p", type=float, help="Sample among the likeliest tokens that reach this probability."),
+            click.option("--temperature", type=float, help="0 always takes the most likely token; higher: livelier."),
+            click.option("--top-k", type=int, help="Sample from the N most likely tokens; 0: from all."),
             click.option(
-                "--min-p", type=float, help="Sample among tokens at least this share as likely as the likeliest."
+                "--top-p",
+                type=float,
+                help="Sample from the most likely tokens that reach this probability; 0: the first.",
             ),
             click.option(
-                "--repetition-penalty", type=float, help="Above 1 makes what was said lately less likely.  [default: 1]"
+                "--min-p",
+                type=float,
+                help="Sample from tokens at least this fraction as likely as the first.",
             ),
-            click.option("--seed", type=int, help="Equal seeds give equal replies."),
-            click.option("--max-new-tokens", type=int, help="Length of a reply in tokens, at most."),
-            click.option("--stop", multiple=True, metavar="TEXT", help="End the reply before this text. Repeatable."),
             click.option(
-                "--choice", "choices", multiple=True, metavar="TEXT", help="Reply with one of the choices. Repeatable."
+                "--repetition-penalty", type=float, help="Above 1 makes recent tokens less likely.  [default: 1]"
+            ),
+            click.option("--seed", type=int, help="Equal seeds give equal replies; -1: a random seed."),
+            click.option("--max-new-tokens", type=int, help="Maximum length of a reply in tokens."),
+            click.option(
+                "--stop",
+                type=TEXT,
+                multiple=True,
+                metavar="TEXT",
+                help="End the reply before this text. Repeatable.",
+            ),
+            click.option(
+                "--choice",
+                "choices",
+                type=TEXT,
+                multiple=True,
+                help="Reply with one of the choices. Repeatable.",
             ),
             click.option(
                 "--logit-bias",
                 multiple=True,
                 metavar="ID=BIAS",
                 callback=_logit_bias,
-                help="Make a token likelier (up to 100) or less likely (down to -100). Repeatable.",
+                help="Make a token more likely (up to 100) or less likely (down to -100). Repeatable.",
             ),
         )
     ):

@@ -10,6 +10,7 @@ decoders.py      graphs for one token a call, with the weights of model.onnx
 gate.py          comparison of torch, fp32 and int8 on the same text
 genai.py         the files that onnxruntime-genai needs
 card.py          the model card
+kernel_probes.py the ONNX files with which `tinylm doctor` measures int8 kernels
 """
 
 from tinylm.export.bundle import export_bundle

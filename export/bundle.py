@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 import sentencepiece
 import torch
 
@@ -43,7 +42,9 @@ from tinylm.manifest import (
 )
 from tinylm.run_folder import CheckpointName, RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
-from tinylm.runtime.session import Session, decode_file, has_avx2
+from tinylm.runtime.device.machine import has_avx2
+from tinylm.runtime.ort import onnxruntime
+from tinylm.runtime.session import Session, decode_file
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.tokenizer import Tokenizer
 from tinylm.training.checkpoint import load_run_model

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tinylm.manifest import MODEL_FILE, Manifest
+from tinylm.run_folder import STAGE_TITLES
+
+_TITLES = {str(stage): title for stage, title in STAGE_TITLES.items()}
 
 _CARD = """# {title}
 
 A {kind} model of {parameters:,} parameters, made with TinyLM {version}.
-It runs on a CPU alone, with `pip install tinylm`:
+It runs on a CPU alone, in TinyLM, installed from its repository or its wheel:
 
 ```
 tinylm {command}
@@ -90,7 +93,7 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
         opset=manifest.graph.opset,
         contrib=", ".join(manifest.graph.contrib_operators) or "none",
         data=_data_table(provenance["data"]),
-        steps=" and ".join(f"{count:,} steps of {_STAGES[stage]}" for stage, count in provenance["steps"].items()),
+        steps=" and ".join(f"{count:,} steps of {_TITLES[stage]}" for stage, count in provenance["steps"].items()),
         minutes=provenance["training_seconds"] / 60,
         tokens=provenance["training_tokens"],
         positions=gate["positions"],
@@ -117,16 +120,13 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
     )
 
 
-_STAGES = {"pretrain": "pre-training", "finetune": "fine-tuning"}
-
-
 def _data_table(data: dict[str, Any]) -> str:
     if not data:
         return "Not recorded."
     rows = ["| stage | file | examples | held out | SHA-256 |", "|---|---|---|---|---|"]
     for stage, entry in data.items():
         rows += [
-            f"| {_STAGES.get(stage, stage)} | {file['name']} | {entry['examples']:,} | {entry['held_out']:,} "
+            f"| {_TITLES.get(stage, stage)} | {file['name']} | {entry['examples']:,} | {entry['held_out']:,} "
             f"| `{file['sha256'][:16]}…` |"
             for file in entry["files"]
         ]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.errors import ConfigError, TinyLMError
 from tinylm.evaluation import (
     IGNORED,
@@ -21,7 +22,7 @@ from tinylm.evaluation import (
     spread_order,
 )
 from tinylm.run_folder import RunFolder, StageName
-from tinylm.runtime.sampling import Sampler, SamplingOptions
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.scoring import decode_logits
 from tinylm.runtime.session import Session
 from tinylm.tokenizer import Tokenizer
@@ -229,7 +230,7 @@ def gate_windows(
         windows = [chosen[index] for index in spread_order(len(chosen))]
     counted = sum(int((window.targets != IGNORED).sum()) for window in windows)
     sampled = 0
-    sampler = Sampler(SamplingOptions(temperature=1.0, top_k=0, top_p=1.0, seed=0), tokenizer.never_sampled)
+    sampler = TokenSampler.of(tokenizer, SamplingOptions(temperature=1.0, top_k=0, top_p=1.0, seed=0))
     while counted + sampled < POSITIONS or len(windows) < 2:
         window = _sample_window(fp32, tokenizer, sampler, stage)
         windows.append(window)
@@ -241,11 +242,11 @@ def _standard_error_of_sum(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1) * math.sqrt(len(values))) if len(values) > 1 else math.inf
 
 
-def _sample_window(session: Session, tokenizer: Tokenizer, sampler: Sampler, stage: StageName) -> Window:
+def _sample_window(session: Session, tokenizer: Tokenizer, sampler: TokenSampler, stage: StageName) -> Window:
     session.truncate(0)
-    opening = [tokenizer.bos_id]
+    opening = encode_text_prompt(tokenizer, "")
     if stage == "finetune":
-        opening += [tokenizer.role_ids["user"], *tokenizer.encode("Hello!"), tokenizer.role_ids["assistant"]]
+        opening = encode_prompt(tokenizer, [{"role": "user", "content": "Hello!"}])
     ids = list(opening)
     while len(ids) <= session.context_length:
         logits = session.append(ids[session.length :])

@@ -4,16 +4,22 @@ Public names: `ChatModel`, `Chat`, `Generation`, `Result`, `SamplingOptions`.
 
 Files:
     chat_model.py          the Python interface: a bundle, its chats and completions
-    chat.py                a conversation, and what happens when the context is full
+    chat.py                a conversation, and what to do when its context is full
     generation.py          the generation loop
-    sampling.py            from logits to the next token
+    sampling.py            choose the next token from its logits
+    logprobs.py            log-probabilities of tokens
+    private_copy.py        private copies of a bundle's graphs
     session.py             the onnxruntime session with its KV cache
+    ort.py                 onnxruntime without telemetry
     constrained_choice.py  a reply that is one of given texts
     saved_chats.py         conversations on disk
+    threads.py             the fastest number of threads, measured once
+    benchmark.py           speed and memory of a bundle: `tinylm bench`
+    checkup.py             the check of a machine and a bundle: `tinylm doctor`
     scoring.py             loss on text through the decode path
     verification.py        hashes, golden ids and golden continuation on this machine
     demo/                  the demo model, a bundle
-    device/                the machine, and how fast it runs a bundle
+    device/                facts about the machine
     server/                `tinylm serve`
 """
 
@@ -40,7 +46,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when wanted: `tinylm doctor` must run where onnxruntime cannot be imported
+    # Imported on demand: `tinylm doctor` must run where onnxruntime cannot be imported
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

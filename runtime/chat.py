@@ -1,4 +1,4 @@
-"""A conversation with a model: turns stay token ids, and a full context follows a policy."""
+"""A conversation with a model, kept as token ids, and what to do when its context is full."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
-from tinylm.chat_format import Conversation, Message, encode_prompt, encode_turn
+from tinylm.chat_format import Conversation, Message, encode_conversation, encode_prompt, encode_turn
 from tinylm.errors import ConfigError, ContextFullError, TinyLMError
 from tinylm.runtime.generation import Generation, Result, keep_common_start
-from tinylm.runtime.sampling import Sampler, SamplingOptions
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.session import Decoder
 from tinylm.tokenizer import Tokenizer
 
 _ID = "i"
 
 WhenFull = Literal["drop", "stop", "error"]
-"""What happens to a message that leaves no room for a reply: the oldest whole exchanges are dropped from what the model
-sees and the system message stays; or the message is not sent, and the reply's `finish_reason` is "context"; or the same
-with a `ContextFullError`."""
+"""What to do with a message that leaves no room for a reply.
+
+drop: remove the oldest exchanges from the model's context, but not the system message.
+stop: do not send the message; the result's `finish_reason` is "context".
+error: do not send the message; raise `ContextFullError`.
+"""
 
 
 class Chat:
-    """A conversation: its turns stay token ids, and each reply prefills only what is new.
+    """A conversation. Each reply prefills only the tokens that are not in the model's cache yet.
 
     Args:
-        decoder: the model; others may use its cache between two replies.
-        tokenizer: of that model.
+        decoder: the model. Other conversations may use it between two replies.
+        tokenizer: the model's tokenizer.
         system: the system message, if any.
-        options: how replies are sampled; random numbers go on from turn to turn.
+        options: how to sample replies. The random number generator keeps its state from turn to turn.
         when_full: see `WhenFull`.
 
     Attributes:
-        messages: the conversation so far, system message included, also what the model no longer sees.
-        dropped_messages: how many of the oldest messages after the system message the model no longer sees.
-        last_result: figures of the last reply.
+        messages: all messages, with the system message and those that are no longer in the model's context.
+        dropped_messages: number of the oldest messages after the system message that are no longer in the context.
+        last_result: the result of the last reply; None before the first.
         when_full: see `WhenFull`.
 
     Raises:
@@ -53,12 +56,12 @@ class Chat:
         if when_full not in get_args(WhenFull):
             raise ConfigError(f"when-full must be one of {', '.join(get_args(WhenFull))}, not {when_full}")
         self._decoder, self._tokenizer = decoder, tokenizer
-        self._sampler = Sampler(options, tokenizer.never_sampled, [tokenizer.eos_id])
+        self._sampler = TokenSampler.of(tokenizer, options)
         self.when_full = when_full
         self.messages: Conversation = []
         self.dropped_messages = 0
         self.last_result: Result | None = None
-        # The ids of <bos> and the system message, and those of every message after it, packed: a chat may be long
+        # Token ids of <bos> and the system message, and of each message after it
         self._opening = self._encode_opening(system)
         self._turns: list[array[int]] = []
         if system:
@@ -66,7 +69,7 @@ class Chat:
 
     @property
     def options(self) -> SamplingOptions:
-        """How replies are sampled; may be set between two of them."""
+        """How replies are sampled; can be set between two replies."""
         return self._sampler.options
 
     @options.setter
@@ -80,45 +83,45 @@ class Chat:
 
     @property
     def context_used(self) -> int:
-        """Tokens of the context that the conversation takes."""
+        """Tokens of the conversation that are in the model's context."""
         return min(self._used(self.dropped_messages), self.context_length)
 
     @property
     def context_length(self) -> int:
-        """Tokens that the model sees at once."""
+        """Number of tokens that the model's context holds."""
         return self._decoder.context_length
 
     def set_system(self, system: str | None) -> None:
-        """Replace the system message, or remove it. The conversation stays.
+        """Replace or remove (None) the system message; the other messages stay.
 
         Raises:
-            ContextFullError: it takes more than half of the context, or the conversation no longer fits and nothing may
-                be dropped; all is as before.
+            ContextFullError: it takes more than half of the context, or the conversation no longer fits and `when_full`
+                is not "drop"; nothing was changed.
         """
         opening = self._encode_opening(system)
         self._check_fit(opening, self._turns)
         turns = self.messages[self._first_turn :]
         self._opening = opening
         self.messages = [{"role": "system", "content": system}, *turns] if system else turns
-        self._see_as_much_as_fits()
+        self._drop_what_does_not_fit()
 
     def clear(self) -> None:
-        """Forget everything but the system message."""
+        """Remove all messages but the system message."""
         del self.messages[self._first_turn :]
         self._turns = []
         self.dropped_messages = 0
         self.last_result = None
 
     def restore(self, messages: Sequence[Message]) -> None:
-        """Go on with an earlier conversation in place of this one.
+        """Replace this conversation by an earlier one.
 
         Args:
-            messages: as in `messages`; if there is a system message, it is the first.
+            messages: as in the attribute `messages`; only the first may be a system message.
 
         Raises:
-            ContextFullError: its system message takes more than half of the context, or it does not fit and nothing may
-                be dropped; this conversation stays.
-            TinyLMError: a system message is not the first; likewise.
+            ContextFullError: its system message takes more than half of the context, or it does not fit and `when_full`
+                is not "drop"; this conversation is unchanged.
+            TinyLMError: a message after the first is a system message; this conversation is unchanged.
         """
         has_system = bool(messages) and messages[0]["role"] == "system"
         turns = messages[1:] if has_system else messages
@@ -130,10 +133,10 @@ class Chat:
         self._opening, self._turns = opening, encoded
         self.messages = [message.copy() for message in messages]
         self.last_result = None
-        self._see_as_much_as_fits()
+        self._drop_what_does_not_fit()
 
     def undo(self) -> str | None:
-        """Take back the last message of the user's, with the reply to it.
+        """Remove the user's last message and all messages after it.
 
         Returns:
             the message; None where there is none.
@@ -144,11 +147,14 @@ class Chat:
         text = self.messages[self._first_turn + place]["content"]
         self._cut(place)
         self.last_result = None
-        self._see_as_much_as_fits()
+        self._drop_what_does_not_fit()
         return text
 
     def retry(self, should_stop: Callable[[], bool] = lambda: False) -> Generator[str, None, None]:
-        """Reply anew to the user's last message; the earlier reply goes when the first piece is asked for.
+        """Generate another reply to the user's last message. The first iteration removes the earlier reply.
+
+        Args:
+            should_stop: see `send`.
 
         Raises:
             TinyLMError: there is no message of the user's.
@@ -158,15 +164,22 @@ class Chat:
         return self._stream(None, should_stop)
 
     def send(self, text: str, should_stop: Callable[[], bool] = lambda: False) -> Generator[str, None, None]:
-        """Say something and get the reply as it is generated.
+        """Send a message and generate the reply to it.
 
-        Nothing happens before the first piece is asked for. A reply that is cancelled, by `should_stop` or by closing
-        the iterator, stays in the conversation as far as it came.
+        The message is added at the first iteration. If `should_stop` or closing the iterator cancels the reply, the
+        conversation keeps the part that was generated.
+
+        Args:
+            text: the message.
+            should_stop: called between two tokens and between two chunks of the prompt; True cancels the reply.
+
+        Returns:
+            the reply in pieces of whole characters.
 
         Raises:
-            ContextFullError: the text alone does not fit, or there is no room for it and `when_full` is "error"; the
-                conversation is as before.
-            TinyLMError: the text is empty.
+            ContextFullError: the message alone does not fit, or `when_full` is "error" and the context is full; the
+                conversation is unchanged.
+            TinyLMError: the message is empty.
         """
         if not text.strip():
             raise TinyLMError("the message is empty")
@@ -182,7 +195,7 @@ class Chat:
         return self._stream((message, turn), should_stop)
 
     def has_room_for(self, text: str) -> bool:
-        """Whether a message would be sent: False where `when_full` has it refused, or it does not fit by itself."""
+        """Whether `send` would send this message: it fits, alone and beside those that `when_full` does not drop."""
         try:
             self._check_length(text, "message")
             self._dropped_for(self._encode({"role": "user", "content": text}), len(self._turns))
@@ -191,10 +204,7 @@ class Chat:
         return True
 
     def prepare(self) -> None:
-        """Prefill what the next message begins with, whatever it says: for the time while the user types.
-
-        It makes the next first token come sooner, and changes nothing else.
-        """
+        """Prefill the tokens before the next message's text, while the user types: the next reply begins sooner."""
         prompt = [*self._prompt(self.dropped_messages, len(self._turns)), self._tokenizer.role_ids["user"]]
         if len(prompt) <= self.context_length:
             new = prompt[keep_common_start(self._decoder, prompt) :]
@@ -204,7 +214,7 @@ class Chat:
     def _stream(
         self, new: tuple[Message, array[int]] | None, should_stop: Callable[[], bool]
     ) -> Generator[str, None, None]:
-        """Reply to a new message and its ids, or anew to the user's last."""
+        """Reply to a new message with its ids, or (None) again to the user's last message."""
         place = len(self._turns) if new else self._last_user_turn()
         assert place is not None
         message, turn = new or (self.messages[self._first_turn + place], self._turns[place])
@@ -225,11 +235,11 @@ class Chat:
             self._turns.append(array(_ID, [assistant, *result.ids, self._tokenizer.eos_id]))
 
     def _prompt(self, dropped: int, place: int) -> list[int]:
-        """The ids of the opening and of the turns from `dropped` up to `place`."""
+        """Token ids of the opening and of the turns from `dropped` up to `place`."""
         return [*self._opening, *chain.from_iterable(self._turns[dropped:place])]
 
     def _refuse(self, prompt_tokens: int) -> Generator[str, None, None]:
-        """The reply to a message that is not sent: none."""
+        """Record the result of a message that is not sent; generates nothing."""
         self.last_result = Result(
             reply="",
             ids=[],
@@ -243,11 +253,11 @@ class Chat:
         yield from ()
 
     def _dropped_for(self, turn: Sequence[int], place: int) -> int:
-        """How many of the oldest messages must go so that a turn after the first `place` ones, and a reply, fit.
+        """How many of the oldest messages to drop so that a turn after the first `place` ones, and a reply, fit.
 
         Raises:
             ContextFullError: the turn alone does not fit.
-            _NoRoomLeftError: it does not fit beside the others, and none may go.
+            _NoRoomLeftError: it does not fit beside the others, and `when_full` is not "drop".
         """
         context = self._decoder.context_length
         wanted = len(turn) + 1
@@ -265,25 +275,29 @@ class Chat:
         reserve = min(self._sampler.options.max_new_tokens, context // 4)
         if used + reserve <= context:
             return dropped
-        # Some more than must go: otherwise each turn from now on would drop some and prefill all the rest again
-        room = context - context // 8 - reserve - wanted
-        while dropped < place and self._used(dropped, place) > room:
-            dropped = self._next_exchange(dropped, place)
-        return dropped
+        # An eighth more than needed, or each further turn would drop some and prefill all the rest again
+        return self._first_that_fits(dropped, place, context - context // 8 - reserve - wanted)
 
     def _next_exchange(self, start: int, end: int) -> int:
-        """Where the next whole exchange begins: a user's message goes with the reply to it."""
+        """The turn after `start` that begins an exchange: the user's next message, or `end`."""
         user = self._tokenizer.role_ids["user"]
         return next((place for place in range(start + 1, end) if self._turns[place][0] == user), end)
 
-    def _see_as_much_as_fits(self) -> None:
-        """Choose anew which of the oldest messages the model does not see."""
-        self.dropped_messages = 0
-        while self.dropped_messages < len(self._turns) and self._used(self.dropped_messages) > self.context_length:
-            self.dropped_messages = self._next_exchange(self.dropped_messages, len(self._turns))
+    def _first_that_fits(self, start: int, end: int, room: int) -> int:
+        """The first exchange from `start` on whose turns up to `end`, with the opening, take at most `room` tokens."""
+        used = self._used(start, end)
+        while start < end and used > room:
+            following = self._next_exchange(start, end)
+            used -= sum(map(len, self._turns[start:following]))
+            start = following
+        return start
+
+    def _drop_what_does_not_fit(self) -> None:
+        """Set `dropped_messages` to the least number with which the conversation fits into the context."""
+        self.dropped_messages = self._first_that_fits(0, len(self._turns), self.context_length)
 
     def _used(self, dropped: int, place: int | None = None) -> int:
-        """Tokens of the opening and of the turns from `dropped` up to `place`."""
+        """Number of tokens of the opening and of the turns from `dropped` up to `place`."""
         return len(self._opening) + sum(map(len, self._turns[dropped:place]))
 
     def _last_user_turn(self) -> int | None:
@@ -297,18 +311,17 @@ class Chat:
 
     @property
     def _first_turn(self) -> int:
-        """The index in `messages` of the first that is no system message."""
+        """Index in `messages` of the first message that is not the system message."""
         return 1 if self.messages and self.messages[0]["role"] == "system" else 0
 
     def _encode(self, message: Message) -> array[int]:
-        return array(_ID, encode_turn(self._tokenizer, message)[0])
+        return array(_ID, encode_turn(self._tokenizer, message))
 
     def _encode_opening(self, system: str | None) -> list[int]:
-        opening = [self._tokenizer.bos_id]
         if not system:
-            return opening
+            return encode_conversation(self._tokenizer, [])
         self._check_length(system, "system message")
-        opening += encode_turn(self._tokenizer, {"role": "system", "content": system})[0]
+        opening = encode_conversation(self._tokenizer, [{"role": "system", "content": system}])
         if len(opening) >= self.context_length // 2:
             raise ContextFullError(
                 f"the system message has {len(opening):,} tokens: more than half of the context of "
@@ -320,12 +333,12 @@ class Chat:
         used = len(opening) + sum(map(len, turns))
         if self.when_full != "drop" and used > self.context_length:
             raise ContextFullError(
-                f"the conversation has {used:,} tokens, but the context holds {self.context_length:,}, and none of its "
-                "turns may be dropped"
+                f"the conversation has {used:,} tokens, but the context holds {self.context_length:,}, and when-full "
+                f"{self.when_full} drops none of them"
             )
 
     def _check_length(self, text: str, kind: str) -> None:
-        """Refuse what cannot fit before it is tokenized, which takes long for megabytes."""
+        """Refuse a text that is too long for the context by its bytes: tokenizing megabytes takes long."""
         least = self._tokenizer.least_tokens(text)
         if least >= self.context_length:
             raise ContextFullError(
@@ -334,22 +347,21 @@ class Chat:
 
 
 class _NoRoomLeftError(ContextFullError):
-    """There is room for the message in the context, but not beside the conversation."""
+    """The message fits into the context, but not beside the conversation."""
 
     def __init__(self, prompt_tokens: int, context_length: int) -> None:
         self.prompt_tokens = prompt_tokens
         super().__init__(
             f"the context is full: with this message the conversation has {prompt_tokens:,} tokens of "
-            f"{context_length:,}; clear it, take a turn back, or let the oldest turns be dropped"
+            f"{context_length:,}; clear it, undo a turn, or use when-full drop"
         )
 
 
 def reply_to(decoder: Decoder, tokenizer: Tokenizer, conversation: Conversation, options: SamplingOptions) -> str:
-    """The reply to a conversation that ends with a user's message.
+    """Generate the whole reply to a conversation that ends with a message of the user's.
 
     Raises:
         ContextFullError: the conversation does not fit.
     """
     prompt = encode_prompt(tokenizer, conversation)
-    generation = Generation(decoder, tokenizer, prompt, Sampler(options, tokenizer.never_sampled, [tokenizer.eos_id]))
-    return "".join(generation)
+    return "".join(Generation(decoder, tokenizer, prompt, TokenSampler.of(tokenizer, options)))

@@ -7,14 +7,15 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from tinylm.chat_format import encode_text_prompt
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.chat import Chat, WhenFull
 from tinylm.runtime.demo import DEMO_BUNDLE as DEMO_BUNDLE
-from tinylm.runtime.device.threads import best_threads
 from tinylm.runtime.generation import Generation
-from tinylm.runtime.sampling import Sampler, SamplingOptions
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.session import open_bundle
+from tinylm.runtime.threads import best_threads
 from tinylm.tokenizer import Tokenizer
 
 
@@ -29,7 +30,8 @@ class ChatModel:
 
     Args:
         bundle: the folder; None for the demo model in the box.
-        threads: CPU threads; 0 takes as many as are fastest, see `tinylm.runtime.device.threads`.
+        threads: CPU threads; 0 takes as many as are fastest, see `tinylm.runtime.threads`.
+        private: whether the bundle's files may be overwritten while the model is in use: they are copied to be loaded.
 
     Attributes:
         manifest: of the bundle.
@@ -40,14 +42,14 @@ class ChatModel:
         BundleError: the folder is no whole bundle, or onnxruntime refuses it.
     """
 
-    def __init__(self, bundle: str | PathLike[str] | None = None, *, threads: int = 0) -> None:
+    def __init__(self, bundle: str | PathLike[str] | None = None, *, threads: int = 0, private: bool = False) -> None:
         folder = DEMO_BUNDLE if bundle is None else Path(bundle)
         self.manifest = read_manifest(folder)
         verify_files_once(folder, self.manifest)
         self.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
         if special_tokens(self.tokenizer) != self.manifest.special_tokens:
             raise BundleError(f"{fspath(folder)}: its tokenizer and its manifest disagree; export the bundle again")
-        self.session = open_bundle(folder, self.manifest, threads or best_threads(folder, self.manifest))
+        self.session = open_bundle(folder, self.manifest, threads or best_threads(folder, self.manifest), private)
 
     def default_options(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling defaults, with those changes that are not None."""
@@ -95,10 +97,9 @@ class ChatModel:
                 f"the prompt has {least:,} tokens or more, but the model's context holds "
                 f"{self.session.context_length:,} with the reply: shorten it"
             )
-        ids = [self.tokenizer.bos_id, *self.tokenizer.encode(prompt)]
-        tokenizer = self.tokenizer
-        sampler = Sampler(options or self.default_options(), tokenizer.never_sampled, [tokenizer.eos_id])
-        return Generation(self.session, tokenizer, ids, sampler, should_stop)
+        ids = encode_text_prompt(self.tokenizer, prompt)
+        sampler = TokenSampler.of(self.tokenizer, options or self.default_options())
+        return Generation(self.session, self.tokenizer, ids, sampler, should_stop)
 
 
 def special_tokens(tokenizer: Tokenizer) -> SpecialTokens:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from tinylm.errors import ContextFullError
 from tinylm.runtime.constrained_choice import Choices
-from tinylm.runtime.sampling import Sampler
+from tinylm.runtime.logprobs import LogprobRecorder, TokenLogprob, log_softmax
+from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.session import PREFILL_CHUNK, Decoder
 from tinylm.tokenizer import StreamDecoder, Tokenizer
 
@@ -52,6 +53,7 @@ class Generation:
         prompt: the whole prompt's ids.
         sampler: chooses tokens.
         should_stop: asked between two tokens and between two chunks of the prompt; True cancels.
+        logprobs: records the log-probabilities of the tokens.
 
     Raises:
         ContextFullError: the prompt leaves no room for a single token.
@@ -62,8 +64,9 @@ class Generation:
         decoder: Decoder,
         tokenizer: Tokenizer,
         prompt: Sequence[int],
-        sampler: Sampler,
+        sampler: TokenSampler,
         should_stop: Callable[[], bool] = lambda: False,
+        logprobs: LogprobRecorder | None = None,
     ) -> None:
         if len(prompt) >= decoder.context_length:
             raise ContextFullError(
@@ -71,7 +74,9 @@ class Generation:
                 "with the reply: shorten it"
             )
         self._decoder, self._tokenizer, self._sampler = decoder, tokenizer, sampler
-        self._prompt, self._should_stop = prompt, should_stop
+        self._prompt, self._should_stop, self._logprobs = prompt, should_stop, logprobs
+        self._scored = logprobs is not None and logprobs.with_prompt
+        self._certain = 0
         self._result: Result | None = None
         self._ids: list[int] = []
         self._reason: FinishReason = "cancelled"
@@ -84,6 +89,11 @@ class Generation:
         if self._result is None:
             raise RuntimeError("the generation has not finished: iterate over it first")
         return self._result
+
+    @property
+    def certain_logprobs(self) -> Sequence[TokenLogprob]:
+        """The recorded tokens of the reply whose text has come, whole; no stop text can take them back."""
+        return self._logprobs.reply[: self._certain] if self._logprobs is not None else ()
 
     def __iter__(self) -> Iterator[str]:
         """Generate, in pieces of whole characters; joined they are `result.reply`."""
@@ -100,13 +110,15 @@ class Generation:
         stream = TextStream(self._tokenizer, self._sampler.options.stop)
         started = time.perf_counter()
         # All but one token at least: the last one gives the logits
-        reused = keep_common_start(self._decoder, self._prompt[:-1])
+        reused = keep_common_start(self._decoder, () if self._scored else self._prompt[:-1])
         pieces: list[str] = []
         finished = False
         try:
             for token in self._tokens(reused):
                 piece = "" if token is None else stream.feed(token)
                 pieces.append(piece)
+                if self._logprobs is not None and stream.complete:
+                    self._certain = len(self._ids)
                 yield piece
                 if stream.stopped:
                     self._reason = "stop"
@@ -120,9 +132,11 @@ class Generation:
             ended = time.perf_counter()
             decoding = ended - (self._first_token or ended)
             reply = "".join(pieces)
+            ids = self._ids if finished else _ids_of_start(self._tokenizer, self._ids, reply)
+            self._certain = _common_length(ids, self._ids)
             self._result = Result(
                 reply=reply,
-                ids=self._ids if finished else _ids_of_start(self._tokenizer, self._ids, reply),
+                ids=ids,
                 prompt_tokens=len(self._prompt),
                 reused_tokens=reused,
                 completion_tokens=self._generated,
@@ -137,17 +151,15 @@ class Generation:
         """The reply's tokens up to its end, whose reason is then in `_reason`; None between chunks of the prompt."""
         decoder, sampler, eos_id = self._decoder, self._sampler, self._tokenizer.eos_id
         choices = Choices(self._tokenizer, sampler.options.choices) if sampler.options.choices else None
-        chunks = range(reused, len(self._prompt), PREFILL_CHUNK)
-        for start in chunks[:-1]:
-            decoder.append(self._prompt[start : start + PREFILL_CHUNK])
-            yield None
-            if self._should_stop():
-                return
-        logits = decoder.append(self._prompt[chunks[-1] :])
+        last = yield from self._prefill(reused)
+        if last is None:
+            return
+        logits = decoder.append(last)
         while not self._should_stop():
+            logprobs = None if self._logprobs is None else log_softmax(logits)
             if choices is not None:
                 choices.restrict(logits)
-            token = sampler.choose(logits, decoder.ids)
+            token = sampler.choose(logits, decoder.ids, self._ids)
             self._generated += 1
             if self._first_token is None:
                 self._first_token = time.perf_counter()
@@ -155,6 +167,8 @@ class Generation:
                 self._reason = "stop"
                 return
             self._ids.append(token)
+            if self._logprobs is not None and logprobs is not None:
+                self._logprobs.add(token, logprobs)
             if choices is not None:
                 choices.feed(token)
             yield token
@@ -166,6 +180,25 @@ class Generation:
                 return
             logits = decoder.append([token])
 
+    def _prefill(self, reused: int) -> Generator[None, None, Sequence[int] | None]:
+        """Add the prompt to the sequence, but for its last tokens, which it returns; None where it was cancelled.
+
+        In chunks; or token by token where the prompt is scored, as a chunk gives the logits of its last token alone.
+        """
+        prompt, recorder = self._prompt, self._logprobs if self._scored else None
+        size = PREFILL_CHUNK if recorder is None else 1
+        chunks = range(reused, len(prompt), size)
+        if recorder is not None:
+            recorder.begin(prompt[0])
+        for start in chunks[:-1]:
+            logits = self._decoder.append(prompt[start : start + size])
+            if recorder is not None:
+                recorder.add_prompt(prompt[start + 1], logits)
+            yield None
+            if self._should_stop():
+                return None
+        return prompt[chunks[-1] :]
+
 
 def keep_common_start(decoder: Decoder, ids: Sequence[int]) -> int:
     """Cut the cache to what it and the given tokens begin with in common.
@@ -173,12 +206,18 @@ def keep_common_start(decoder: Decoder, ids: Sequence[int]) -> int:
     Returns:
         how many tokens that are.
     """
+    common = _common_length(decoder.ids, ids)
+    decoder.truncate(common)
+    return common
+
+
+def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
     common = 0
-    for cached, wanted in zip(decoder.ids, ids, strict=False):
-        if cached != wanted:
+    for left, right in zip(one, other, strict=False):
+        if left != right:
             break
         common += 1
-    decoder.truncate(common)
     return common
 
 
@@ -210,6 +249,11 @@ class TextStream:
             return ""
         text = self._until_stop(self._decoder.finish())
         return text if self.stopped else text + self._held
+
+    @property
+    def complete(self) -> bool:
+        """Whether all text of the tokens so far has come: nothing of it is held back."""
+        return not self._held and not self.stopped and not self._decoder.pending
 
     def _until_stop(self, text: str) -> str:
         text = self._held + text

@@ -1,9 +1,11 @@
-"""Conversations on disk: JSON Lines in OpenAI's form, a conversation a line, as `tinylm train --finetune` reads."""
+"""Chat sessions on disk: JSON Lines in OpenAI's form, a conversation a line, as `tinylm train --finetune` reads."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -11,8 +13,12 @@ from typing import Literal
 import msgspec
 
 from tinylm.chat_format import Conversation, Message
-from tinylm.errors import DataError
-from tinylm.files import write_file
+from tinylm.errors import DataError, TinyLMError, WriteError
+from tinylm.file_lock import LockedError, file_lock
+from tinylm.files import check_writable, write_file
+from tinylm.printable import printable
+
+_WAIT_SECONDS = 60.0
 
 
 class _SavedMessage(msgspec.Struct):
@@ -31,14 +37,53 @@ class SavedChat:
     """The place of one conversation in a file of several.
 
     The first `save` appends a line; later ones, and those after `load`, replace it, wherever it has moved to by then.
+    Programs that use the file at the same time wait for each other, so that no turn of either is lost.
 
     Args:
-        path: the file; it need not be there.
+        path: the file; it need not be there. A new one can be read by its owner alone.
+        notify: called with a sentence where another program has to be waited for, or has changed the conversation.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], notify: Callable[[str], None] = lambda _: None) -> None:
         self.path = Path(path)
+        self._notify = notify
         self._line: bytes | None = None
+        self._is_locked = False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other programs from using the file, from before `load` until after `save`.
+
+        Raises:
+            TinyLMError: another program has used it for a minute, or the folder cannot be written.
+        """
+        if self._is_locked:
+            yield
+            return
+        name = printable(self.path)
+        file = self.path.resolve()
+        with ExitStack() as stack:
+            try:
+                wait = partial(self._notify, f"waiting for another program that uses {name}")
+                stack.enter_context(file_lock(file.with_name(f".{file.name}.lock"), _WAIT_SECONDS, wait))
+            except LockedError:
+                raise TinyLMError(f"{name}: another program uses it; try again, or give another file") from None
+            except OSError as error:
+                raise WriteError(f"{name}: cannot be written ({error.strerror or error})") from None
+            self._is_locked = True
+            stack.callback(setattr, self, "_is_locked", False)
+            yield
+
+    def check(self) -> None:
+        """Make sure that the conversation can be saved.
+
+        Raises:
+            DataError: the file holds something else than conversations.
+            WriteError: it cannot be written.
+        """
+        with self.locked():
+            self._read_if_there()
+            check_writable(self.path)
 
     def load(self, number: int | None = None) -> Conversation:
         """Read a conversation.
@@ -68,15 +113,24 @@ class SavedChat:
         line = None
         if any(message["role"] != "system" for message in spoken):
             line = json.dumps({"messages": spoken}, ensure_ascii=False).encode("utf-8", "replace")
-        lines = self._read() if self.path.exists() else []
-        if self._line is not None and self._line in lines:
-            # The last of equal lines: an equal conversation further up is another one's
-            place = len(lines) - 1 - lines[::-1].index(self._line)
-            lines[place : place + 1] = [line] if line else []
-        elif line:
-            lines.append(line)
-        write_file(self.path, b"".join(part + b"\n" for part in lines))
+        with self.locked():
+            lines = self._read_if_there()
+            if self._line is not None and self._line in lines:
+                # The last of equal lines: an equal conversation further up is another one's
+                place = len(lines) - 1 - lines[::-1].index(self._line)
+                lines[place : place + 1] = [line] if line else []
+            elif line:
+                if self._line is not None:
+                    self._notify(
+                        f"another program has changed this conversation in {printable(self.path)}: "
+                        "yours is saved as a line of its own"
+                    )
+                lines.append(line)
+            write_file(self.path, b"".join(part + b"\n" for part in lines), private=True)
         self._line = line
+
+    def _read_if_there(self) -> list[bytes]:
+        return self._read() if self.path.exists() else []
 
     def _read(self) -> list[bytes]:
         """The file's lines; those that are not empty are conversations."""

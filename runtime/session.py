@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import import_module
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
 from tinylm.processors import usable_threads
+from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.device.memory import check_memory, explain_allocation
+from tinylm.runtime.ort import onnxruntime
+from tinylm.runtime.private_copy import private_copy
 
 PREFILL_CHUNK = 64
 """Tokens that are prefilled in one call, at most: between two calls others can have their turn."""
@@ -229,33 +231,35 @@ def _first_tokens(cache: Sequence[onnxruntime.OrtValue], length: int) -> list[on
     return [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
 
 
-def open_bundle(folder: Path, manifest: Manifest, threads: int = 0) -> Session:
+def open_bundle(folder: Path, manifest: Manifest, threads: int = 0, private: bool = False) -> Session:
     """The session of a bundle, with the decoding graph that suits this CPU.
+
+    Args:
+        folder: the bundle.
+        manifest: of it.
+        threads: see `Session`.
+        private: whether its files may be overwritten meanwhile: a copy is loaded; see `private_copy`.
 
     Raises:
         BundleError: onnxruntime refuses the model, or there is too little memory for it.
     """
     check_memory(folder, manifest, has_avx2())
     name = decode_file(manifest.graph.decode)
-    try:
-        return Session(folder / MODEL_FILE, manifest.model, threads, folder / name if name else None)
-    except MemoryError as error:
-        explain_allocation(folder, error)
-        raise
+    with private_copy(folder, manifest, name) if private else nullcontext(folder) as files:
+        try:
+            session = Session(files / MODEL_FILE, manifest.model, threads, files / name if name else None)
+        except MemoryError as error:
+            explain_allocation(folder, error)
+            raise
+        except BundleError as error:
+            raise BundleError(str(error).replace(str(files), str(folder))) from None
+    session.model.folder = folder
+    return session
 
 
 def decode_file(files: Mapping[str, str]) -> str | None:
     """The one of a manifest's decoding graphs that suits this CPU, if there is any."""
     return (files.get(X86) if has_avx2() else None) or files.get(ANY_CPU)
-
-
-def has_avx2() -> bool:
-    """Whether this CPU is an x86 with AVX2, as NumPy found."""
-    try:
-        module = import_module("numpy._core._multiarray_umath")
-    except ImportError:  # NumPy 1
-        module = import_module("numpy.core._multiarray_umath")
-    return bool(module.__cpu_features__.get("AVX2"))
 
 
 def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from tinylm.chat_format import encode_prompt
+from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.errors import BundleError
 from tinylm.manifest import (
     TOKENIZER_FILE,
@@ -23,7 +23,7 @@ def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> 
     if golden.conversation:
         ids = encode_prompt(tokenizer, golden.conversation)
     else:
-        ids = [tokenizer.bos_id, *tokenizer.encode(golden.text)]
+        ids = encode_text_prompt(tokenizer, golden.text)
     return ids[: context_length - 1]
 
 

@@ -174,6 +174,12 @@ def settings():
 
 
 @pytest.fixture(scope="session")
+def small_values():
+    """The values of the small model by `section.key`."""
+    return dict(SMALL)
+
+
+@pytest.fixture(scope="session")
 def make_run():
     return _make_run
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from tinylm.manifest import read_manifest
+from tinylm.runtime import benchmark
+from tinylm.runtime.benchmark import ThreadsBenchmark, best_of, default_contexts
 from tinylm.runtime.demo import DEMO_BUNDLE
-from tinylm.runtime.device import benchmark
-from tinylm.runtime.device.benchmark import best_of, default_contexts
-from tinylm.runtime.device.threads import best_threads
+from tinylm.runtime.threads import best_threads
 
 KEYS = [
     "load_s",
@@ -73,7 +73,7 @@ def test_the_table_marks_the_best(quick, bundle, must):
 
 def test_what_was_found_best_is_remembered_for_chats(quick, bundle, must, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("tinylm.runtime.device.threads.usable_threads", lambda: 2)
+    monkeypatch.setattr("tinylm.runtime.threads.usable_threads", lambda: 2)
     manifest = read_manifest(bundle)
     must("bench", bundle, "--threads", 2)
     assert best_threads(bundle, manifest) == 1
@@ -83,11 +83,13 @@ def test_what_was_found_best_is_remembered_for_chats(quick, bundle, must, monkey
 
 def test_more_threads_are_best_only_by_a_clear_gain():
     def best(*speeds):
-        return best_of([{"threads": 2**n, "decode_tokens_per_second": speed} for n, speed in enumerate(speeds)])
+        figures = dict.fromkeys(ThreadsBenchmark.__struct_fields__, 0)
+        measured = [{**figures, "threads": 2**n, "decode_tokens_per_second": speed} for n, speed in enumerate(speeds)]
+        return best_of([ThreadsBenchmark(**one) for one in measured]).threads
 
-    assert best(100, 103, 104)["threads"] == 1
-    assert best(100, 110, 112)["threads"] == 2
-    assert best(100, 90, 120)["threads"] == 4
+    assert best(100, 103, 104) == 1
+    assert best(100, 110, 112) == 2
+    assert best(100, 90, 120) == 4
 
 
 def test_contexts_that_fit(bundle, monkeypatch):

@@ -146,7 +146,7 @@ def test_a_restored_conversation_goes_on_as_if_it_had_never_ended(model):
     again.restore(chat.messages)
     assert again.messages == chat.messages
     assert again.messages is not chat.messages
-    assert prompt_of(again) == encode_conversation(model.tokenizer, chat.messages)[0]
+    assert prompt_of(again) == encode_conversation(model.tokenizer, chat.messages)
     list(again.send("And now?"))
     assert len(chat.messages) == 5
     assert again.undo() == "And now?"

@@ -8,6 +8,7 @@ import torch
 from counting import (
     Spoiling,
     Stopper,
+    Warnings,
     assert_equal,
     config_of,
     counting_rows,
@@ -19,9 +20,10 @@ from counting import (
     stages_of,
 )
 
-from tinylm.errors import RunError
 from tinylm.config import ModelConfig
+from tinylm.errors import RunError
 from tinylm.run_folder import RunFolder, TrainState, load_state
+from tinylm.training.callbacks import StopWhen
 from tinylm.training.checkpoint import load_parameters
 from tinylm.training.checkpoint_history import kept_checkpoints, make_last_readable
 from tinylm.training.divergence import DivergedError, watch_loss
@@ -42,8 +44,7 @@ def spoiled(path, at, spoil=None, words=None, **train):
     config = config_of(steps=12, validations=4, **train)
     model = make_model(config)
     stages = stages_of("pretrain", batches=SpoilingOnce(spoil or (lambda: model.norm.weight.data.fill_(math.nan)), at))
-    notify = (lambda _: None) if words is None else words.append
-    return make_trainer(path, config, stages=stages, model=model, notify=notify)
+    return make_trainer(path, config, stages=stages, model=model, callbacks=Warnings([] if words is None else words))
 
 
 def events(path):
@@ -82,7 +83,7 @@ def test_the_learning_rate_is_halved_from_there_on(tmp_path):
 def test_a_rollback_and_a_stop_together_end_as_a_rollback_alone(tmp_path):
     spoiled(tmp_path / "whole", 7).train()
     trainer = spoiled(tmp_path / "stopped", 7)
-    trainer.should_stop = Stopper(8)  # after the rollback: steps 1 to 7, and 7 again
+    trainer.callbacks = StopWhen(Stopper(8))  # after the rollback: steps 1 to 7, and 7 again
     state = trainer.train()
     assert (state.step, state.rollbacks) == (7, 1)
     run = RunFolder(tmp_path / "stopped")
@@ -102,7 +103,7 @@ def test_where_it_goes_wrong_again_an_earlier_checkpoint_is_taken(tmp_path):
     stages = stages_of("pretrain", batches=Spoiling(lambda: model.norm.weight.data.fill_(math.nan), 7))
     words = []
     with pytest.raises(RunError, match="at pretrain step 8 after 2 rollbacks; the last good checkpoint is kept"):
-        make_trainer(tmp_path, config, stages=stages, model=model, notify=words.append).train()
+        make_trainer(tmp_path, config, stages=stages, model=model, callbacks=Warnings(words)).train()
     assert [word.partition("back to ")[2].partition(",")[0] for word in words] == ["step 6", "step 3"]
 
 
@@ -120,7 +121,7 @@ def test_an_explosion_of_the_loss_is_caught(tmp_path):
 
     trainer = spoiled(tmp_path, 5, explode)
     words = []
-    trainer.notify = words.append
+    trainer.callbacks = Warnings(words)
     state = trainer.train()
     assert model is None
     assert state.rollbacks >= 1

@@ -21,6 +21,7 @@ REPLY_KEYS = [
     "finish_reason",
     "time_to_first_token_s",
     "decode_tokens_per_second",
+    "dropped_messages",
 ]
 # As `tinylm` does it, but wherever the script of the environment may lie
 ENTRY = "import sys; from tinylm.cli.main import main; sys.argv[0] = 'tinylm'; main()"
@@ -48,7 +49,6 @@ def test_the_main_job(arch, runs, tmp_path, must):
         "report.html",
         "checkpoints",
         "val",
-        ".lock",
     }
     kept = {"finetune-000008", "finetune-000016"}
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best", "last", *kept}
@@ -216,6 +216,41 @@ def test_options_read_variables(bundle, must, monkeypatch):
     from tinylm.cli.main import cli
 
     assert CliRunner().invoke(cli, ["chat", str(bundle), "--prompt", "Hi"]).exit_code == 2
+
+
+def test_dropped_turns_are_told_once_and_in_json(bundle, tmp_path, must, run_cli):
+    session = tmp_path / "mine.jsonl"
+    options = ["--session", session, "--temperature", 0, "--max-new-tokens", 5, "--prompt", "Tell me of the garden"]
+    note = "oldest messages are no longer seen by the model"
+    counts = []
+    for number in range(12):
+        result = must("chat", bundle, *options, *(["--json"] if number % 2 else []))
+        assert result.stderr.count(note) == result.stderr.count("Note: the context is full")
+        counts.append(int(re.search(r"the (\d+) oldest", result.stderr)[1]) if note in result.stderr else 0)
+        if number % 2:
+            assert one_json(result)["dropped_messages"] == counts[-1]
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert counts[-1] > 4
+    assert one_json(must("complete", bundle, "--prompt", "Hi", "--json"))["dropped_messages"] == 0
+
+
+def test_a_reply_that_is_cut_says_so_where_no_json_does(bundle, must):
+    options = ["--prompt", "Hi", "--temperature", 0, "--max-new-tokens", 2]
+    assert must("chat", bundle, *options).stderr == "Note: the reply is cut: max-new-tokens reached\n"
+    result = must("chat", bundle, *options, "--json")
+    assert result.stderr == ""
+    assert one_json(result)["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("command", ["chat", "complete"])
+def test_a_seed_of_minus_one_and_a_top_p_of_zero(command, bundle, must):
+    def reply(*options):
+        return one_json(must(command, bundle, "--prompt", "Hi", "--json", "--max-new-tokens", 12, *options))["reply"]
+
+    greedy = reply("--temperature", 0)
+    assert reply("--temperature", 90, "--top-p", 0, "--top-k", -1) == greedy
+    assert len({reply("--temperature", 90, "--top-p", 1, "--top-k", 0, "--seed", -1) for _ in range(3)}) > 1
 
 
 def test_json_of_a_real_process_is_all_of_stdout(bundle):

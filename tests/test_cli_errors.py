@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tinylm.cli.main import cli
+from tinylm.installation import install_command
 
 # Runs tinylm where no file may grow past so many bytes: the kernel refuses as it does on a full disk
 LIMITED = """
@@ -213,8 +214,8 @@ def test_a_bundle_that_is_missing(command, place, tmp_path, run_cli):
         (["--temperature", "-1"], "temperature"),
         (["--temperature", "nan"], "temperature"),
         (["--temperature", "warm"], "--temperature"),
-        (["--top-k", "-1"], "top-k"),
-        (["--top-p", "0"], "top-p"),
+        (["--top-k", "-2"], "top-k"),
+        (["--top-p", "-0.1"], "top-p"),
         (["--top-p", "2"], "top-p"),
         (["--seed", "-5"], "seed"),
         (["--max-new-tokens", "0"], "max-new-tokens"),
@@ -297,12 +298,14 @@ def test_a_disk_that_fills_up_during_an_export(name, place, runs, run_cli, monke
 
 
 def test_no_permission_to_write(place, runs, samples, settings, run_cli, monkeypatch):
-    import tempfile
+    make = Path.mkdir
 
-    def denied(*args, **kwargs):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    def denied_here(self, *args, **kwargs):
+        if self.resolve().is_relative_to(place):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        make(self, *args, **kwargs)
 
-    monkeypatch.setattr(tempfile, "mkdtemp", denied)
+    monkeypatch.setattr(Path, "mkdir", denied_here)
     one_error(run_cli("export", runs["classic"], "--out", "bundle"), "Permission denied", code=1)
     result = run_cli("train", "--pretrain", samples / "raw.txt", "--steps", 1, "--out", "run", *settings())
     one_error(result, "run", "Permission denied", code=1)
@@ -319,7 +322,7 @@ def test_a_place_that_cannot_be(tmp_path, runs, samples, settings, run_cli):
 def test_a_missing_package_is_named_with_the_way_to_get_it(run_cli, monkeypatch, samples):
     monkeypatch.setitem(sys.modules, "tomlkit", None)
     result = run_cli("train", "--show-config")
-    one_error(result, "pip install 'tinylm[train]'", code=1)
+    one_error(result, install_command("train"), code=1)
 
 
 def test_a_bug_is_not_hidden(monkeypatch, run_cli, bundle):

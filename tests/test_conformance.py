@@ -118,6 +118,13 @@ def test_equal_seeds_give_equal_replies(client, model):
 
     assert say(7) == say(7)
     assert len({say(seed) for seed in range(5)}) > 1
+    # As elsewhere, -1 is a random seed
+    assert len({say(-1) for _ in range(5)}) > 1
+
+
+def test_a_top_p_of_zero_takes_the_most_likely_token(client, model, reply):
+    said = client.chat.completions.create(model=model, messages=HELLO, max_tokens=24, temperature=1.5, top_p=0)
+    assert said.choices[0].message.content == reply.choices[0].message.content
 
 
 def test_a_conversation_of_several_turns(client, model):

@@ -13,6 +13,7 @@ from tinylm.errors import TinyLMError
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.runtime.chat_model import DEMO_BUNDLE
+from tinylm.runtime.device.machine import Interpreter, read_machine
 
 
 @pytest.fixture
@@ -53,6 +54,17 @@ def test_each_arm_core_has_its_own_cpuinfo(cpus):
         assert {block["CPU implementer"] for block in blocks} == {"0x41"}
         # Without it onnxruntime takes the kernels of a Pi 4; with it on a Pi 4, it would die of them
         assert all(("asimddp" in block["Features"].split()) == (name == "cortex-a76") for block in blocks)
+
+
+@pytest.mark.parametrize(("name", "avx2"), [("Haswell", True), ("Nehalem", False)])
+def test_each_x86_has_its_own_cpuinfo(cpus, name, avx2, tmp_path):
+    emulation = cpus("emulation")
+    (cpu,) = [cpu for cpu in emulation.CPUS if cpu.name == name]
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "cpuinfo").write_text(emulation.cpuinfo(cpu))
+    machine = read_machine(tmp_path, Interpreter(machine="x86_64"))
+    assert machine.cpu == name
+    assert ("avx2" in machine.features) == avx2
 
 
 def _lines(block):
@@ -119,7 +131,7 @@ def test_a_failed_fetch_is_one_line_and_leaves_nothing(cpus, tmp_path):
 def test_pins_are_what_a_device_installs(cpus):
     pins = cpus("packages").runtime_pins()
     assert [pin.partition("==")[0] for pin in pins] == sorted(
-        ["click", "msgspec", "numpy", "onnxruntime", "rich", "sentencepiece"]
+        ["click", "msgspec", "numpy", "onnxruntime", "platformdirs", "rich", "sentencepiece"]
     )
     assert f"numpy=={np.__version__}" in pins
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tinylm.training import cross_entropy
-from tinylm.training.cross_entropy import linear_cross_entropy
+from tinylm.training import loss
+from tinylm.training.loss import linear_cross_entropy
 
 
 def example(count=37, width=16, vocabulary=23, scale=1.0):
@@ -30,7 +30,7 @@ def results(function, states, weight, targets, precision=None):
 @pytest.mark.parametrize("logits", [1, 100, 1 << 20])
 @pytest.mark.parametrize("scale", [1.0, 100.0])  # at 100, the likelihood of most targets is no fp32 number above 0
 def test_loss_and_gradients(monkeypatch, logits, scale):
-    monkeypatch.setattr(cross_entropy, "_LOGITS", logits)
+    monkeypatch.setattr(loss, "_LOGITS", logits)
     given = example(scale=scale)
     for mine, wanted in zip(results(linear_cross_entropy, *given), results(plainly, *given), strict=True):
         assert mine.dtype == torch.float32

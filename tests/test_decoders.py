@@ -166,10 +166,6 @@ def test_the_cpu_chooses(files, avx2, chosen, monkeypatch):
     assert decode_file(files) == chosen
 
 
-def test_has_avx2_is_what_numpy_found():
-    assert session_module.has_avx2() in (True, False)
-
-
 # Bundles
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import ArrayRows
 
 from tinylm.config import TokenizerConfig, make_config
-from tinylm.data.dataset.batches import ArrayRows, Batches, Part
+from tinylm.data.dataset.batches import Batches, Part
 from tinylm.data.dataset.disk_cache import INDEX, DataCache, key_of
 from tinylm.data.dataset.held_out import HeldOut, characters_of, content_hash
 from tinylm.data.dataset.stages import prepare_stage, tokenize_files
@@ -147,11 +148,41 @@ def test_what_changes_is_made_anew(tmp_path):
     assert changed.facts["files"][0]["sha256"] != first.facts["files"][0]["sha256"]
 
 
-def all_training_text(data):
-    """Every token that is trained on, as counts, by way of the batches of one epoch."""
+def targets_of(data, epoch=0):
+    """Every token that is a target in an epoch, counted."""
     rows = data.batches.rows_per_epoch
-    inputs, targets = data.batches.batch(0, rows)
-    return Counter(targets[targets != IGNORED].tolist()), inputs.shape[0]
+    targets = np.concatenate([data.batches.batch(epoch * rows + row, 1)[1] for row in range(rows)])
+    return Counter(targets[targets != IGNORED].tolist())
+
+
+@pytest.mark.parametrize("documents", [3, 9, 40])
+def test_each_token_of_each_part_is_a_target_once_an_epoch(documents, tmp_path):
+    """Down to texts of less than two rows, and in parts of their own weights."""
+    config = make_config({"model": {"vocab_size": 300, "context_length": 256}, "data": {"validation_fraction": 0}})
+    cache = DataCache(tmp_path / "cache")
+    once = write_documents(tmp_path / "once.txt", range(documents))
+    often = write_documents(tmp_path / "often.txt", range(1000, 1000 + documents))
+    data, _ = prepare(cache, "pretrain", once, (often, 3), config=config)
+    survey, _ = survey_files("pretrain", [DataFile(once), DataFile(often, 3)], 0, cache)
+    tokenizer, _ = find_tokenizer([survey], 300, config.tokenizer, cache)
+    wanted = Counter()
+    for weight, path in ((1, once), (3, often)):
+        for text in path.read_text("utf-8").split("\n\n"):
+            for id_ in [*tokenizer.encode(text), tokenizer.eos_id]:
+                wanted[id_] += weight
+    assert all(targets_of(data, epoch) == wanted for epoch in range(3))
+
+
+def test_each_token_of_each_conversation_is_a_target_once_an_epoch(tmp_path):
+    config = make_config({"model": {"vocab_size": 300, "context_length": 256}, "data": {"validation_fraction": 0}})
+    cache = DataCache(tmp_path / "cache")
+    path = write_chats(tmp_path / "a.jsonl", range(40), turns=2)
+    data, _ = prepare(cache, "finetune", path, config=config)
+    survey, _ = survey_files("finetune", [DataFile(path)], 0, cache)
+    tokenizer, _ = find_tokenizer([survey], 300, config.tokenizer, cache)
+    replies = [sentence(number + turn + 1) for number in range(40) for turn in range(2)]
+    wanted = Counter(id_ for reply in replies for id_ in [*tokenizer.encode(reply), tokenizer.eos_id])
+    assert all(targets_of(data, epoch) == wanted for epoch in range(3))
 
 
 DAMAGE = {
@@ -411,23 +442,10 @@ def test_where_nothing_fits_the_way_out_is_named(tmp_path):
         prepare(DataCache(tmp_path / "cache"), "finetune", path)
 
 
-@settings(deadline=None, max_examples=100)
-@given(text=st.text("ab \n\n\n\r\u2581\0\u00e9\u4e2d", max_size=80), size=st.integers(1, 20))
-def test_a_text_in_pieces_has_the_same_tokens(text, size):
-    from tinylm.data.dataset import tokens
-    from tinylm.runtime.chat_model import DEMO_BUNDLE
-    from tinylm.tokenizer import Tokenizer
-
-    tokenizer = Tokenizer.load(DEMO_BUNDLE / "tokenizer.model")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "_PIECE_CHARACTERS", size)
-        assert "".join(tokens._pieces(text)) == text
-        in_pieces = tokens.encode_all([text, "next"], tokenizer).ids.tolist()
-    assert in_pieces == [*tokenizer.encode(text), tokenizer.eos_id, *tokenizer.encode("next"), tokenizer.eos_id]
-
-
 def test_a_document_too_long_to_be_held_comes_in_parts(tmp_path, monkeypatch):
-    from tinylm.data import ReadSummary, iter_documents, raw_text
+    from tinylm.data.readers import raw_text
+    from tinylm.data.readers.front_door import iter_documents
+    from tinylm.data.readers.read_summary import ReadSummary
 
     monkeypatch.setattr(raw_text, "LONGEST_DOCUMENT", 4000)
     monkeypatch.setattr(raw_text, "PART", 500)

@@ -2,15 +2,16 @@
 
 import io
 import re
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from tinylm.cli.display.progress import TrainingDisplay
+from tinylm.cli.display.progress import TrainingDisplay, progress_display
 from tinylm.cli.display.sparkline import Course
 from tinylm.evaluation import Score
-from tinylm.training.callbacks import Sample, StepReport
+from tinylm.training.callbacks import StepReport, TrainingSample
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 LONG = "Pip lives on a small computer and tells of the garden, " * 8
@@ -22,21 +23,21 @@ def report(step, steps=100, stage="pretrain", utilization=None):
 
 def feed(display, clock=None):
     """A pre-training of 100 steps, half done, with a validation and a sample."""
-    display.planned({"pretrain": 100, "finetune": 50})
-    display.stage_started("pretrain", 0, 100)
+    display.on_plan({"pretrain": 100, "finetune": 50})
+    display.on_stage_start("pretrain", 0, 100)
     for step in range(1, 51):
         if clock is not None:
             clock[0] += 1.0
-        display.stepped(report(step, utilization=0.44))
+        display.on_step(report(step, utilization=0.44))
         if step % 25 == 0:
-            display.validated("pretrain", step, Score(300.0 - step, 100, 250), step == 25)
-    display.sampled("pretrain", 50, [Sample("", f"\x1b[2J{LONG}\nnew")])
+            display.on_validation("pretrain", step, Score(300.0 - step, 100, 250), step == 25)
+    display.on_samples("pretrain", 50, [TrainingSample("", f"\x1b[2J{LONG}\nnew")])
 
 
 @pytest.fixture
 def clock(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("tinylm.cli.display.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("tinylm.training.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -54,7 +55,7 @@ def test_the_block_fits_and_keeps_its_height(width, clock):
     empty = block_of(display, console)
     feed(display, clock)
     lines = block_of(display, console)
-    display.__exit__(None, None, None)
+    display.close()
     assert len(lines) == len(empty) == 6
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
@@ -68,15 +69,15 @@ def test_the_block_fits_and_keeps_its_height(width, clock):
 def test_the_time_left_is_of_the_stages_to_come_too(clock):
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     display = TrainingDisplay(console)
-    display.planned({"pretrain": 100, "finetune": 50})
-    display.stage_started("finetune", 10, 50)
+    display.on_plan({"pretrain": 100, "finetune": 50})
+    display.on_stage_start("finetune", 10, 50)
     assert "left" not in "\n".join(block_of(display, console))
     for step in range(11, 31):
         clock[0] += 2.0
-        display.stepped(report(step, 50, "finetune"))
+        display.on_step(report(step, 50, "finetune"))
     assert "0:40 left" in "\n".join(block_of(display, console))
     assert "in all" not in "\n".join(block_of(display, console))
-    display.__exit__(None, None, None)
+    display.close()
 
 
 def test_it_goes_back_with_the_training(clock):
@@ -84,10 +85,10 @@ def test_it_goes_back_with_the_training(clock):
     display = TrainingDisplay(console)
     feed(display, clock)
     ahead = block_of(display, console)[1].rindex("▁")
-    display.rolled_back("pretrain", 25)
-    display.stepped(report(26))
+    display.on_rollback("pretrain", 25)
+    display.on_step(report(26))
     lines = block_of(display, console)
-    display.__exit__(None, None, None)
+    display.close()
     assert "26/100 steps" in lines[0]
     assert max(lines[1].rfind(bar) for bar in "▁▂▃▄▅▆▇█") < ahead * 0.75
 
@@ -95,10 +96,10 @@ def test_it_goes_back_with_the_training(clock):
 def test_a_stage_leaves_one_line_and_the_terminal_as_it_was():
     written = io.StringIO()
     console = Console(file=written, width=80, force_terminal=True, color_system=None)
-    with TrainingDisplay(console) as display:
+    with closing(TrainingDisplay(console)) as display:
         feed(display)
-        display.stage_started("finetune", 0, 50)
-        display.stepped(report(1, 50, "finetune"))
+        display.on_stage_start("finetune", 0, 50)
+        display.on_step(report(1, 50, "finetune"))
     text = written.getvalue()
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1  # the cursor is back
     plain = ESCAPES.sub("", text)
@@ -110,17 +111,17 @@ def test_a_stage_leaves_one_line_and_the_terminal_as_it_was():
 def test_plain_lines_where_nothing_can_be_drawn(how, clock, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     written = io.StringIO()
-    with TrainingDisplay(Console(file=written, force_terminal=how == "dumb", width=60)) as display:
+    with closing(progress_display(Console(file=written, force_terminal=how == "dumb", width=60))) as display:
         feed(display, clock)
         clock[0] += 61
-        display.stepped(report(51))
+        display.on_step(report(51))
     lines = written.getvalue().splitlines()
     assert "\x1b" not in written.getvalue()
     assert lines[0] == "pre-training: 100 steps"
     assert [bool(re.search(r"step +25 .*validation +2\.750 +bits/byte \d\.\d{4} +best", line)) for line in lines] == [
         index == 1 for index in range(len(lines))
     ]
-    assert lines[3].startswith(" pretrain says [2J")
+    assert lines[3].startswith(" pretrain sample [2J")
     assert lines[3].endswith("of the garden, new")
     # A line now and then where validations are far apart
     assert re.match(r" pretrain step +51  loss +\d\.\d{3} +5,012 tokens/s +\d:\d\d left", lines[4])
@@ -133,7 +134,7 @@ def test_a_terminal_that_knows_ascii_alone():
     display = TrainingDisplay(console)
     feed(display)
     loss = next(line for line in block_of(display, console) if line.startswith("loss"))
-    display.__exit__(None, None, None)
+    display.close()
     assert "#" in loss
     assert loss.isascii()
 

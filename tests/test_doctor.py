@@ -1,19 +1,23 @@
 """`tinylm doctor`, and what happens where memory does not do."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import onnx
 import pytest
 
 from tinylm.errors import BundleError
+from tinylm.export.kernel_probes import probe_model
 from tinylm.manifest import read_manifest
-from tinylm.runtime.device import checkup
+from tinylm.runtime import checkup
 from tinylm.runtime.device.diagnosis import Packages, try_packages
-from tinylm.runtime.device.kernel_probe import Expectation, probe_graph, weights_per_second
+from tinylm.runtime.device.kernel_probe import PROBES, SIZES, SpeedModel, probes_for, weights_per_second
 from tinylm.runtime.device.memory import check_memory, explain_allocation, needed_bytes
+from tinylm.runtime.ort import onnxruntime
 
 WITHOUT_ONNXRUNTIME = """
 import sys
@@ -24,9 +28,9 @@ main()
 """
 LITTLE_MEMORY = """
 import resource, sys
-import onnxruntime
 from tinylm.errors import BundleError
 from tinylm.runtime.chat_model import ChatModel
+from tinylm.runtime.ort import onnxruntime
 size = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]),) * 2)
 try:
@@ -138,15 +142,24 @@ def _needing(manifest, version):
 
 def test_too_little_memory_for_the_bundle_is_a_problem_with_its_size(healthy, bundle, memory_of):
     results = checkup.examine(bundle, "mine", root=memory_of(50_000_000))
-    assert results["ok"] is False
-    assert results["speed"] is None
-    assert any("MB of memory, and 50 MB are free" in finding["text"] for finding in results["findings"])
+    assert results.ok is False
+    assert results.speed is None
+    assert any("MB of memory, and 50 MB are free" in finding.text for finding in results.findings)
 
 
 def test_estimates_say_what_does_not_fit(healthy, bundle, memory_of):
-    estimates = checkup.examine(bundle, "mine", memory_of(200_000_000))["estimates"]
-    fits = {one["megabytes"]: one["fits"] for one in estimates}
+    estimates = checkup.examine(bundle, "mine", memory_of(200_000_000)).estimates
+    fits = {one.megabytes: one.fits for one in estimates}
     assert (fits[2], fits[10], fits[110]) == (True, True, False)
+
+
+def test_info_reads_json_alone(bundle):
+    """And nothing that a chat needs beside msgspec."""
+    code = "import sys; sys.modules |= dict.fromkeys(('onnxruntime', 'numpy', 'sentencepiece')); "
+    code += "from tinylm.cli.main import main; main()"
+    for arguments in ([], [bundle], [bundle, "--json"]):
+        command = [sys.executable, "-c", code, "info", *map(str, arguments)]
+        assert "classic" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_the_doctor_runs_where_onnxruntime_cannot_be_imported(tmp_path):
@@ -198,7 +211,7 @@ def test_the_estimate_is_not_less_than_a_chat_takes():
     from tinylm.runtime.demo import DEMO_BUNDLE
     from tinylm.runtime.device.subprocess_call import call
 
-    peak = call("tinylm.runtime.device.benchmark:measure", str(DEMO_BUNDLE), 1, [0])["peak_rss_mb"] * 2**20
+    peak = call("tinylm.runtime.benchmark:measure", str(DEMO_BUNDLE), 1, [0])["peak_rss_mb"] * 2**20
     estimate = needed_bytes(read_manifest(DEMO_BUNDLE), has_avx2=True)
     assert 0.8 * peak < estimate < 1.5 * peak
 
@@ -241,16 +254,29 @@ def test_other_errors_are_not_about_memory(tmp_path):
     explain_allocation(tmp_path, ValueError("bad shape"))
 
 
-@pytest.mark.parametrize("blocks", [False, True])
-def test_the_probe_is_a_valid_model_whose_weights_stay_apart(blocks):
-    model = onnx.load_from_string(probe_graph(256, 3, blocks))
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.path.name)
+def test_the_probes_are_those_that_onnx_makes_and_their_weights_stay_apart(probe):
+    model = onnx.load(probe.path)
+    assert model == probe_model(probe), "make kernel-probes writes it anew"
     onnx.checker.check_model(model)
     products = [node for node in model.graph.node if node.op_type.startswith(("MatMul", "Dynamic"))]
-    assert len({node.input[1] for node in products}) == 3
-    assert weights_per_second(200_000, 1, blocks) > 0
+    assert len({node.input[1] for node in products}) == len(products) == probe.matrices
+    assert probe.path.stat().st_size < 10_000
+    # The rows of each matrix are equal, so that the product is known
+    session = onnxruntime.InferenceSession(str(probe.path), providers=["CPUExecutionProvider"])
+    [product] = session.run(None, {"x0": np.ones((1, probe.width), np.float32)})
+    expected = math.prod((number + 1) / 16 for number in range(probe.matrices))
+    assert product == pytest.approx(np.full((1, probe.width), expected), rel=0.02)
+
+
+def test_every_size_has_a_probe_for_each_kind_of_cpu():
+    for size in SIZES:
+        for has_avx2 in (False, True):
+            assert [probe.size for probe in probes_for(has_avx2, size)].count(size) == 1
+    assert weights_per_second(PROBES[0], 1) > 0
 
 
 def test_an_expectation_adds_weights_and_layers():
-    expected = Expectation({2_000_000: 2e9, 30_000_000: 1e9}, layer_seconds=0.001)
+    expected = SpeedModel({2_000_000: 2e9, 30_000_000: 1e9}, layer_seconds=0.001)
     assert expected.tokens_per_second(2_000_000, 4) == pytest.approx(1 / 0.005)
     assert expected.tokens_per_second(100_000_000, 12) == pytest.approx(1 / 0.112)

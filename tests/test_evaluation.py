@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import join
 
 from tinylm.config import TokenizerConfig
 from tinylm.errors import RunError, TinyLMError
@@ -27,7 +28,7 @@ BOS = 1
 
 def sequences(*lengths):
     numbers = iter(range(10, 100_000))
-    return TokenSequences.join([[next(numbers) for _ in range(length)] for length in lengths], None)
+    return join([[next(numbers) for _ in range(length)] for length in lengths])
 
 
 def uniform(vocab_size):
@@ -35,7 +36,7 @@ def uniform(vocab_size):
 
 
 def test_windows_do_not_overlap_and_each_opens_with_bos():
-    windows = make_windows(TokenSequences.join([[10, 11, 12, 13, 14, 15, 16], [20, 21]], None), 3, BOS)
+    windows = make_windows(join([[10, 11, 12, 13, 14, 15, 16], [20, 21]]), 3, BOS)
     assert [(w.inputs.tolist(), w.targets.tolist()) for w in windows] == [
         ([BOS, 10, 11], [10, 11, 12]),
         ([BOS, 13, 14], [13, 14, 15]),
@@ -45,7 +46,7 @@ def test_windows_do_not_overlap_and_each_opens_with_bos():
 
 
 def test_only_supervised_tokens_count_and_windows_without_any_are_left_out():
-    data = TokenSequences.join([[10, 11, 12, 13, 14]], [[False, False, False, True, False]])
+    data = join([[10, 11, 12, 13, 14]], [[False, False, False, True, False]])
     windows = make_windows(data, 3, BOS)
     assert [(w.inputs.tolist(), w.targets.tolist()) for w in windows] == [([BOS, 13], [13, IGNORED])]
 
@@ -89,7 +90,7 @@ def test_bits_per_byte_of_a_uniform_model_by_hand():
     encoded = [[*tokenizer.encode(text), tokenizer.eos_id] for text in documents]
     tokens = sum(map(len, encoded))
     size = sum(len(text.encode("utf-8")) for text in documents)
-    windows = make_windows(TokenSequences.join(encoded, None), 4, tokenizer.bos_id)
+    windows = make_windows(join(encoded), 4, tokenizer.bos_id)
     result = score(uniform(300), windows, byte_lengths_of(tokenizer))
     assert (result.tokens, result.bytes) == (tokens, size)
     assert result.loss == pytest.approx(math.log(300))
@@ -119,7 +120,7 @@ def test_negative_log_likelihood_by_hand():
 
 
 def test_sequences_come_back_from_a_file(tmp_path):
-    data = TokenSequences.join([[1, 2], [], [3]], [[True, False], [], [True]])
+    data = join([[1, 2], [], [3]], [[True, False], [], [True]])
     data.save(tmp_path / "val.npz")
     back = TokenSequences.load(tmp_path / "val.npz")
     assert len(back) == 3

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -12,6 +11,7 @@ from tinylm.config import make_config
 from tinylm.errors import ConfigError
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import PREFILL_CHUNK, Session
 
 SHAPES = {

@@ -1,13 +1,15 @@
 """Connections that come to nothing: too slow, too many, or never reading."""
 
+import os
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from tinylm.errors import TinyLMError
-from tinylm.runtime.server.http_server import Connection, make_server, open_socket
+from tinylm.runtime.server.http_server import Connection, client_of, make_server, open_socket
 
 
 class Idle:
@@ -30,24 +32,51 @@ async def flood(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 
+async def hold(scope, receive, send):
+    """A response that begins and does not end while its client is there."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def nothing():
+    """A reload with nothing to do."""
+
+
 @pytest.fixture
-def port(monkeypatch):
+def serve():
+    """Serve an application in a thread; the port."""
+    with ExitStack() as stack:
+
+        def start(app, host="127.0.0.1"):
+            ready = threading.Event()
+            listener = stack.enter_context(open_socket(host, 0))
+            server = make_server(app, Idle(), 0, ready.set, nothing)
+            thread = threading.Thread(target=server.run, args=([listener],))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(setattr, server, "should_exit", True)
+            assert ready.wait(30)
+            return listener.getsockname()[1]
+
+        yield start
+
+
+@pytest.fixture
+def port(serve, monkeypatch):
     monkeypatch.setattr(Connection, "header_seconds", 0.3)
     monkeypatch.setattr(Connection, "stalled_seconds", 0.3)
-    monkeypatch.setattr(Connection, "max_connections", 3)
-    ready = threading.Event()
-    with open_socket("127.0.0.1", 0) as listener:
-        server = make_server(flood, Idle(), 0, ready.set)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        assert ready.wait(30)
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        thread.join()
+    return serve(flood)
 
 
-def connect(port):
-    return socket.create_connection(("127.0.0.1", port), timeout=30)
+def connect(port, source="127.0.0.1"):
+    return socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0))
+
+
+def ask(client):
+    client.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    return client.recv(1000)
 
 
 def ended(client):
@@ -90,16 +119,81 @@ def test_a_client_that_takes_nothing_is_let_go(port):
         assert taken < 100_000_000
 
 
-def test_one_connection_too_many_is_told_so(port):
-    kept = [connect(port) for _ in range(3)]
-    with connect(port) as client:
-        answer = client.recv(1000)
+@pytest.fixture
+def crowded(serve, monkeypatch):
+    """A server for three connections, two of an address, whose responses do not end."""
+    monkeypatch.setattr(Connection, "max_connections", 3)
+    monkeypatch.setattr(Connection, "max_per_address", 2)
+    return serve(hold)
+
+
+def test_idle_connections_of_one_host_lock_nobody_out(crowded):
+    with ExitStack() as stack:
+        idle = [stack.enter_context(connect(crowded)) for _ in range(6)]
+        # The same host, and others
+        for source in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+            client = stack.enter_context(connect(crowded, source))
+            assert ask(client).startswith(b"HTTP/1.1 200 ")
+        for client in idle:
+            assert ended(client)
+
+
+def test_one_address_with_too_many_requests_is_told_so_and_others_are_served(crowded):
+    with ExitStack() as stack:
+        for _ in range(2):
+            assert ask(stack.enter_context(connect(crowded))).startswith(b"HTTP/1.1 200 ")
+        answer = stack.enter_context(connect(crowded)).recv(1000)
         assert answer.startswith(b"HTTP/1.1 429 ")
         assert b"retry-after: 1" in answer
-    for client in kept:
-        client.close()
+        assert ask(stack.enter_context(connect(crowded, "127.0.0.2"))).startswith(b"HTTP/1.1 200 ")
+        assert stack.enter_context(connect(crowded, "127.0.0.3")).recv(1000).startswith(b"HTTP/1.1 429 ")
+
+
+def test_what_counts_as_one_client():
+    assert client_of("192.0.2.7") == client_of("::ffff:192.0.2.7") == "192.0.2.7"
+    assert client_of("2001:db8::1") == client_of("2001:db8::ffff:1") != client_of("2001:db8:0:1::1")
+    assert client_of("fe80::1%eth0") == client_of("fe80::2")
+    assert client_of("") == ""
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
+def test_the_wildcard_of_ipv6_takes_ipv4_too(serve):
+    port = serve(hold, "::")
+    for host in ("127.0.0.1", "::1"):
+        with socket.create_connection((host, port), timeout=30) as client:
+            assert ask(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_descriptors_that_run_out_are_logged_once_and_come_back(serve, caplog):
+    resource = pytest.importorskip("resource")
+    port = serve(hold)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with connect(port) as first, ExitStack() as stack:
+        assert ask(first)
+        waiting = [stack.enter_context(socket.socket()) for _ in range(8)]
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+        try:
+            for client in waiting:
+                client.settimeout(30)
+                client.connect(("127.0.0.1", port))
+            time.sleep(2.5)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert ask(waiting[-1]).startswith(b"HTTP/1.1 200 ")
+    assert len(caplog.records) == 1
+    assert "Raise the limit of open files" in caplog.text
+
+
+def test_the_limit_of_connections_leaves_descriptors_to_others(monkeypatch):
+    monkeypatch.setattr("tinylm.runtime.server.http_server.descriptor_limit", lambda: 100)
+    server = make_server(hold, Idle(), 0, lambda: None, nothing)
+    server.config.load()
+    assert server.config.http_protocol_class.max_connections == 36
 
 
 def test_another_machine_s_address_is_one_line():
-    with pytest.raises(TinyLMError, match="cannot listen at"):
-        open_socket("203.0.113.1", 0)
+    for host in ("203.0.113.1", "a" * 70, "no host"):
+        with pytest.raises(TinyLMError, match="cannot listen at"):
+            open_socket(host, 0)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import TokenArray, bounds_of
 
+from tinylm.data.dataset.reservoir import BoundedSample, DuplicateCounter
 from tinylm.data.inspection.checks import findings_of
 from tinylm.data.inspection.inspection import inspect
-from tinylm.data.inspection.reservoir import DuplicateCounter, Sample
 from tinylm.data.inspection.token_statistics import clipped
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -62,10 +63,10 @@ def test_roles_are_counted(tmp_path):
 
 
 def test_tokens_are_those_of_training(tmp_path, samples):
-    from tinylm.chat_format import encode_conversation
+    from tinylm.chat_format import encode_conversation, loss_mask
     from tinylm.data import load_conversation_data
     from tinylm.data.dataset.packing import ConversationRows
-    from tinylm.data.dataset.tokens import TokenArray, encode_all
+    from tinylm.data.dataset.tokens import tokenize_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
     from tinylm.tokenizer import Tokenizer
 
@@ -73,15 +74,15 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     path = samples / "tagged.txt"
     tokens = look(path, tokenizer=tokenizer, context_length=40).kinds["conversations"].tokens
     encoded = [encode_conversation(tokenizer, conversation) for conversation in load_conversation_data(path)]
-    lengths = sorted(len(ids) for ids, _ in encoded)
+    lengths = sorted(len(ids) for ids in encoded)
     assert tokens.total == sum(lengths)
     assert (tokens.median, tokens.longest) == (lengths[len(lengths) // 2], lengths[-1])
-    assert tokens.supervised == pytest.approx(sum(sum(mask) for _, mask in encoded) / sum(lengths))
+    supervised = sum(loss_mask(tokenizer, np.array(ids)).sum() for ids in encoded)
+    assert tokens.supervised == pytest.approx(supervised / sum(lengths))
     assert tokens.over_long == sum(length > 41 for length in lengths) / len(lengths)
     assert 0 < tokens.over_long < 1
-    data = encode_all(load_conversation_data(path), tokenizer)
-    spans = (np.array([start for start, _ in data.spans()]), data.ends)
-    rows = ConversationRows(TokenArray(data.ids), spans, tokenizer, 40, 0)
+    data = tokenize_all(load_conversation_data(path), tokenizer)
+    rows = ConversationRows(TokenArray(data.ids), bounds_of(data), tokenizer, 40, 0)
     assert (tokens.supervised_lost > 0) == bool(rows.notes["turns_truncated"] or rows.notes["parts_without_reply"])
     assert look(path, tokenizer=tokenizer).kinds["conversations"].tokens.supervised_lost == 0
     assert tokens.characters_as_bytes == 0
@@ -193,7 +194,7 @@ def test_what_cannot_be_read_is_a_finding_and_the_rest_is_looked_at(tmp_path):
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 9), max_size=300), st.integers(1, 200))
 def test_a_sample_is_bounded_and_whole_while_it_can_be(sizes, limit):
-    sample = Sample(limit)
+    sample = BoundedSample(limit)
     for number, size in enumerate(sizes):
         sample.add(number, size)
     assert sample.items == sorted(set(sample.items))
@@ -204,7 +205,7 @@ def test_a_sample_is_bounded_and_whole_while_it_can_be(sizes, limit):
 
 
 def test_a_sample_is_taken_from_everywhere():
-    sample = Sample(1000)
+    sample = BoundedSample(1000)
     for number in range(100_000):
         sample.add(number, 1)
     assert 400 <= len(sample.items) <= 1000

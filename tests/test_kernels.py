@@ -5,13 +5,13 @@ import itertools
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from tinylm.export import decoders
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.weights import BlockWeights, FloatWeights, Int8Weights, OneRowWeights
 from tinylm.manifest import ANY_CPU, DECODE_FILES, X86
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session
 
 SHAPES = {

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import random
 import re
+from array import array
 
 import numpy as np
 import pytest
@@ -42,6 +43,41 @@ def check_cache(chat, model):
     seen = [*chat._opening, *itertools.chain.from_iterable(chat._turns[chat.dropped_messages :])]
     cached = list(model.session.ids)
     assert seen[: len(cached)] == cached[: len(seen)]
+
+
+class CountingArray(array):
+    """Token ids of a turn that count how often their number is asked for."""
+
+    asked = 0
+
+    def __len__(self):
+        CountingArray.asked += 1
+        return super().__len__()
+
+
+@pytest.mark.parametrize("action", ["restore", "undo", "set_system", "send"])
+def test_a_long_conversation_takes_time_in_proportion_to_its_length(action, monkeypatch):
+    model = ChatModel()
+    monkeypatch.setattr("tinylm.runtime.chat.array", CountingArray)
+
+    def lengths_asked(exchanges):
+        pair = [{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Hi."}]
+        chat = model.start_chat(options=SamplingOptions(temperature=0, max_new_tokens=1))
+        before = CountingArray.asked
+        chat.restore(pair * exchanges)
+        if action != "restore":
+            before = CountingArray.asked
+        if action == "undo":
+            chat.undo()
+        elif action == "set_system":
+            chat.set_system("Be kind.")
+        elif action == "send":
+            chat.options = SamplingOptions(temperature=0, max_new_tokens=model.session.context_length)
+            list(chat.send("Where?"))
+        assert chat.dropped_messages > exchanges
+        return CountingArray.asked - before
+
+    assert lengths_asked(1000) < 3 * lengths_asked(500)
 
 
 def continue_from_scratch(model, prompt, ids):

@@ -7,17 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from counting import Warnings
 
 from tinylm.config import make_config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED
 from tinylm.run_folder import RunFolder, load_state
 from tinylm.training import trainer as trainer_module
-from tinylm.training.callbacks import SilentReporter
+from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.loss import LossComputer
 from tinylm.training.model import LanguageModel
+from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.step_timer import Meter
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.trainer import Trainer
 
 # torch's compiler warns about itself, and that is not ours to mend
 pytestmark = [
@@ -50,22 +52,22 @@ class Rows:
         return ids[:, :-1], np.where(generator.random((size, 16)) < 0.3, IGNORED, ids[:, 1:])
 
 
-class Listener(SilentReporter):
+class Listener(TrainingCallback):
     def __init__(self):
         self.reports = []
 
-    def stepped(self, report):
+    def on_step(self, report):
         self.reports.append(report)
 
 
-def make_trainer(path, rows=None, model_values=None, notify=lambda _: None, reporter=None, **train):
+def make_trainer(path, rows=None, model_values=None, callbacks=None, **train):
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     config = make_config({"model": {**MODEL, **(model_values or {})}, "train": {**TRAIN, **train}})
     torch.manual_seed(0)
     stage = Stage("finetune", rows or Rows(), [], 0.01)
     model = LanguageModel(config.model)
     lengths = np.ones(280, np.int64)
-    return Trainer(RunFolder(path), config, model, [stage], lengths, notify=notify, reporter=reporter)
+    return Trainer(RunFolder(path), config, Task(model, [stage], lengths), NewTraining(), callbacks=callbacks)
 
 
 def weights(trainer):
@@ -86,10 +88,10 @@ def late(monkeypatch):
 
 def test_losses_read_late_are_the_same(tmp_path, monkeypatch, request):
     at_once, later = Listener(), Listener()
-    first = make_trainer(tmp_path / "a", reporter=at_once, accumulate=2)
+    first = make_trainer(tmp_path / "a", callbacks=at_once, accumulate=2)
     state = first.train()
     request.getfixturevalue("late")
-    second = make_trainer(tmp_path / "b", reporter=later, accumulate=2)
+    second = make_trainer(tmp_path / "b", callbacks=later, accumulate=2)
     late_state = second.train()
     assert all(torch.equal(a, b) for a, b in zip(weights(first), weights(second), strict=True))
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
@@ -116,7 +118,7 @@ def test_a_compiled_model_learns_the_same(tmp_path, monkeypatch):
     notes = []
     # The graph is captured and run as it is: what a code generator makes of it is not our concern
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    compiled = make_trainer(tmp_path / "compiled", notify=notes.append, compile="on")
+    compiled = make_trainer(tmp_path / "compiled", callbacks=Warnings(notes), compile="on")
     compiled.train()
     assert notes == []
     assert compiled.compute.compiled
@@ -134,7 +136,7 @@ def test_a_model_that_cannot_be_compiled_is_trained_as_it_is(tmp_path, monkeypat
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
     notes = []
     trainer = make_trainer(
-        tmp_path / "broken", model_values={"dropout": 0.2}, accumulate=2, notify=notes.append, compile="on"
+        tmp_path / "broken", model_values={"dropout": 0.2}, accumulate=2, callbacks=Warnings(notes), compile="on"
     )
     trainer.train()
     assert len(notes) == 1
@@ -162,6 +164,6 @@ def test_where_nothing_can_be_compiled_training_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", refuse)
     notes = []
-    trainer = make_trainer(tmp_path, notify=notes.append, compile="on")
+    trainer = make_trainer(tmp_path, callbacks=Warnings(notes), compile="on")
     assert trainer.train().finished
     assert [note.rpartition(": ")[2] for note in notes] == ["not supported on this Python"]

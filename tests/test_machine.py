@@ -1,8 +1,13 @@
 """What is found out about a machine, and what it means, on the /proc and /sys of boards that are not here."""
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from tinylm.processors import usable_cores
+from tinylm.runtime.device import other_systems
 from tinylm.runtime.device.diagnosis import Packages, diagnose, numbers_of
 from tinylm.runtime.device.machine import Interpreter, read_machine, read_memory
 
@@ -162,7 +167,7 @@ def test_a_board_without_64_bits_is_not_told_to_install_them(machine):
 
 
 @pytest.mark.parametrize(
-    ("libc", "advice"), [(("musl", "1.2.4"), "glibc, as Debian"), (("glibc", "2.24"), "update the system")]
+    ("libc", "advice"), [(("musl", "1.2.4"), "glibc, such as Debian"), (("glibc", "2.24"), "update the system")]
 )
 def test_a_libc_without_packages_is_a_problem_unless_onnxruntime_runs(libc, advice, machine):
     facts = machine("Pi 5", libc=libc)
@@ -268,6 +273,33 @@ def test_files_that_say_nothing_are_no_reason_to_fail(machine, tmp_path):
     assert list(diagnose(bare, GOOD))
     odd = dict.fromkeys(TREES["Pi 4"][0], "\n?: :\x00\n")
     assert list(diagnose(machine("Pi 4", odd), GOOD))
+
+
+@pytest.mark.parametrize(
+    ("system", "processor", "answer", "features"),
+    [
+        ("Windows", "AMD64", 1, ("avx2",)),
+        ("Windows", "AMD64", 0, ()),
+        ("Windows", "ARM64", 0, None),
+        ("Darwin", "x86_64", 1, ("avx2",)),
+        ("Darwin", "x86_64", 0, ()),
+        ("Darwin", "arm64", 1, ("asimd", "asimddp", "i8mm", "bf16")),
+        ("FreeBSD", "amd64", 1, None),
+    ],
+)
+def test_other_systems_are_asked_for_features(system, processor, answer, features, monkeypatch):
+    kernel = SimpleNamespace(IsProcessorFeaturePresent=lambda feature: answer if feature == 40 else 0)
+    monkeypatch.setattr(other_systems, "_kernel32", lambda: kernel)
+    asked = {"hw.optional.avx2_0", *(f"hw.optional.arm.FEAT_{name}" for name in ("DotProd", "I8MM", "BF16"))}
+    monkeypatch.setattr(other_systems, "_sysctl", lambda name: str(answer) if name in asked else "a name")
+    monkeypatch.setattr(other_systems.platform, "system", lambda: system)
+    monkeypatch.setattr(other_systems.platform, "machine", lambda: processor)
+    assert other_systems.processor()[1] == features
+
+
+def test_avx2_needs_no_numpy():
+    code = "import sys; sys.modules['numpy'] = None; from tinylm.runtime.device.machine import has_avx2; has_avx2()"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_this_very_machine():

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from tinylm.config import ModelConfig, TrainConfig
 from tinylm.errors import ContextFullError
 from tinylm.training.model import NORM_EPSILON, Attention, LanguageModel, causal_attention, rotate, sinusoid_parameters
-from tinylm.training.optimizer import Optimizer, learning_rate_factor
+from tinylm.training.optimizer import Optimizer
 from tinylm.training.torch_decoder import TorchDecoder
 
 SHAPE = {"vocab_size": 300, "d_model": 64, "nhead": 4, "num_layers": 2, "dim_feedforward": 48, "context_length": 24}
@@ -280,16 +280,3 @@ def test_a_step_of_no_learning_rate_changes_nothing():
     model(some_ids()).square().mean().backward()
     Optimizer(model, TrainConfig()).step(0.0)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("steps", "warmup", "decay"),
-    [(100, 0.05, 0.5), (1, 0.05, 0.5), (7, 0, 0), (10, 1, 0), (10, 0, 1), (1000, 0.5, 0.5)],
-)
-def test_the_learning_rate_rises_stays_and_falls(steps, warmup, decay):
-    factors = [learning_rate_factor(step, steps, warmup, decay) for step in range(steps)]
-    for step, factor in enumerate(factors):
-        done = (step + 0.5) / steps
-        expected = done / warmup if done < warmup else (1 - done) / decay if done > 1 - decay else 1.0
-        assert factor == pytest.approx(expected)
-        assert 0 < factor <= 1

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
@@ -13,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import PREFILL_CHUNK, Session, TokenSequence
 from tinylm.runtime.verification import verify_bundle
 

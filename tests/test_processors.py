@@ -13,8 +13,8 @@ from tinylm import processors
 from tinylm.manifest import MODEL_FILE, read_manifest
 from tinylm.processors import omp_num_threads, usable_cores, usable_threads
 from tinylm.runtime.demo import DEMO_BUNDLE
-from tinylm.runtime.device.threads import best_threads
 from tinylm.runtime.session import default_threads
+from tinylm.runtime.threads import best_threads
 
 LARGE = 10**9
 VERSION_1 = {
@@ -108,6 +108,6 @@ def test_a_chat_on_one_usable_core_measures_nothing(monkeypatch):
     manifest = read_manifest(DEMO_BUNDLE)
     entry = msgspec.structs.replace(manifest.files[MODEL_FILE], size=LARGE)
     large = msgspec.structs.replace(manifest, files={**manifest.files, MODEL_FILE: entry})
-    monkeypatch.setattr("tinylm.runtime.device.threads.call", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr("tinylm.runtime.threads.call", lambda *_, **__: pytest.fail("measured"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert best_threads(DEMO_BUNDLE, large) == 1

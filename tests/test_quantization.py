@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from tinylm.export.builder import MICROSOFT
 from tinylm.export.graph import IR_VERSION
 from tinylm.export.quantization import BLOCK_SIZE, quantize_blocks, quantize_columns
 from tinylm.export.weights import block_size
+from tinylm.runtime.ort import onnxruntime
 
 # What makes rounding hard: the ends of the grid, halves of levels, neighbours that add up, the ends of fp32
 NASTY = [0.0, 127, -127, 126.5, -126.5, 64, -64, 63.5, 64.5, -64.5, 65.5, 62.5, 1, -1, 0.5, 1e38, -1e38, 1e-30, 1e-40]

@@ -379,7 +379,8 @@ def test_odd_records(tmp_path, read, record, problem):
 def test_record_of_a_line_is_named(tmp_path):
     path = tmp_path / "chats.json"
     path.write_text(f"[{A}, {{}}, {{}}]")
-    with pytest.raises(DataError, match=r"found keys none; 2 of 3 are not understood \(record 2 of this line\)$") as caught:
+    problem = r"found keys none; 2 of 3 are not understood \(record 2 of this line\)$"
+    with pytest.raises(DataError, match=problem) as caught:
         load_conversation_data(path)
     assert caught.value.line == 1
 

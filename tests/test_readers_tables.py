@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
 from tinylm.data.readers.messages import is_role_pair
+from tinylm.installation import install_command
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
 
@@ -219,7 +220,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, name, modules, extra)
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DataError) as caught:
         load_conversation_data(path)
-    assert str(caught.value) == f"{path}: to read it, install what it needs: pip install 'tinylm[{extra}]'"
+    assert str(caught.value) == f"{path}: to read it, install what it needs: {install_command(extra)}"
 
 
 def test_rows_of_a_large_table_are_not_held(tmp_path):

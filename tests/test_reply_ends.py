@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tinylm.runtime import ChatModel, Generation, SamplingOptions
 from tinylm.runtime.constrained_choice import Choices
 from tinylm.runtime.generation import TextStream
-from tinylm.runtime.sampling import Sampler
+from tinylm.runtime.sampling import TokenSampler
 from tinylm.tokenizer import Tokenizer
 
 
@@ -42,7 +42,7 @@ class Reciting:
 
 def recite(tokenizer, text, **options):
     decoder = Reciting(tokenizer, [*tokenizer.encode(text), tokenizer.eos_id])
-    sampler = Sampler(SamplingOptions(**{"temperature": 0, **options}), tokenizer.never_sampled)
+    sampler = TokenSampler(SamplingOptions(**{"temperature": 0, **options}), tokenizer.never_sampled)
     generation = Generation(decoder, tokenizer, [tokenizer.bos_id], sampler)
     return generation, list(generation)
 
@@ -95,7 +95,7 @@ def test_the_text_ends_where_the_first_stop_text_begins(tokenizer, text, stop):
 
 def test_a_reply_that_is_closed_while_text_is_held_back_keeps_what_was_shown(tokenizer):
     decoder = Reciting(tokenizer, [*tokenizer.encode("Yes. No."), tokenizer.eos_id])
-    sampler = Sampler(SamplingOptions(temperature=0, stop=["s. Never"]), tokenizer.never_sampled)
+    sampler = TokenSampler(SamplingOptions(temperature=0, stop=["s. Never"]), tokenizer.never_sampled)
     generation = Generation(decoder, tokenizer, [tokenizer.bos_id], sampler)
     pieces = iter(generation)
     said = next(pieces)

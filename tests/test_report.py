@@ -1,7 +1,10 @@
 """report.html, what it is made of, and what it advises."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -261,3 +264,25 @@ def test_lines_of_a_log_come_back_and_odd_ones_are_passed_over(tmp_path):
     assert [len(part) for part in (log.steps, log.validations, log.samples, log.events)] == [1, 1, 1, 1]
     assert log.events[0].details == {"reason": "c"}
     assert log.stages() == ["pretrain"]
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "fresh"])
+def test_drawing_says_nothing_and_leaves_no_files_of_matplotlib(home, runs, tmp_path):
+    place = tmp_path / home  # /dev/null/.cache cannot be made, not even by root
+    if home == "fresh":
+        place.mkdir()
+    others = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "TMPDIR"}
+    environment = {name: value for name, value in os.environ.items() if name not in others}
+    (tmp_path / "tmp").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "tinylm", "report", runs["classic"]],
+        env={**environment, "HOME": str(place), "TMPDIR": str(tmp_path / "tmp")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "report.html" in done.stdout
+    assert done.stderr == ""
+    assert list((tmp_path / "tmp").iterdir()) == []
+    if home == "fresh":
+        assert [path.relative_to(place).as_posix() for path in place.glob(".*/*")] == [".cache/tinylm"]

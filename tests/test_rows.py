@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -11,6 +10,7 @@ from onnx import TensorProto, helper
 from tinylm.export.builder import MICROSOFT, OPSET, GraphBuilder
 from tinylm.export.graph import IR_VERSION, Form, build_graph
 from tinylm.export.weights import BlockWeights, FloatWeights, Int8Weights, OneRowWeights
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session
 
 ROWS = {"fused": Int8Weights, "portable": lambda matrices=None: Int8Weights(True, matrices)}

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from tinylm.errors import ConfigError, ContextFullError, TinyLMError
 from tinylm.runtime import Generation, SamplingOptions
-from tinylm.runtime.sampling import Sampler
+from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.session import PREFILL_CHUNK, Session, TokenSequence, default_threads
 from tinylm.tokenizer import Tokenizer
 
@@ -21,12 +21,14 @@ def logits_of(*probabilities):
 
 
 def drawn(logits, count=400, never=(), **options):
-    sampler = Sampler(SamplingOptions(**{"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1, **options}), never)
+    sampler = TokenSampler(
+        SamplingOptions(**{"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1, **options}), never
+    )
     return [sampler.choose(logits.copy()) for _ in range(count)]
 
 
 def test_temperature_0_takes_the_likeliest_and_draws_nothing():
-    sampler = Sampler(SamplingOptions(temperature=0, seed=3), [])
+    sampler = TokenSampler(SamplingOptions(temperature=0, seed=3), [])
     state = sampler._random.getstate()
     assert sampler.choose(logits_of(0.2, 0.5, 0.3)) == 1
     assert sampler._random.getstate() == state
@@ -109,11 +111,11 @@ def test_equal_seeds_choose_equally_and_others_do_not():
         ("temperature", 100.5),
         ("temperature", float("nan")),
         ("temperature", float("inf")),
-        ("top_k", -1),
-        ("top_p", 0),
+        ("top_k", -2),
+        ("top_p", -0.01),
         ("top_p", 1.01),
         ("top_p", float("nan")),
-        ("seed", -1),
+        ("seed", -2),
         ("max_new_tokens", 0),
     ],
 )
@@ -143,7 +145,7 @@ any_logits = arrays(
 )
 @settings(max_examples=300)
 def test_ids_that_are_never_sampled_never_come_out(logits, temperature, top_k, top_p, seed):
-    sampler = Sampler(SamplingOptions(temperature, top_k, top_p, seed), NEVER)
+    sampler = TokenSampler(SamplingOptions(temperature, top_k, top_p, seed), NEVER)
     # A model that wants nothing else
     logits[NEVER] = np.maximum(logits[NEVER], 60)
     for _ in range(5):
@@ -196,7 +198,7 @@ def tokenizer(bundle):
 
 def generate(tokenizer, script, prompt=(5, 6, 7), should_stop=lambda: False, context_length=64, **options):
     decoder = Scripted(tokenizer.vocab_size, script, context_length)
-    sampler = Sampler(SamplingOptions(**{"temperature": 0, **options}), tokenizer.never_sampled)
+    sampler = TokenSampler(SamplingOptions(**{"temperature": 0, **options}), tokenizer.never_sampled)
     generation = Generation(decoder, tokenizer, list(prompt), sampler, should_stop)
     return decoder, generation, list(generation)
 
@@ -273,7 +275,7 @@ def test_cancelled_between_tokens(tokenizer):
 def test_a_step_is_a_chunk_of_the_prompt_or_a_token(tokenizer):
     ids = tokenizer.encode("🌱")
     decoder = Scripted(tokenizer.vocab_size, [9, 9, *ids, tokenizer.eos_id], context_length=256)
-    sampler = Sampler(SamplingOptions(temperature=0), tokenizer.never_sampled)
+    sampler = TokenSampler(SamplingOptions(temperature=0), tokenizer.never_sampled)
     generation = Generation(decoder, tokenizer, [7] * (2 * PREFILL_CHUNK + 1), sampler)
     steps = generation.steps()
     lengths = [(decoder.length, piece) for piece in steps]
@@ -285,7 +287,7 @@ def test_a_step_is_a_chunk_of_the_prompt_or_a_token(tokenizer):
 
 def test_an_abandoned_iterator_is_cancelled(tokenizer):
     decoder = Scripted(tokenizer.vocab_size, tokenizer.encode("abc"))
-    sampler = Sampler(SamplingOptions(temperature=0), tokenizer.never_sampled)
+    sampler = TokenSampler(SamplingOptions(temperature=0), tokenizer.never_sampled)
     generation = Generation(decoder, tokenizer, [5], sampler)
     pieces = iter(generation)
     first = next(pieces)
@@ -296,7 +298,7 @@ def test_an_abandoned_iterator_is_cancelled(tokenizer):
 
 
 def test_the_result_before_the_end_is_a_mistake(tokenizer):
-    generation = Generation(Scripted(9, [1]), tokenizer, [5], Sampler(SamplingOptions(), []))
+    generation = Generation(Scripted(9, [1]), tokenizer, [5], TokenSampler(SamplingOptions(), []))
     with pytest.raises(RuntimeError, match="iterate"):
         _ = generation.result
 

@@ -7,7 +7,7 @@ import torch
 from tinylm.config import TrainConfig
 from tinylm.run_folder import RunFolder
 from tinylm.run_log import read_metrics
-from tinylm.training.samples import Sampler
+from tinylm.training.samples import SampleGenerator
 
 
 def weights(run):
@@ -43,7 +43,7 @@ def test_a_sampler_leaves_random_numbers_alone_and_is_repeatable(random_model, b
     tokenizer = Tokenizer.load(bundle / "tokenizer.model")
     model = random_model(vocab_size=tokenizer.vocab_size)
     said = []
-    sampler = Sampler(TrainConfig(sample_tokens=9), model, tokenizer, said.append)
+    sampler = SampleGenerator(TrainConfig(sample_tokens=9), model, tokenizer, said.append)
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first = sampler("finetune")
@@ -57,7 +57,7 @@ def test_what_goes_wrong_is_said_once_and_training_goes_on(tmp_path, run_cli, se
     def broken(sampler, stage, prompt):
         raise RuntimeError("out of\nmemory")
 
-    monkeypatch.setattr("tinylm.training.samples.Sampler._say", broken)
+    monkeypatch.setattr("tinylm.training.samples.SampleGenerator._generate", broken)
     arguments = ["--finetune", samples / "tagged.txt", "--steps", 6, *settings(train_validations=3)]
     result = run_cli("train", "--out", tmp_path / "run", *arguments)
     assert result.exit_code == 0, result.stderr

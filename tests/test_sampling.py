@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinylm.errors import ConfigError, TinyLMError
-from tinylm.runtime.sampling import REPETITION_WINDOW, Sampler, SamplingOptions, _group_maxima, _likeliest
+from tinylm.runtime.sampling import REPETITION_WINDOW, SamplingOptions, TokenSampler, _group_maxima, _likeliest
 
 
 def logits_of(*probabilities):
@@ -16,7 +16,7 @@ def logits_of(*probabilities):
 
 def drawn(logits, count=400, never=(), context=(), spared=(), **options):
     options = SamplingOptions(**{"temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": 1, **options})
-    sampler = Sampler(options, never, spared)
+    sampler = TokenSampler(options, never, spared)
     return [sampler.choose(logits.copy(), context) for _ in range(count)]
 
 
@@ -95,14 +95,39 @@ def test_an_option_out_of_range_is_named(name, value):
 
 def test_other_options_go_on_with_the_same_random_numbers():
     flat = np.zeros(50, np.float32)
-    one, other = (Sampler(SamplingOptions(temperature=1, top_k=0, seed=3), []) for _ in range(2))
+    one, other = (TokenSampler(SamplingOptions(temperature=1, top_k=0, seed=3), []) for _ in range(2))
     for sampler in (one, other):
         sampler.choose(flat.copy())
     other.options = SamplingOptions(temperature=1, top_k=0, seed=3, max_new_tokens=5)
     assert one.choose(flat.copy()) == other.choose(flat.copy())
     other.options = SamplingOptions(temperature=1, top_k=0, seed=4)
-    fresh = Sampler(SamplingOptions(temperature=1, top_k=0, seed=4), [])
+    fresh = TokenSampler(SamplingOptions(temperature=1, top_k=0, seed=4), [])
     assert [other.choose(flat.copy()) for _ in range(5)] == [fresh.choose(flat.copy()) for _ in range(5)]
+
+
+def test_a_seed_of_minus_one_is_a_random_one():
+    assert SamplingOptions(seed=-1) == SamplingOptions(seed=None)
+    flat = np.zeros(300, np.float32)
+    sequences = set()
+    for _ in range(4):
+        sampler = TokenSampler(SamplingOptions(temperature=1, top_k=0, top_p=1, seed=-1), [])
+        sequences.add(tuple(sampler.choose(flat.copy()) for _ in range(8)))
+    assert len(sequences) > 1
+
+
+def test_a_top_k_of_minus_one_is_all():
+    assert SamplingOptions(top_k=-1) == SamplingOptions(top_k=0)
+    for top_k in (-2, -40):
+        with pytest.raises(ConfigError, match="top-k"):
+            SamplingOptions(top_k=top_k)
+
+
+@pytest.mark.parametrize("size", [5, 600, 3000])
+@pytest.mark.parametrize("options", [{}, {"top_k": 40}, {"min_p": 0.1}, {"temperature": 100.0}])
+def test_a_top_p_of_zero_takes_the_most_likely_token(size, options):
+    logits = np.random.default_rng(size).standard_normal(size).astype(np.float32)
+    sampler = TokenSampler(SamplingOptions(**{"temperature": 1.0, "top_k": 0, "top_p": 0.0, **options}), [])
+    assert {sampler.choose(logits.copy()) for _ in range(20)} == {int(logits.argmax())}
 
 
 @given(
@@ -141,7 +166,7 @@ def distribution(logits, options):
     size=st.sampled_from([5, 600, 3000]),
     spread=st.sampled_from([0.3, 3.0, 12.0]),
     top_k=st.sampled_from([0, 1, 3, 40, 500]),
-    top_p=st.sampled_from([0.1, 0.8, 0.95, 0.999, 1.0]),
+    top_p=st.sampled_from([0.0, 0.1, 0.8, 0.95, 0.999, 1.0]),
     min_p=st.sampled_from([0.0, 0.05, 0.5]),
     seed=st.integers(0, 9),
 )
@@ -150,11 +175,13 @@ def test_tokens_are_drawn_from_the_distribution_that_the_options_define(size, sp
     logits = (np.random.default_rng(seed).standard_normal(size) * spread).astype(np.float32)
     options = SamplingOptions(temperature=0.9, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed)
     expected = distribution(logits, options)
-    sampler = Sampler(options, [])
+    sampler = TokenSampler(options, [])
     chosen = [sampler.choose(logits.copy()) for _ in range(60)]
     assert (expected[chosen] > 0).all()
     if expected.max() < 0.9:
         assert len(set(chosen)) > 1
+    if top_p == 0:
+        assert set(chosen) == {expected.argmax()}
     # The likeliest comes about as often as it should
     share = np.mean(np.array(chosen) == expected.argmax())
     assert abs(share - expected.max()) < 5 * np.sqrt(0.25 / len(chosen))
@@ -167,3 +194,24 @@ def test_a_large_vocabulary_with_a_broken_logit_is_refused():
         broken[place] = np.nan
         with pytest.raises(TinyLMError, match="not numbers"):
             drawn(broken, 1, top_k=40)
+
+
+def test_presence_and_frequency_penalties_lower_what_the_reply_holds():
+    logits = np.array([3.0, 2.0, 1.0, -4.0], np.float32)
+
+    def after(reply, **options):
+        sampler = TokenSampler(SamplingOptions(temperature=0, **options), [])
+        lowered = logits.copy()
+        return sampler.choose(lowered, [0, 1, 2, 3], reply), lowered.tolist()
+
+    assert after([]) == after([], presence_penalty=2, frequency_penalty=2) == (0, [3, 2, 1, -4])
+    assert after([0, 0, 2], presence_penalty=1.5) == (1, [1.5, 2, -0.5, -4])
+    assert after([0, 0, 2], frequency_penalty=1) == (1, [1, 2, 0, -4])
+    assert after([0, 0, 2], presence_penalty=0.5, frequency_penalty=-1) == (0, [4.5, 2, 1.5, -4])
+
+
+@pytest.mark.parametrize("name", ["presence_penalty", "frequency_penalty"])
+def test_penalties_out_of_range_are_named(name):
+    for value in (2.1, -2.1, float("nan")):
+        with pytest.raises(ConfigError, match=name.replace("_", "-")):
+            SamplingOptions(**{name: value})

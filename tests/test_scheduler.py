@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from tinylm.runtime import ChatModel, SamplingOptions
+from tinylm.runtime.server import caches as caches_module
+from tinylm.runtime.server import scheduler as scheduler_module
 from tinylm.runtime.server.caches import CachePool
 from tinylm.runtime.server.errors import ApiError
-from tinylm.runtime.server.replies import Job
+from tinylm.runtime.server.models import ServedModel
+from tinylm.runtime.server.replies import Replies, Task
 from tinylm.runtime.server.scheduler import Scheduler
-from tinylm.runtime.session import PREFILL_CHUNK, TokenSequence
+from tinylm.runtime.session import PREFILL_CHUNK, LoadedModel, TokenSequence
 
 ONE_CACHE, MANY_CACHES = 1, 10**9
 
@@ -18,7 +21,7 @@ ONE_CACHE, MANY_CACHES = 1, 10**9
 @pytest.fixture(scope="module")
 def model():
     """The demo model, whose context is long enough for chunks."""
-    return ChatModel(threads=1)
+    return ServedModel("demo", None, ChatModel(threads=1))
 
 
 @pytest.fixture
@@ -27,9 +30,9 @@ def start(model):
     started = []
 
     def make(memory=MANY_CACHES, **options):
-        caches = CachePool(model.session, memory)
+        caches = CachePool(memory)
         options = {"workers": 2, "parallel": 16, "queue": 64, **options}
-        started.append(Scheduler(caches, model.tokenizer, **options))
+        started.append(Scheduler(caches, **options))
         return started[-1], caches
 
     yield make
@@ -41,17 +44,19 @@ def prompt_of(length, first=20):
     return [1, *(first + number % 50 for number in range(length - 1))]
 
 
-def job_of(model, prompt, tokens=8, seconds=60, **options):
-    """A request whose reply does not end by itself."""
+def request_of(model, prompt, tokens=8, seconds=60, count=1, **options):
+    """A request whose reply does not end by itself, or several of it."""
     endless = {"logit_bias": {model.tokenizer.eos_id: -100}, "max_new_tokens": tokens, "seed": 1, **options}
-    return Job(prompt, SamplingOptions(**endless), seconds, streamed=True)
+    return Replies([Task(model, prompt, SamplingOptions(**endless))] * count, seconds, streamed=True)
 
 
-async def outcome(job):
+async def outcome(replies):
+    """The result of the one reply, or the code of its error."""
     try:
-        return await job.finished()
+        (job,) = await replies.finished()
     except ApiError as error:
         return error.code
+    return job.result
 
 
 def test_a_reply_is_the_same_alone_among_others_and_from_a_cache(model, start):
@@ -60,11 +65,11 @@ def test_a_reply_is_the_same_alone_among_others_and_from_a_cache(model, start):
     async def replies(scheduler, together):
         jobs = []
         for prompt in prompts:
-            jobs.append(job_of(model, prompt, tokens=24, temperature=1.5))
-            scheduler.submit(jobs[-1])
+            jobs.append(request_of(model, prompt, tokens=24, temperature=1.5))
+            scheduler.submit(jobs[-1].jobs)
             if not together:
                 await jobs[-1].finished()
-        return [(await job.finished()).reply for job in jobs]
+        return [(await outcome(job)).reply for job in jobs]
 
     alone, _ = start(ONE_CACHE, workers=1, parallel=1)
     expected = asyncio.run(replies(alone, together=False))
@@ -81,16 +86,16 @@ def test_turns_are_fair(model, start):
     ended = []
 
     async def ask():
-        jobs = [job_of(model, prompt_of(10, first=20 + number), tokens=40) for number in range(4)]
+        jobs = [request_of(model, prompt_of(10, first=20 + number), tokens=40) for number in range(4)]
         for job in jobs:
-            scheduler.submit(job)
+            scheduler.submit(job.jobs)
 
         async def follow(job):
-            while await job.text():
+            while await job.pieces():
                 ended.append(job)
 
         await asyncio.gather(*map(follow, jobs))
-        return jobs
+        return [replies.jobs[0] for replies in jobs]
 
     jobs = asyncio.run(ask())
     starts, ends = max(job.started for job in jobs), min(job.ended for job in jobs)
@@ -99,15 +104,15 @@ def test_turns_are_fair(model, start):
 
 def test_a_cancelled_request_ends_and_gives_its_cache_back(model, start):
     scheduler, caches = start(ONE_CACHE)
-    assert caches.capacity == 1
+    assert caches.capacity(model.weights) == 1
 
     async def ask():
-        first, second, third = (job_of(model, prompt_of(10), tokens=200) for _ in range(3))
+        first, second, third = (request_of(model, prompt_of(10), tokens=200) for _ in range(3))
         for job in (first, second, third):
-            scheduler.submit(job)
+            scheduler.submit(job.jobs)
         await first.begun()
-        scheduler.cancel(first)
-        scheduler.cancel(third)
+        scheduler.cancel(first.jobs)
+        scheduler.cancel(third.jobs)
         return [await outcome(job) for job in (first, second, third)]
 
     first, second, third = asyncio.run(ask())
@@ -116,7 +121,7 @@ def test_a_cancelled_request_ends_and_gives_its_cache_back(model, start):
     assert second.completion_tokens == 200
     assert third == "cancelled"
     assert scheduler.active == scheduler.waiting == 0
-    assert caches.free == 1
+    assert caches.room_for(model.weights) == 1
 
 
 def test_limits_of_queue_and_time(model, start):
@@ -125,13 +130,13 @@ def test_limits_of_queue_and_time(model, start):
     async def ask():
         taken, refused = [], []
         for _ in range(8):
-            job = job_of(model, prompt_of(10), tokens=200)
+            job = request_of(model, prompt_of(10), tokens=200)
             try:
-                scheduler.submit(job)
+                scheduler.submit(job.jobs)
                 taken.append(job)
             except ApiError as error:
                 refused.append(error)
-        return [await job.finished() for job in taken], refused
+        return [await outcome(job) for job in taken], refused
 
     taken, refused = asyncio.run(ask())
     assert len(taken) in {3, 4}
@@ -139,16 +144,16 @@ def test_limits_of_queue_and_time(model, start):
     assert all(1 <= error.retry_after <= 60 for error in refused)
 
     async def late():
-        first = job_of(model, prompt_of(10), tokens=200)
-        second = job_of(model, prompt_of(10), seconds=0)
-        scheduler.submit(first)
+        first = request_of(model, prompt_of(10), tokens=200)
+        second = request_of(model, prompt_of(10), seconds=0)
+        scheduler.submit(first.jobs)
         await first.begun()
-        scheduler.submit(second)
+        scheduler.submit(second.jobs)
         hasty = await outcome(second)
         await first.finished()
-        cut = job_of(model, prompt_of(10), tokens=10_000, seconds=0.005)
-        scheduler.submit(cut)
-        return hasty, await cut.finished()
+        cut = request_of(model, prompt_of(10), tokens=10_000, seconds=0.005)
+        scheduler.submit(cut.jobs)
+        return hasty, await outcome(cut)
 
     hasty, cut = asyncio.run(late())
     assert hasty == "server_busy"
@@ -159,15 +164,15 @@ def test_the_end_tells_those_who_wait_and_those_under_way(model, start):
     scheduler, _ = start(ONE_CACHE, workers=1, parallel=1)
 
     async def ask():
-        first, second = job_of(model, prompt_of(10), tokens=10_000), job_of(model, prompt_of(10))
-        scheduler.submit(first)
-        scheduler.submit(second)
+        first, second = request_of(model, prompt_of(10), tokens=10_000), request_of(model, prompt_of(10))
+        scheduler.submit(first.jobs)
+        scheduler.submit(second.jobs)
         await first.begun()
         scheduler.close()
         assert await outcome(second) == "shutting_down"
         await asyncio.to_thread(scheduler.stop)
         with pytest.raises(ApiError, match="shutting down"):
-            scheduler.submit(job_of(model, prompt_of(10)))
+            scheduler.submit(request_of(model, prompt_of(10)).jobs)
         return await outcome(first)
 
     said = asyncio.run(ask())
@@ -180,17 +185,17 @@ def test_weights_that_give_no_numbers_end_one_request_with_an_error(model, start
     monkeypatch.setattr(TokenSequence, "append", lambda *_: nonsense)
 
     async def ask():
-        job = job_of(model, prompt_of(10))
-        scheduler.submit(job)
+        job = request_of(model, prompt_of(10))
+        scheduler.submit(job.jobs)
         return await outcome(job)
 
     assert asyncio.run(ask()) == "generation_failed"
     assert scheduler.active == 0
 
 
-def used(caches, prompt):
+def used(caches, model, prompt):
     """Take a cache for a prompt, prefill it, and give it back: how much was there already."""
-    cache = caches.take(prompt)
+    cache = caches.take(model.weights, prompt)
     reused = cache.length
     cache.append(prompt[reused:])
     caches.give_back(cache, len(prompt))
@@ -198,22 +203,200 @@ def used(caches, prompt):
 
 
 def test_whole_chunks_of_prompts_are_reused(model):
-    caches = CachePool(model.session, MANY_CACHES)
+    caches = CachePool(MANY_CACHES)
     prompt = prompt_of(3 * PREFILL_CHUNK)
-    assert used(caches, prompt[:100]) == 0
-    assert used(caches, prompt[:100]) == PREFILL_CHUNK
-    assert used(caches, prompt) == PREFILL_CHUNK
+    assert used(caches, model, prompt[:100]) == 0
+    assert used(caches, model, prompt[:100]) == PREFILL_CHUNK
+    assert used(caches, model, prompt) == PREFILL_CHUNK
     # One token at least is left to compute
-    assert used(caches, prompt) == 2 * PREFILL_CHUNK
-    assert used(caches, [9, *prompt[1:]]) == 0
-    assert used(caches, prompt[:70] + [9] * 60) == PREFILL_CHUNK
-    assert used(caches, prompt) == 2 * PREFILL_CHUNK, "another's beginning was copied, not taken"
+    assert used(caches, model, prompt) == 2 * PREFILL_CHUNK
+    assert used(caches, model, [9, *prompt[1:]]) == 0
+    assert used(caches, model, prompt[:70] + [9] * 60) == PREFILL_CHUNK
+    assert used(caches, model, prompt) == 2 * PREFILL_CHUNK, "another's beginning was copied, not taken"
 
 
 def test_the_cache_unused_longest_goes_first(model):
-    caches = CachePool(model.session, 2 * model.session.model.cache_bytes)
+    caches = CachePool(2 * model.weights.cache_bytes)
     prompts = [prompt_of(100, first=20 + number) for number in range(3)]
-    assert [used(caches, prompt) for prompt in (prompts[0], prompts[1], prompts[0], prompts[2])] == [0, 0, 64, 0]
-    assert used(caches, prompts[0]) == 64
-    assert used(caches, prompts[1]) == 0
-    assert caches.used_bytes == 2 * model.session.model.cache_bytes
+    assert [used(caches, model, prompt) for prompt in (prompts[0], prompts[1], prompts[0], prompts[2])] == [0, 0, 64, 0]
+    assert used(caches, model, prompts[0]) == 64
+    assert used(caches, model, prompts[1]) == 0
+    assert caches.used_bytes == 2 * model.weights.cache_bytes
+
+
+def give_out(monkeypatch, times):
+    """Let the memory for caches end after so many."""
+    new_cache, left = LoadedModel.new_cache, [times]
+
+    def limited(self):
+        if not left[0]:
+            raise MemoryError("Unable to allocate 1.50 MiB for an array")
+        left[0] -= 1
+        return new_cache(self)
+
+    monkeypatch.setattr(LoadedModel, "new_cache", limited)
+
+
+def test_more_requests_than_memory_for_caches_wait_and_none_hangs(model, start, monkeypatch, caplog):
+    give_out(monkeypatch, 10)
+    scheduler, caches = start(parallel=24)
+
+    async def ask():
+        jobs = [request_of(model, prompt_of(10, first=20 + number % 30), tokens=30) for number in range(24)]
+        for job in jobs:
+            scheduler.submit(job.jobs)
+        return [(await outcome(job)).completion_tokens for job in jobs]
+
+    for _ in range(2):
+        assert asyncio.run(asyncio.wait_for(ask(), 120)) == [30] * 24
+        assert not scheduler.broken
+        assert scheduler.active == scheduler.waiting == 0
+    assert caches.capacity(model.weights) == 10
+    assert "memory for 10 KV caches only" in caplog.text
+
+
+def test_no_memory_for_a_single_cache_is_said(model, start, monkeypatch):
+    scheduler, _ = start()
+    give_out(monkeypatch, 0)
+
+    async def ask():
+        job = request_of(model, prompt_of(10))
+        scheduler.submit(job.jobs)
+        return await asyncio.wait_for(outcome(job), 60)
+
+    assert asyncio.run(ask()) == "out_of_memory"
+    monkeypatch.undo()
+    assert asyncio.run(ask()).completion_tokens == 8
+    assert not scheduler.broken
+
+
+@pytest.mark.parametrize("place", ["CachePool.take", "TokenSampler.of", "Generation.steps", "Cache.append"])
+def test_a_job_that_fails_wherever_it_may_ends_with_an_error_and_the_threads_go_on(place, model, start, monkeypatch):
+    scheduler, _ = start(ONE_CACHE, workers=1)
+    owner, name = place.split(".")
+
+    def fail(*_, **__):
+        raise RuntimeError("broken")
+
+    async def ask():
+        job = request_of(model, prompt_of(10))
+        scheduler.submit(job.jobs)
+        return await asyncio.wait_for(outcome(job), 60)
+
+    with monkeypatch.context() as patch:
+        module = caches_module if owner in ("CachePool", "Cache") else scheduler_module
+        patch.setattr(getattr(module, owner), name, fail)
+        for _ in range(3):
+            assert asyncio.run(ask()) == "internal_error"
+    assert asyncio.run(ask()).completion_tokens == 8
+    assert not scheduler.broken
+    assert scheduler.active == 0
+
+
+def test_a_thread_that_ended_is_known(model, start, monkeypatch):
+    scheduler, _ = start(workers=1)
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+
+    def end(_):
+        raise SystemExit
+
+    monkeypatch.setattr(scheduler, "_refuse_late_ones", lambda: end(None))
+
+    async def ask():
+        job = request_of(model, prompt_of(10), seconds=0.1)
+        scheduler.submit(job.jobs)
+
+    assert not scheduler.broken
+    asyncio.run(ask())
+    scheduler._threads[0].join(30)
+    assert scheduler.broken
+
+
+def test_a_request_for_many_replies_waits_as_one_and_lets_others_in_between(model, start):
+    scheduler, _ = start(ONE_CACHE, workers=1, parallel=1, queue=2)
+
+    async def ask():
+        many = request_of(model, prompt_of(10), tokens=4, count=40)
+        single = request_of(model, prompt_of(12), tokens=4)
+        scheduler.submit(many.jobs)
+        scheduler.submit(single.jobs)
+        (job,) = await single.finished()
+        begun = sum(one.started is not None for one in many.jobs)
+        ended = [one.result.reply for one in await many.finished()]
+        return begun, ended, job
+
+    begun, ended, _ = asyncio.run(ask())
+    assert begun < 40
+    assert len(set(ended)) == 1
+
+
+def test_one_of_several_replies_that_fails_fails_the_request(model, start, monkeypatch):
+    scheduler, _ = start(workers=1)
+    of, calls = scheduler_module.TokenSampler.of, []
+
+    def fail_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise RuntimeError("broken")
+        return of(*arguments)
+
+    monkeypatch.setattr(scheduler_module.TokenSampler, "of", fail_once)
+
+    async def ask():
+        replies = request_of(model, prompt_of(10), count=5)
+        scheduler.submit(replies.jobs)
+        with pytest.raises(ApiError, match="own"):
+            await replies.finished()
+        scheduler.cancel(replies.jobs)
+
+    asyncio.run(ask())
+
+
+def test_a_scored_prompt_is_not_reused_and_a_late_one_is_an_error(model, start):
+    scheduler, _ = start(ONE_CACHE, workers=1)
+    prompt = prompt_of(130)
+    options = SamplingOptions(max_new_tokens=1, seed=1)
+
+    async def ask(seconds, **scored):
+        replies = Replies([Task(model, prompt, options, **scored)], seconds, streamed=False)
+        scheduler.submit(replies.jobs)
+        return await outcome(replies)
+
+    plain = asyncio.run(ask(60))
+    assert asyncio.run(ask(60, alternatives=1, score_prompt=True)).reused_tokens == 0
+    # Its tokens were computed one by one: the next prompt starts anew
+    again = asyncio.run(ask(60))
+    assert (again.reused_tokens, again.ids) == (0, plain.ids)
+    assert asyncio.run(ask(0.001, alternatives=1, score_prompt=True)) in ("time_limit", "server_busy")
+
+
+def test_models_share_the_memory_for_caches(model, bundle):
+    other = ServedModel("other", bundle, ChatModel(bundle, threads=1))
+    small, large = sorted((model.weights, other.weights), key=lambda weights: weights.cache_bytes)
+    assert small.cache_bytes < large.cache_bytes
+    caches = CachePool(large.cache_bytes + 2 * small.cache_bytes)
+    first, second = caches.take(small, prompt_of(10)), caches.take(large, prompt_of(10))
+    assert caches.room_for(small) == 1
+    assert caches.room_for(large) == 0
+    caches.give_back(first, 10)
+    assert caches.room_for(large) == 0
+    caches.give_back(second, 10)
+    third = caches.take(large, prompt_of(10))
+    assert third is second
+    taken = [caches.take(small, prompt_of(10)) for _ in range(2)]
+    assert first in taken
+    assert caches.used_bytes == large.cache_bytes + 2 * small.cache_bytes
+    for cache in (third, *taken):
+        caches.give_back(cache, 10)
+    caches.drop_model(small)
+    assert caches.used_bytes == large.cache_bytes
+
+
+def test_a_model_that_is_served_no_more_leaves_with_its_last_reply(model):
+    caches = CachePool(MANY_CACHES)
+    cache, idle = caches.take(model.weights, prompt_of(10)), caches.take(model.weights, prompt_of(10))
+    caches.give_back(idle, 0)
+    caches.drop_model(model.weights)
+    assert caches.used_bytes == model.weights.cache_bytes
+    caches.give_back(cache, 0)
+    assert caches.used_bytes == 0

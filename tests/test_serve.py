@@ -67,7 +67,7 @@ def test_the_demo_model_answers_the_official_client(demo_server):
             client.chat.completions.create(model="gpt", **HELLO)
         assert refusal.value.code == "model_not_found"
         with pytest.raises(openai.BadRequestError) as refusal:
-            client.chat.completions.create(model="demo", n=2, **HELLO)
+            client.chat.completions.create(model="demo", n=9, **HELLO)
         assert refusal.value.param == "n"
 
 
@@ -96,20 +96,27 @@ def test_what_changes_nothing_is_accepted(harmless, http):
 @pytest.mark.parametrize(
     ("unsupported", "param"),
     [
-        ({"n": 2}, "n"),
-        ({"n": True}, "n"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"logprobs": True}, "logprobs"),
-        ({"presence_penalty": 0.5}, "presence_penalty"),
-        ({"store": True}, "store"),
+        ({"tool_choice": "required", "tools": [{"type": "function"}]}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"function_call": {"name": "f"}}, "function_call"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"never_heard_of": 1}, "never_heard_of"),
-        ({"stream_options": {"chunks": 3}, "stream": True}, "stream_options.chunks"),
-        ({"messages": [{"role": "user", "content": "hi", "name": "Ann"}]}, "messages[0].name"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"guided_json": {}}, "guided_json"),
+        ({"best_of": 2}, "best_of"),
+        ({"echo": True}, "echo"),
+        ({"messages": [{"role": "user", "content": "hi", "images": ["AAAA"]}]}, "messages[0].images"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi", "image_url": {"url": "a"}}]}]},
+            "messages[0].content[0].image_url",
+        ),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, {"role": "user", "content": "hi"}]},
+            "messages[0].tool_calls",
+        ),
     ],
     ids=str,
 )
-def test_what_is_not_supported_is_refused_by_name(unsupported, param, http):
+def test_what_would_change_the_reply_s_meaning_is_refused_by_name(unsupported, param, http):
     error = refused(http.post(CHAT, json={**HELLO, **unsupported}))
     assert (error["param"], error["code"]) == (param, "unsupported_parameter")
 
@@ -119,7 +126,7 @@ def test_what_is_not_supported_is_refused_by_name(unsupported, param, http):
     [
         ({"temperature": -1}, "temperature"),
         ({"temperature": True}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": -0.1}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": 3, "max_completion_tokens": 4}, "max_tokens"),
         ({"stop": [""]}, "stop[...]"),
@@ -134,8 +141,15 @@ def test_what_is_not_supported_is_refused_by_name(unsupported, param, http):
         ({"temperature": "hot"}, "temperature"),
         ({"max_tokens": 2.5}, "max_tokens"),
         ({"stream": "perhaps"}, "stream"),
-        ({"messages": [{"role": "assistant", "content": "hi"}]}, "messages[0].role"),
-        ({"messages": [*HELLO["messages"], {"role": "system", "content": "hi"}]}, "messages[1].role"),
+        ({"messages": [{"role": "tool", "content": "hi", "tool_call_id": "1"}]}, "messages[0].role"),
+        ({"n": 0}, "n"),
+        ({"n": 9}, "n"),
+        ({"n": True}, "n"),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+        ({"top_logprobs": 1}, "top_logprobs"),
+        ({"top_k": -2}, "top_k"),
+        ({"max_tokens": -2}, "max_tokens"),
         ({"messages": [{"role": "user", "content": "  "}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
         ({"messages": HELLO["messages"] * 600}, "messages"),
@@ -232,6 +246,16 @@ def test_a_conversation_goes_on_from_its_cache_and_says_the_same(http, start_ser
         anew = httpx.post(fresh.url + CHAT, json=wanted).json()
     assert anew["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
     assert anew["choices"] == second["choices"]
+
+
+def test_minus_one_and_zero_mean_what_they_mean_elsewhere(http):
+    def say(**options):
+        return http.post(CHAT, json={**HELLO, "max_tokens": 24, **options}).json()["choices"][0]["message"]["content"]
+
+    assert say(temperature=2, top_p=0, top_k=-1) == say(temperature=0)
+    lively = {"temperature": 2, "top_p": 1, "top_k": -1}
+    assert len({say(**lively, seed=-1) for _ in range(5)}) > 1
+    assert say(**lively, seed=-2) == say(**lively, seed=-2)
 
 
 def test_a_full_queue_says_when_to_come_back(start_server):

@@ -1,13 +1,15 @@
 """`tinylm train --tensorboard`."""
 
 import json
+from contextlib import closing
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tinylm.evaluation import Score
-from tinylm.training.callbacks import Sample, StepReport
-from tinylm.training.tensorboard import TensorBoardReporter
+from tinylm.installation import install_command
+from tinylm.training.callbacks import StepReport, TrainingSample
+from tinylm.training.tensorboard import TensorBoardCallback
 
 
 def scalars(folder):
@@ -24,23 +26,23 @@ def report(stage, step):
 
 def test_steps_go_on_through_the_stages_and_a_resumed_run_purges(tmp_path):
     plan = {"pretrain": 3, "finetune": 4}
-    with TensorBoardReporter(tmp_path) as board:
-        board.planned(plan)
-        board.stage_started("pretrain", 0, 3)
+    with closing(TensorBoardCallback(tmp_path)) as board:
+        board.on_plan(plan)
+        board.on_stage_start("pretrain", 0, 3)
         for step in (1, 2, 3):
-            board.stepped(report("pretrain", step))
-        board.validated("pretrain", 3, Score(7.0, 7, 7), True)
-        board.stage_started("finetune", 0, 4)
+            board.on_step(report("pretrain", step))
+        board.on_validation("pretrain", 3, Score(7.0, 7, 7), True)
+        board.on_stage_start("finetune", 0, 4)
         for step in (1, 2, 3):
-            board.stepped(report("finetune", step))
-        board.sampled("finetune", 3, [Sample("Hi", "there")])
+            board.on_step(report("finetune", step))
+        board.on_samples("finetune", 3, [TrainingSample("Hi", "there")])
     # Killed after step 3, while the last checkpoint was of step 1
-    with TensorBoardReporter(tmp_path) as board:
-        board.planned(plan)
-        board.stage_started("finetune", 1, 4)
-        board.stepped(report("finetune", 2))
-        board.stepped(report("finetune", 3))
-        board.rolled_back("finetune", 2)
+    with closing(TensorBoardCallback(tmp_path)) as board:
+        board.on_plan(plan)
+        board.on_stage_start("finetune", 1, 4)
+        board.on_step(report("finetune", 2))
+        board.on_step(report("finetune", 3))
+        board.on_rollback("finetune", 2)
     found = scalars(tmp_path)
     assert found["pretrain/loss"] == [(1, 1.0), (2, 2.0), (3, 3.0)]
     assert found["pretrain/validation_loss"] == [(3, 1.0)]
@@ -68,12 +70,12 @@ def test_the_command_writes_what_metrics_say(tmp_path, must, settings, samples):
 
 @pytest.mark.parametrize("how", ["new", "resume"])
 def test_without_the_package_it_is_one_error_before_any_work(tmp_path, run_cli, samples, text_run, monkeypatch, how):
-    monkeypatch.setattr("tinylm.cli.display.reporters.find_spec", lambda _: None)
+    monkeypatch.setattr("tinylm.training.options.find_spec", lambda _: None)
     run = tmp_path / "run"
     arguments = ["--resume", text_run] if how == "resume" else ["--finetune", samples / "tagged.txt", "--out", run]
     arguments += [] if how == "resume" else ["--steps", 1]
     result = run_cli("train", *arguments, "--tensorboard")
     assert result.exit_code == 1
-    assert "pip install 'tinylm[tensorboard]'" in result.stderr
+    assert install_command("tensorboard") in result.stderr
     assert result.stderr.count("\n") == 1
     assert not run.exists()

@@ -1,16 +1,22 @@
 """How many threads a bundle gets: remembered, measured or guessed."""
 
+import copy
+import importlib
+import os
+import pickle
 import shutil
+import sys
+from pkgutil import resolve_name
 
 import pytest
 
 from tinylm import user_cache
-from tinylm.errors import TinyLMError
+from tinylm.errors import ConfigError, DataError, TinyLMError, rebuild_error
 from tinylm.manifest import read_manifest
-from tinylm.runtime import ChatModel
-from tinylm.runtime.device import threads
-from tinylm.runtime.device.subprocess_call import ChildError, call
-from tinylm.runtime.device.threads import best_threads, candidates, climb, measure_threads, remember_threads
+from tinylm.runtime import ChatModel, threads
+from tinylm.runtime.device import subprocess_call
+from tinylm.runtime.device.subprocess_call import ChildError, call, python_can_start
+from tinylm.runtime.threads import best_threads, candidates, climb, measure_threads, remember_threads
 
 
 @pytest.fixture
@@ -32,7 +38,7 @@ def calls(monkeypatch):
 def test_measured_once_and_remembered(fresh, calls, bundle):
     manifest = read_manifest(bundle)
     assert [best_threads(bundle, manifest) for _ in range(3)] == [2, 2, 2]
-    assert calls == [("tinylm.runtime.device.threads:measure_threads", str(bundle), [1, 2, 4])]
+    assert calls == [("tinylm.runtime.threads:measure_threads", str(bundle), [1, 2, 4])]
 
 
 def test_a_chat_uses_it(fresh, calls, bundle):
@@ -137,27 +143,142 @@ def test_more_threads_need_a_clear_gain(seconds, best, monkeypatch):
 def test_a_real_measurement_in_a_process_of_its_own(bundle, text_bundle):
     for folder in (bundle, text_bundle):
         assert measure_threads(str(folder), [1, 2]) in {1, 2}
-    assert call("tinylm.runtime.device.threads:measure_threads", str(bundle), [1, 2]) in {1, 2}
+    assert call("tinylm.runtime.threads:measure_threads", str(bundle), [1, 2]) in {1, 2}
 
 
 def test_a_process_hands_back_results_errors_and_crashes(tmp_path):
-    assert call("tinylm.runtime.device.threads:candidates", 4) == [1, 2, 4]
+    assert call("tinylm.runtime.threads:candidates", 4) == [1, 2, 4]
     with pytest.raises(TinyLMError, match="no such bundle"):
-        call("tinylm.runtime.device.threads:measure_threads", str(tmp_path / "none"), [1])
+        call("tinylm.runtime.threads:measure_threads", str(tmp_path / "none"), [1])
     with pytest.raises(ChildError, match="crashed with SIGABRT"):
         call("os:abort")
     with pytest.raises(ChildError, match="status 7"):
         call("os:_exit", 7)
     with pytest.raises(ChildError, match="TypeError"):
-        call("tinylm.runtime.device.threads:candidates")
+        call("tinylm.runtime.threads:candidates")
     with pytest.raises(ChildError, match="no result after"):
         call("time:sleep", 60, timeout=0.5)
+
+
+def test_a_data_error_comes_back_whole(tmp_path):
+    function = "tinylm.data.readers.front_door:load_conversation_data"
+    with pytest.raises(DataError) as here:
+        resolve_name(function)(str(tmp_path / "none.txt"))
+    with pytest.raises(DataError) as there:
+        call(function, str(tmp_path / "none.txt"))
+    for error in (there.value, pickle.loads(pickle.dumps(here.value))):
+        assert (str(error), error.path, error.line) == (str(here.value), here.value.path, here.value.line)
+
+
+@pytest.mark.parametrize(
+    ("executable", "starts"),
+    [
+        ("/usr/bin/python", True),
+        ("/usr/bin/python3.13t", True),
+        ("/opt/python3.11-intel64", True),
+        ("C:/Python311/pythonw.exe", True),
+        ("C:/Python311/python_d.exe", True),
+        ("/usr/bin/pypy3.10", True),
+        ("/opt/my-app/my-app", False),
+        ("/opt/my-app/pythonic-app", False),
+        ("/usr/sbin/uwsgi", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_only_an_interpreter_is_started(executable, starts, monkeypatch):
+    monkeypatch.setattr(sys, "executable", executable)
+    assert python_can_start() == starts
+
+
+@pytest.mark.parametrize("frozen", ["by name", "by attribute", "by Nuitka"])
+def test_a_frozen_program_is_not_started_again(frozen, fresh, calls, bundle, tmp_path, monkeypatch):
+    program = tmp_path / ("python" if frozen != "by name" else "my-app")
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    if frozen == "by attribute":
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    elif frozen == "by Nuitka":
+        monkeypatch.setitem(vars(subprocess_call), "__compiled__", "a version")
+    assert best_threads(bundle, read_manifest(bundle)) == 1
+    assert calls == []
+    # What the user asks for is done in this process
+    assert call("tinylm.runtime.threads:candidates", 4) == [1, 2, 4]
+    with pytest.raises(TinyLMError, match="no such bundle"):
+        call("tinylm.runtime.threads:measure_threads", str(tmp_path / "none"), [1])
+    assert not (tmp_path / "started").exists()
+
+
+ARGUMENTS = ("mine.txt", 7, "broken")
+
+
+def every_error_class(repository):
+    """All subclasses of TinyLMError, in every module of the package."""
+    for folder in ("tinylm", "cli", "data", "export", "runtime"):
+        for path in (repository / folder).rglob("*.py"):
+            module = ".".join(path.relative_to(repository).with_suffix("").parts)
+            if not path.name.startswith("__"):
+                importlib.import_module(module if folder == "tinylm" else f"tinylm.{module}")
+    found, left = set(), [TinyLMError]
+    while left:
+        kind = left.pop()
+        found.add(kind)
+        left += kind.__subclasses__()
+    return sorted((kind for kind in found if kind.__module__.startswith("tinylm.")), key=lambda kind: kind.__name__)
+
+
+def raise_it(name, attributes):
+    """Raise an error of a class; called in a process of its own."""
+    raise rebuild_error(resolve_name(name), ARGUMENTS, attributes)
+
+
+def test_errors_of_every_class_come_back_from_another_process(repository, monkeypatch):
+    classes = every_error_class(repository)
+    assert {"DataError", "ConfigError", "ChildError", "_NoRoomLeftError"} <= {kind.__name__ for kind in classes}
+    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests'}{os.pathsep}{repository}")
+    for kind in classes:
+        attributes = {"path": "mine.txt", "line": 7, "problem": "broken", "prompt_tokens": 9}
+        error = rebuild_error(kind, ARGUMENTS, attributes)
+        for copied in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert type(copied) is kind
+            assert (str(copied), vars(copied)) == (str(error), attributes)
+        assert error.exit_code == kind.exit_code
+    for kind in (DataError, ConfigError, ChildError):
+        with pytest.raises(kind, match=r"mine\.txt.*7.*broken") as caught:
+            call("test_threads:raise_it", f"{kind.__module__}:{kind.__qualname__}", attributes)
+        assert type(caught.value) is kind
+        assert vars(caught.value) == attributes
+
+
+def test_a_data_error_with_a_line_comes_back_from_another_process(tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"messages": 7}\n')
+    with pytest.raises(DataError) as caught:
+        call("tinylm.data:load_conversation_data", str(tmp_path / "mine.jsonl"))
+    assert (caught.value.path, caught.value.line) == (str(tmp_path / "mine.jsonl"), 1)
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.jsonl'}:1: ")
+
+
+def test_an_error_of_an_unknown_class_comes_back_as_the_base(repository, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{repository / 'tests'}{os.pathsep}{repository}")
+    with pytest.raises(TinyLMError, match="of a function's own") as caught:
+        call("test_threads:raise_own")
+    assert type(caught.value) is TinyLMError
+
+
+def raise_own():
+    """Raise an error whose class no other process can find."""
+
+    class OwnError(TinyLMError):
+        pass
+
+    raise OwnError("of a function's own")
 
 
 def test_a_file_in_the_working_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):
     (tmp_path / "json.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
-    assert call("tinylm.runtime.device.threads:candidates", 1) == [1]
+    assert call("tinylm.runtime.threads:candidates", 1) == [1]
 
 
 def test_the_cache_remembers_and_forgives(monkeypatch, tmp_path):

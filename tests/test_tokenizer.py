@@ -2,11 +2,19 @@
 
 from functools import cache
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinylm.chat_format import encode_conversation, encode_prompt, encode_turn
+from tinylm.chat_format import (
+    encode_conversation,
+    encode_examples,
+    encode_prompt,
+    encode_text_prompt,
+    encode_turn,
+    loss_mask,
+)
 from tinylm.config import TokenizerConfig
 from tinylm.errors import TinyLMError
 from tinylm.tokenizer import CONTROL_PIECES, ROLE_PIECES, StreamDecoder, Tokenizer, train_tokenizer
@@ -116,6 +124,20 @@ def test_a_batch_equals_one_by_one(texts, threads):
     assert made.encode_batch(texts, threads) == [made.encode(text) for text in texts]
 
 
+@settings(deadline=None, max_examples=100)
+@given(text=st.text("ab \n\n\n\r\u2581\0\u00e9\u4e2d", max_size=80), size=st.integers(1, 20))
+def test_a_long_text_is_tokenized_in_pieces_with_the_same_tokens(text, size):
+    from tinylm import tokenizer as module
+
+    made = tokenizer("code")
+    whole = made.encode_batch([text, "next"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_PIECE_CHARACTERS", size)
+        assert "".join(module._pieces(text)) == text
+        assert all(len(piece) > size for piece in module._pieces(text)[:-1])
+        assert made.encode_batch([text, "next"]) == whole
+
+
 @settings(deadline=None, max_examples=200)
 @given(data=st.data())
 def test_streamed_chunks_join_to_the_whole_decode(data):
@@ -178,7 +200,7 @@ def test_a_vocabulary_that_the_text_cannot_fill_is_lowered_aloud():
     assert made.decode(made.encode(ENGLISH)) == ENGLISH
 
 
-@pytest.mark.parametrize("vocab_size", [270, 280, 300])
+@pytest.mark.parametrize("vocab_size", [264, 265, 270, 280, 300])
 def test_many_different_characters_in_a_tiny_vocabulary(vocab_size):
     made, words = told([CHINESE * 3], vocab_size)
     assert made.vocab_size == vocab_size
@@ -278,6 +300,9 @@ class Spelling:
     def encode(self, text):
         return [ord(character) for character in text]
 
+    def encode_batch(self, texts):
+        return [self.encode(text) for text in texts]
+
 
 CONVERSATION = [
     {"role": "system", "content": "S"},
@@ -290,15 +315,32 @@ CONVERSATION = [
 
 def test_the_chat_format():
     s, a, b, c = map(ord, "SabC")
-    ids, supervised = encode_conversation(Spelling(), CONVERSATION)
+    ids = encode_conversation(Spelling(), CONVERSATION)
     assert ids == [1, 3, s, 4, a, b, 5, c, 2, 4, 5, 2]
+    supervised = loss_mask(Spelling(), np.array(ids)).tolist()
     assert [id_ for id_, flag in zip(ids, supervised, strict=True) if flag] == [c, 2, 2]
     assert supervised == [False, False, False, False, False, False, False, True, True, False, False, True]
 
 
+def test_many_examples_are_encoded_as_each_alone():
+    document, conversation = encode_examples(Spelling(), ["ab", CONVERSATION])
+    assert document == [ord("a"), ord("b"), 2]
+    assert [1, *document[:-1]] == encode_text_prompt(Spelling(), "ab")
+    assert [1, *conversation] == encode_conversation(Spelling(), CONVERSATION)
+    assert encode_examples(Spelling(), ["", [], "c"]) == [[2], [], [ord("c"), 2]]
+
+
+def test_the_mask_of_a_row_of_documents_and_conversations():
+    rows = np.array([[1, 70, 71, 2, 1, 4, 70, 5, 71, 2], [71, 2, 1, 3, 70, 4, 71, 5, 2, 1]])
+    assert loss_mask(Spelling(), rows).tolist() == [
+        [False, True, True, True, False, False, False, False, True, True],
+        [True, True, False, False, False, False, False, False, True, False],
+    ]
+
+
 def test_a_turn():
-    assert encode_turn(Spelling(), CONVERSATION[1]) == ([4, ord("a"), ord("b")], [False] * 3)
-    assert encode_turn(Spelling(), CONVERSATION[2]) == ([5, ord("C"), 2], [False, True, True])
+    assert encode_turn(Spelling(), CONVERSATION[1]) == [4, ord("a"), ord("b")]
+    assert encode_turn(Spelling(), CONVERSATION[2]) == [5, ord("C"), 2]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 4])
@@ -306,7 +348,7 @@ def test_a_prompt_is_the_beginning_of_the_conversation_that_comes_of_it(turns):
     prompt = encode_prompt(Spelling(), CONVERSATION[:turns])
     assert prompt[-1] == 5
     if CONVERSATION[turns]["role"] == "assistant":
-        assert encode_conversation(Spelling(), CONVERSATION)[0][: len(prompt)] == prompt
+        assert encode_conversation(Spelling(), CONVERSATION)[: len(prompt)] == prompt
 
 
 @settings(deadline=None, max_examples=60)
@@ -314,7 +356,8 @@ def test_a_prompt_is_the_beginning_of_the_conversation_that_comes_of_it(turns):
 def test_tags_in_a_turn_stay_text(contents):
     made = tokenizer("tags")
     conversation = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), contents, strict=True)]
-    ids, supervised = encode_conversation(made, conversation)
+    ids = encode_conversation(made, conversation)
+    supervised = loss_mask(made, np.array(ids)).tolist()
     assert [id_ for id_ in ids if id_ in forbidden(made)] == [
         made.bos_id,
         made.role_ids["user"],

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from counting import (
     BOTH,
     CONTEXT,
-    PIECES,
+    Killed,
     Spoiling,
     Stopper,
     assert_equal,
@@ -21,6 +21,8 @@ from counting import (
     make_model,
     make_trainer,
     metrics,
+    replay,
+    resume,
     saved_weights,
     stages_of,
     weights,
@@ -29,38 +31,29 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score
-from tinylm.run_folder import RunFolder, TrainState, load_state
+from tinylm.run_folder import RunFolder, load_state
 from tinylm.training import trainer as trainer_module
-from tinylm.training.callbacks import SilentReporter
-from tinylm.training.checkpoint import load_weights
+from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.checkpoint_history import kept_checkpoints
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import Stage
+from tinylm.training.trainer import Trainer
 from tinylm.training.window_losses import model_losses
 
 
-class Listener(SilentReporter):
+class Listener(TrainingCallback):
     """Remembers what it was told."""
 
     def __init__(self):
         self.started, self.steps, self.validations = [], [], []
 
-    def stage_started(self, stage, step, steps):
+    def on_stage_start(self, stage, step, steps):
         self.started.append((stage, step, steps))
 
-    def stepped(self, report):
+    def on_step(self, report):
         self.steps.append(report)
 
-    def validated(self, stage, step, result, is_best):
+    def on_validation(self, stage, step, result, is_best):
         self.validations.append((stage, step, result, is_best))
-
-
-def resume(path, config, **options):
-    """Go on as a fresh process would: a model of other weights, loaded from the last checkpoint."""
-    state = load_state(RunFolder(path).checkpoint("last"))
-    model = make_model(config, seed=1234)
-    load_weights(RunFolder(path).checkpoint("last"), model, PIECES, PIECES)
-    torch.manual_seed(4321)
-    return make_trainer(path, config, model=model, state=state, **options)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
@@ -68,7 +61,7 @@ def resume(path, config, **options):
 def test_the_loss_falls(tmp_path, optimizer, arch):
     config = config_of({"arch": arch}, steps=40, optimizer=optimizer, validations=1)
     listener = Listener()
-    make_trainer(tmp_path, config, names=("pretrain",), reporter=listener).train()
+    make_trainer(tmp_path, config, names=("pretrain",), callbacks=listener).train()
     losses = [report.loss for report in listener.steps]
     assert losses[0] > 4
     assert losses[-1] < 0.5 * losses[0]
@@ -124,10 +117,6 @@ def test_without_validation_a_resumed_run_ends_in_the_same_bits_too(tmp_path):
             saved_weights(tmp_path / "stopped", config, name), saved_weights(tmp_path / "straight", config, name)
         )
     assert finished_state(tmp_path / "stopped") == finished_state(tmp_path / "straight")
-
-
-class Killed(BaseException):
-    """Stands for a process that ends here."""
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +200,7 @@ def test_metrics_say_what_happened(tmp_path):
 def test_a_reporter_is_told(tmp_path):
     listener = Listener()
     config = config_of(steps=10, pretrain_share=0.6, validations=2)
-    state = make_trainer(tmp_path, config, reporter=listener).train()
+    state = make_trainer(tmp_path, config, callbacks=listener).train()
     assert listener.started == [("pretrain", 0, 6), ("finetune", 0, 4)]
     assert [(r.stage, r.step, r.steps) for r in listener.steps] == [
         *(("pretrain", step, 6) for step in range(1, 7)),
@@ -226,7 +215,7 @@ def test_a_reporter_is_told(tmp_path):
     assert all(report.tokens_per_second > 0 for report in listener.steps)
     assert state.tokens == 10 * 4 * CONTEXT
     listener = Listener()
-    make_trainer(tmp_path / "b", config, names=("finetune",), reporter=listener).train()
+    make_trainer(tmp_path / "b", config, names=("finetune",), callbacks=listener).train()
     assert listener.started == [("finetune", 0, 10)]
 
 
@@ -255,7 +244,7 @@ def test_both_stages_together_take_the_steps(tmp_path, steps, share, plan):
 def test_validations_are_spread_and_the_last_is_at_the_end(tmp_path, steps, validations, expected):
     listener = Listener()
     config = config_of(steps=steps, validations=validations)
-    make_trainer(tmp_path, config, names=("pretrain",), reporter=listener).train()
+    make_trainer(tmp_path, config, names=("pretrain",), callbacks=listener).train()
     assert [step for _, step, _, _ in listener.validations] == expected
 
 
@@ -328,12 +317,12 @@ def test_a_validation_without_a_number_is_not_kept(tmp_path):
     config = config_of(steps=4, validations=2)
     model = make_model(config)
 
-    class Spoiler(SilentReporter):
-        def stepped(self, report):
+    class Spoiler(TrainingCallback):
+        def on_step(self, report):
             if report.step == 4:
                 model.norm.weight.data.fill_(math.nan)
 
-    trainer = make_trainer(tmp_path, config, stages=stages_of("finetune"), model=model, reporter=Spoiler())
+    trainer = make_trainer(tmp_path, config, stages=stages_of("finetune"), model=model, callbacks=Spoiler())
     with pytest.raises(RunError, match=r"finite at finetune step 4 after 3 .*lower train\.finetune_learning_rate"):
         trainer.train()
     assert_last_good_checkpoint_is_kept(tmp_path, config, 2)
@@ -350,22 +339,19 @@ def test_minutes_become_a_number_of_steps_that_is_stored(tmp_path, seconds):
     assert min(state.plan.values()) >= 1
     assert load_state(RunFolder(tmp_path / "timed").checkpoint("last")).plan == state.plan
     assert not list((tmp_path / "timed" / "checkpoints").glob(".*"))
-    # Measuring leaves no trace: the same plan without it gives the same bits
-    model = make_model(config)
-    begun = TrainState(stage="pretrain", step=0, plan=dict(state.plan), model=config.model)
-    make_trainer(tmp_path / "planned", config, model=model, state=begun).train()
-    assert_equal(weights(trainer.model), weights(model))
+    # Measuring leaves no trace: the same schedules without it give the same bits
+    assert_equal(weights(trainer.model), weights(replay(tmp_path / "planned", config, state)))
 
 
 def test_the_plan_survives_a_kill_before_the_first_step(tmp_path):
     config = config_of(steps=0, minutes=1.0)
 
-    class Dies(SilentReporter):
-        def stage_started(self, *_):
+    class Dies(TrainingCallback):
+        def on_stage_start(self, *_):
             raise Killed
 
     with pytest.raises(Killed):
-        make_trainer(tmp_path, config, deadline=time.monotonic(), reporter=Dies()).train()
+        make_trainer(tmp_path, config, deadline=time.monotonic(), callbacks=Dies()).train()
     plan = load_state(RunFolder(tmp_path).checkpoint("last")).plan
     assert resume(tmp_path, config).train().plan == plan
 
@@ -392,7 +378,7 @@ def test_accumulated_passes_equal_one_large_one(tmp_path):
         listener = Listener()
         stages = [Stage("finetune", counting_rows(holes=True), [], 0.01)]
         with recorded_gradients() as gradients:
-            make_trainer(tmp_path / str(parts), config, stages=stages, reporter=listener).train()
+            make_trainer(tmp_path / str(parts), config, stages=stages, callbacks=listener).train()
         results.append((listener.steps[0].loss, torch.cat(gradients)))
     for loss, gradient in results[1:]:
         assert loss == pytest.approx(results[0][0], rel=1e-5)
@@ -406,7 +392,7 @@ def test_the_loss_is_the_mean_of_supervised_tokens(tmp_path):
     inputs, targets = (torch.from_numpy(part) for part in rows.batch(0, 4))
     expected = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), ignore_index=IGNORED).item()
     listener = Listener()
-    make_trainer(tmp_path, config, model=model, stages=[Stage("finetune", rows, [], 0.01)], reporter=listener).train()
+    make_trainer(tmp_path, config, model=model, stages=[Stage("finetune", rows, [], 0.01)], callbacks=listener).train()
     assert listener.steps[0].loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -464,11 +450,11 @@ def test_every_pass_has_rows_of_its_own_and_every_step_dropout_of_its_own(tmp_pa
             asked.append((index, size))
             return counting_rows().batch(index, size)
 
-    class Seeds(SilentReporter):
-        def stepped(self, _):
+    class Seeds(TrainingCallback):
+        def on_step(self, _):
             seeds.append(torch.initial_seed())
 
     config = config_of(steps=6, accumulate=3)
-    make_trainer(tmp_path, config, stages=stages_of(*BOTH, batches=Recorded()), reporter=Seeds()).train()
+    make_trainer(tmp_path, config, stages=stages_of(*BOTH, batches=Recorded()), callbacks=Seeds()).train()
     assert asked == [(index, 4) for index in range(9)] * 2
     assert len(set(seeds)) == 6

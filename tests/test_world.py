@@ -18,6 +18,7 @@ from tinylm.data.world.judge import says
 from tinylm.data.world.phrasings import all_texts, normal
 from tinylm.data.world.recall import KIND_BY_NAME
 from tinylm.data.world.values import ALL_VALUES
+from tinylm.errors import WriteError
 
 MARKUP = re.compile(r"[{}\[\]<>|]")
 # "a apple", doubled marks, a blank before a mark, doubled blanks.
@@ -248,6 +249,6 @@ def test_a_failed_write_leaves_the_old_files(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(WriteError, match="no space left"):
         world.write_world(tmp_path, conversations=9, documents=9)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

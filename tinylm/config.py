@@ -9,12 +9,15 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Meta
 
 from tinylm.errors import ConfigError
+from tinylm.printable import printable
 
+_FILE_URI = "file://"
 _WIDTHS = (16, 16_384)  # the least and the greatest d_model
 
 
@@ -30,7 +33,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = "classic"
     vocab_size: Annotated[
         int,
-        Meta(ge=270, le=262_144, description="Tokens in the vocabulary; lowered where the data cannot fill it."),
+        Meta(ge=264, le=262_144, description="Tokens in the vocabulary; lowered where the data cannot fill it."),
     ] = 4096
     d_model: Annotated[int, Meta(ge=_WIDTHS[0], le=_WIDTHS[1], description="Width of the residual stream.")] = 256
     nhead: Annotated[int, Meta(ge=1, le=256, description="Attention heads.")] = 4
@@ -196,55 +199,65 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data: DataConfig = DataConfig()
 
 
+StrPath = str | os.PathLike[str]
+Values = Mapping[str, Mapping[str, Any]]
+
+
 def load_config(
-    file: str | os.PathLike[str] | None = None,
-    overrides: Iterable[str] = (),
-    base: Mapping[str, Mapping[str, Any]] | None = None,
+    source: StrPath | Values | Config | None = None,
+    settings: Mapping[str, Any] | Iterable[str] = (),
+    base: Values | None = None,
 ) -> Config:
-    """Read a configuration: defaults, then what `given_values` gives.
+    """Read a configuration: the defaults, then what `given_values` returns.
 
     Raises:
         ConfigError: the file cannot be read, a section or key is unknown, or a value is impossible.
     """
-    return make_config(given_values(file, overrides, base), os.fspath(file) if file is not None else None)
+    return make_config(given_values(source, settings, base), source_name(source))
 
 
 def given_values(
-    file: str | os.PathLike[str] | None = None,
-    overrides: Iterable[str] = (),
-    base: Mapping[str, Mapping[str, Any]] | None = None,
+    source: StrPath | Values | Config | None = None,
+    settings: Mapping[str, Any] | Iterable[str] = (),
+    base: Values | None = None,
 ) -> dict[str, Any]:
-    """The values that are not left to the defaults: the base, then the TOML file, then `section.key=value` overrides.
+    """Collect the values that are not left to the defaults: the base, then the source, then single settings.
 
     Args:
-        file: a TOML file with any of the sections and keys.
-        overrides: values are TOML (`0.1`, `true`, `[1, 2]`); what is not TOML is taken as a string.
-        base: plain values that take the place of the defaults.
+        source: a TOML file with any of the sections and keys, or the same as a mapping or a configuration. Relative
+            data paths in a file are relative to the file's folder.
+        settings: values by `section.key`; or strings `section.key=value`, where the value is TOML (`0.1`, `true`,
+            `[1, 2]`) or else a string.
+        base: values that take the place of the defaults.
 
     Raises:
-        ConfigError: the file cannot be read, or an override is no `section.key=value`.
+        ConfigError: the file cannot be read, or a setting has no section and key.
     """
-    values: dict[str, Any] = {}
-    if file is not None:
-        try:
-            values = tomllib.loads(Path(file).read_text("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{os.fspath(file)}: not a TOML file: {error}") from None
+    if source is None:
+        values: dict[str, Any] = {}
+    elif isinstance(source, Config):
+        values = config_values(source)
+    elif isinstance(source, Mapping):
+        values = {section: dict(table) if isinstance(table, Mapping) else table for section, table in source.items()}
+    else:
+        values = _read_file(source)
     for section, table in (base or {}).items():
         given = values.get(section, {})
         values[section] = {**table, **given} if isinstance(given, dict) else given
-    for override in overrides:
-        name, equals, text = override.partition("=")
+    for name, value in settings.items() if isinstance(settings, Mapping) else map(_parse_setting, settings):
         section, dot, key = name.strip().partition(".")
-        if not equals or not dot or not key:
-            raise ConfigError(f"--set {override}: give section.key=value, as in --set model.d_model=256")
+        if not dot or not key:
+            raise _not_a_setting(name)
         table = values.setdefault(section, {})
         if not isinstance(table, dict):
             raise ConfigError(f"{section}: must be a section of the configuration, not a value")
-        table[key] = _parse_value(text.strip())
+        table[key] = value
     return values
+
+
+def source_name(source: StrPath | Values | Config | None) -> str | None:
+    """The file that a configuration is read from, for messages; None where it is no file."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else None
 
 
 def make_config(values: Mapping[str, Any], source: str | None = None) -> Config:
@@ -282,16 +295,55 @@ def config_to_toml(config: Config) -> str:
             description = (getattr(field.type, "extra_json_schema", None) or {}).get("description")
             if description:
                 table.add(tomlkit.comment(description))
-            table.add(field.name, values[field.name])
+            table.add(field.name, _as_toml(values[field.name]))
         document.add(section, table)
     return tomlkit.dumps(document)
 
 
-def _parse_value(text: str) -> Any:
+def _as_toml(value: Any) -> Any:
+    """The value; paths that are not UTF-8, which no TOML file can hold, become `file:` URIs."""
+    if isinstance(value, list):
+        return [_as_toml(item) for item in value]
+    if isinstance(value, str) and printable(value) != value:
+        return Path(value).absolute().as_uri()
+    return value
+
+
+def _from_uri(path: str) -> str:
+    return os.fsdecode(unquote_to_bytes(path.removeprefix(_FILE_URI))) if path.startswith(_FILE_URI) else path
+
+
+def _read_file(file: StrPath) -> dict[str, Any]:
+    """The values of a TOML file, with absolute data paths."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        values = tomllib.loads(Path(file).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{os.fspath(file)}: not a TOML file: {error}") from None
+    data = values.get("data")
+    folder = Path(file).absolute().parent
+    for key in ("pretrain", "finetune"):
+        paths = data.get(key) if isinstance(data, dict) else None
+        if isinstance(data, dict) and isinstance(paths, list):
+            data[key] = [str(folder / _from_uri(path)) if isinstance(path, str) and path else path for path in paths]
+    return values
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    """The name and the value of `section.key=value`."""
+    name, equals, text = setting.partition("=")
+    if not equals or not name.partition(".")[2].strip():
+        raise _not_a_setting(setting)
+    text = text.strip()
+    try:
+        return name, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        return name, text
+
+
+def _not_a_setting(setting: str) -> ConfigError:
+    return ConfigError(f"--set {setting}: give section.key=value, as in --set model.d_model=256")
 
 
 def _reject_unknown(values: Mapping[str, Any], source: str | None) -> None:

@@ -7,6 +7,7 @@ bytes of the text. Of conversations, the assistant's text and `<eos>` count. A s
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinylm.errors import RunError
-from tinylm.files import user_errors
+from tinylm.files import write_file
 from tinylm.tokenizer import Tokenizer
 
 IGNORED = -100
@@ -37,17 +38,6 @@ class TokenSequences:
     ids: NDArray[np.int32]
     supervised: NDArray[np.bool_]
     ends: NDArray[np.int64]
-
-    @classmethod
-    def join(cls, ids: Sequence[Sequence[int]], supervised: Sequence[Sequence[bool]] | None) -> TokenSequences:
-        """Put sequences together; without `supervised`, every token is."""
-        ends = np.cumsum([len(sequence) for sequence in ids], dtype=np.int64)
-        total = int(ends[-1]) if len(ends) else 0
-        flat = np.fromiter((id_ for sequence in ids for id_ in sequence), np.int32, total)
-        mask = np.ones(total, np.bool_)
-        if supervised is not None:
-            mask = np.fromiter((flag for sequence in supervised for flag in sequence), np.bool_, total)
-        return cls(flat, mask, ends)
 
     @classmethod
     def concatenate(cls, parts: Iterable[TokenSequences]) -> TokenSequences:
@@ -77,8 +67,9 @@ class TokenSequences:
         Raises:
             TinyLMError: the file cannot be written.
         """
-        with user_errors(path), path.open("wb") as file:
-            np.savez(file, ids=self.ids, supervised=self.supervised, ends=self.ends)
+        file = io.BytesIO()
+        np.savez(file, ids=self.ids, supervised=self.supervised, ends=self.ends)
+        write_file(path, file.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> TokenSequences:

@@ -14,6 +14,7 @@ from tinylm.chat_format import CHAT_FORMAT_VERSION, Message
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError
 from tinylm.files import recover_folder, sha256_of
+from tinylm.printable import command_line
 from tinylm.user_cache import recall, remember
 
 SCHEMA_VERSION = 1
@@ -138,7 +139,8 @@ def read_manifest(bundle: str | PathLike[str]) -> Manifest:
         raw = path.read_bytes()
     except OSError as error:
         if (folder / "config.toml").is_file():
-            hint = f"this is a run folder: `tinylm export {folder} --quantize --out BUNDLE` makes a bundle of it"
+            export = command_line("tinylm", "export", folder)
+            hint = f"this is a run folder: `{export} --quantize --out BUNDLE` makes a bundle of it"
         else:
             hint = f"not a bundle: {MANIFEST_FILE} cannot be read ({error.strerror})"
         raise BundleError(f"{folder}: {hint}") from None

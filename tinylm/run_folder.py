@@ -11,17 +11,55 @@ import msgspec
 from tinylm.config import Config, ModelConfig, config_to_toml, load_config
 from tinylm.errors import RunError
 from tinylm.files import recover_folder, user_errors, write_file
+from tinylm.printable import command_line
 from tinylm.tokenizer import Tokenizer
 
 STATE_SCHEMA_VERSION = 1
 CheckpointName = Literal["best", "last"]
 StageName = Literal["pretrain", "finetune"]
+STAGE_TITLES: dict[StageName, str] = {"pretrain": "pre-training", "finetune": "fine-tuning"}
+
+
+ChangeReason = Literal["planned", "time", "overfitting", "threads"]
+
+
+class Schedule(msgspec.Struct, kw_only=True, frozen=True):
+    """What a stage follows from a step on: its number of steps, the course of its learning rate, its threads.
+
+    Attributes:
+        step: steps that had been taken when it came into force.
+        steps: of the whole stage.
+        warmup: steps over which the learning rate rises.
+        decay_start: steps after which the rate falls, linearly to zero at the end.
+        decay_from: factor of the peak rate from which it falls.
+        threads: CPU threads; 0: as the process has them.
+        may_grow: whether there may be more steps than these if time is left.
+        reason: why it replaced the one before.
+    """
+
+    step: int = 0
+    steps: int
+    warmup: float
+    decay_start: float
+    decay_from: float = 1.0
+    threads: int = 0
+    may_grow: bool = True
+    reason: ChangeReason = "planned"
 
 
 class TrainState(msgspec.Struct, kw_only=True):
     """Where a training run stands; with weights and optimizer, all that is needed to go on bit for bit.
 
     Batches and dropout are functions of the seed, the stage and the step, so they have no state of their own.
+
+    Attributes:
+        plan: steps of each stage, by the schedule in force.
+        schedules: of each stage, in the order in which they came into force. Those of later steps than `step` are
+            followed when training comes there: so a stage repeats what an earlier process changed.
+        seconds_left: of the time budget, of each stage that is not done; empty where steps are the budget.
+        follows_load: whether the number of threads follows what other programs leave of the machine.
+        rises: validations in a row whose loss was above the best one.
+        overfits: whether the validation loss rises before the learning rate falls.
     """
 
     schema_version: int = STATE_SCHEMA_VERSION
@@ -39,6 +77,11 @@ class TrainState(msgspec.Struct, kw_only=True):
     rollbacks: int = 0
     rolled_back_to: int | None = None
     rate_factor: float = 1.0
+    schedules: dict[StageName, list[Schedule]] = {}
+    seconds_left: dict[StageName, float] = {}
+    follows_load: bool = False
+    rises: int = 0
+    overfits: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +192,8 @@ def check_free(path: Path) -> None:
         RunError: something is there.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"{path}: exists already; give another --out, or go on with --resume {path}")
+        resume = command_line("--resume", path)
+        raise RunError(f"{path}: exists already; give another --out, or go on with {resume}")
 
 
 def load_state(folder: Path) -> TrainState:

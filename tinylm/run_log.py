@@ -1,9 +1,9 @@
-"""`metrics.jsonl` of a run folder: lines of steps, validations, samples and events, one JSON object each."""
+"""`metrics.jsonl`, the log of a run: steps, validations, samples and events, a JSON object a line, in ASCII."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +11,14 @@ from typing import Any, get_args
 
 import msgspec
 
-from tinylm.files import user_errors, write_file
+from tinylm.errors import TinyLMError
+from tinylm.files import append_line, read_errors, write_file
+from tinylm.printable import json_text
 from tinylm.run_folder import StageName
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What every line says: the stage, and the step after which it was written."""
+    """Base of all lines: the stage, and the step after which the line was written."""
 
     stage: StageName
     step: int
@@ -41,7 +43,7 @@ class ValidationLine(Line, frozen=True):
 
 
 class SampleLine(Line, frozen=True):
-    """What the model said after a step."""
+    """A sample of the model's text after a step."""
 
     prompt: str
     sample: str
@@ -57,7 +59,7 @@ class EventLine(Line, frozen=True):
 
 @dataclass
 class RunLog:
-    """What a run has logged, in its order."""
+    """The log of a run, in order."""
 
     steps: list[StepLine] = field(default_factory=list)
     validations: list[ValidationLine] = field(default_factory=list)
@@ -65,12 +67,12 @@ class RunLog:
     events: list[EventLine] = field(default_factory=list)
 
     def stages(self) -> list[StageName]:
-        """The stages that anything is known of, in order."""
+        """The stages that lines are of, in order."""
         lines: tuple[Line, ...] = (*self.steps, *self.validations, *self.events)
         return [name for name in get_args(StageName) if any(line.stage == name for line in lines)]
 
     def of_stage(self, stage: StageName) -> RunLog:
-        """What belongs to one stage."""
+        """The lines of one stage."""
         return RunLog(
             [line for line in self.steps if line.stage == stage],
             [line for line in self.validations if line.stage == stage],
@@ -79,21 +81,54 @@ class RunLog:
         )
 
 
+class RunLogWriter:
+    """Writes the log of a run. A line that cannot be written is lost, and training goes on without it.
+
+    Args:
+        path: the file.
+        notify: called with a sentence the first time that something cannot be written.
+    """
+
+    def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
+        self.path = path
+        self._notify = notify
+        self._has_failed = False
+
+    def append(self, **values: Any) -> None:
+        """Add a line."""
+        self._try(lambda: append_metrics(self.path, **values))
+
+    def append_event(self, stage: StageName, step: int, event: str, **details: Any) -> None:
+        """Add the line of an event, with the time of day."""
+        self._try(lambda: append_event(self.path, stage, step, event, **details))
+
+    def trim(self, stages: Sequence[str], stage: str, step: int) -> None:
+        """Remove what was logged after a step; see `trim_metrics`."""
+        self._try(lambda: trim_metrics(self.path, stages, stage, step))
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except TinyLMError as error:
+            if not self._has_failed:
+                self._notify(f"{error}; training goes on, and the log lacks some lines")
+            self._has_failed = True
+
+
 def append_metrics(path: Path, **values: Any) -> None:
     """Add a line.
 
     Raises:
-        TinyLMError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
-    with user_errors(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")
+    append_line(path, json_text(values))
 
 
 def append_event(path: Path, stage: StageName, step: int, event: str, **details: Any) -> None:
     """Add the line of an event, with the time of day.
 
     Raises:
-        TinyLMError: the file cannot be written.
+        WriteError: the file cannot be written.
     """
     time = datetime.now().astimezone().isoformat(timespec="seconds")
     append_metrics(path, stage=stage, step=step, event=event, time=time, details=details)
@@ -124,26 +159,29 @@ def read_metrics(path: Path) -> RunLog:
 
 
 def trim_metrics(path: Path, stages: Sequence[str], stage: str, step: int) -> None:
-    """Forget what an earlier process logged after its last checkpoint: it is about to happen again.
+    """Remove what an earlier process logged after its last checkpoint, because those steps are taken again.
 
     Args:
-        path: the file; there may be none.
+        path: the file; it need not be there.
         stages: names of the run's stages, in order.
-        stage: in which the last checkpoint was made.
-        step: after which.
+        stage: the last checkpoint's.
+        step: the last checkpoint's.
 
     Raises:
-        TinyLMError: the file cannot be written.
+        TinyLMError: the file cannot be read or written.
     """
     if not path.exists():
         return
     kept: list[str] = []
-    for line in path.read_text("utf-8").splitlines():
+    with read_errors(path):
+        text = path.read_text("utf-8", "replace")
+    for line in text.splitlines():
         try:
             values = json.loads(line)
             where = (stages.index(values["stage"]), values["step"])
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             continue  # the half-written last line of a killed process
         if where <= (stages.index(stage), step):
             kept.append(line + "\n")
-    write_file(path, "".join(kept))
+    if "".join(kept) != text:
+        write_file(path, "".join(kept))

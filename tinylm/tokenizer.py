@@ -29,6 +29,7 @@ _FIXED_PIECES = 1 + len(CONTROL_PIECES) + 256
 # SentencePiece sees these as its own marks; they are encoded as bytes, outside of it.
 _AS_BYTES = re.compile("([\u2581\0]+)")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_PIECE_CHARACTERS = 1 << 16
 # SentencePiece drops a training sentence that holds one of its own marks.
 _NOT_TRAINABLE = re.compile("[\t\u2581\u2585\u2047\0]")
 
@@ -97,6 +98,11 @@ class Tokenizer:
         """The piece string of every id."""
         return [self._processor.id_to_piece(id_) for id_ in range(self.vocab_size)]
 
+    def piece_of(self, id_: int) -> str:
+        """The piece string of an id."""
+        piece: str = self._processor.id_to_piece(id_)
+        return piece
+
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text: never a control symbol, whatever the text says.
 
@@ -105,23 +111,30 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
-        """Token ids of many texts, as `encode` gives them one by one."""
-        parts: list[str] = []
-        shapes: list[list[int | None]] = []
+        """Token ids of many texts, equal to `encode` of each.
+
+        Args:
+            texts: of any length. SentencePiece needs some hundred bytes of memory for each byte of a text: it is given
+                long ones in pieces that end with a line, which changes no token.
+            threads: of SentencePiece.
+        """
+        pieces: list[str] = []
+        shapes: list[list[int | None]] = []  # of each text: the ids of characters encoded here, None for a piece
         for text in texts:
             shape: list[int | None] = []
             for part in _AS_BYTES.split(_encodable(text)) if _AS_BYTES.search(text) else [_encodable(text)]:
                 if _AS_BYTES.match(part):
                     shape += [self._byte_ids[byte] for byte in part.encode("utf-8")]
                 elif part:
-                    shape.append(None)
-                    parts.append(part)
+                    found = _pieces(part)
+                    shape += [None] * len(found)
+                    pieces += found
             shapes.append(shape)
-        if len(parts) > 1:
-            encoded = iter(self._processor.encode(parts, num_threads=threads))
+        if len(pieces) > 1:
+            encoded = iter(self._processor.encode(pieces, num_threads=threads))
         else:
             # SentencePiece starts threads for every list, which would cost more than a short text itself
-            encoded = iter([self._processor.encode(part) for part in parts])
+            encoded = iter([self._processor.encode(piece) for piece in pieces])
         results: list[list[int]] = []
         for shape in shapes:
             ids: list[int] = []
@@ -182,6 +195,11 @@ class StreamDecoder:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._holds_bytes = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes of an unfinished character are held back."""
+        return self._holds_bytes
 
     def feed(self, ids: Sequence[int]) -> str:
         """The text that these ids complete; bytes of an unfinished character are held back."""
@@ -305,6 +323,21 @@ def _rare_characters(counts: Counter[str], vocab_size: int) -> set[str]:
     total = sum(counts.values())
     frequent = {character for character, count in counts.most_common(budget) if count * 1_000_000 >= total}
     return set(counts) - frequent
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut a text behind line ends into pieces of some `_PIECE_CHARACTERS`; no token reaches over a line end."""
+    pieces: list[str] = []
+    start = 0
+    while len(text) - start > _PIECE_CHARACTERS:
+        end = text.find("\n", start + _PIECE_CHARACTERS) + 1
+        if not end:
+            break
+        pieces.append(text[start:end])
+        start = end
+    if start < len(text):
+        pieces.append(text[start:])
+    return pieces
 
 
 def _encodable(text: str) -> str:

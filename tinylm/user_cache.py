@@ -1,4 +1,4 @@
-"""What TinyLM remembers of files and machines, in the user's cache folder; all of it can be found out again."""
+"""Disposable key-value cache in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,25 @@ from tinylm.files import write_file
 
 
 def cache_folder() -> Path:
-    """The folder, which need not exist.
+    """The folder, which need not exist: `tinylm` in XDG_CACHE_HOME, else where the platform keeps caches.
 
     Raises:
         RuntimeError: this user has no home.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or (os.environ.get("LOCALAPPDATA") if os.name == "nt" else None)
-    return Path(base) / "tinylm" if base else Path.home() / ".cache" / "tinylm"
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(base).is_absolute():
+        # On every platform, also where this is not the convention
+        return Path(base) / "tinylm"
+    from platformdirs import user_cache_path
+
+    path = user_cache_path("tinylm", appauthor=False)
+    if not path.is_absolute():
+        raise RuntimeError(f"{path}: no home folder")
+    return path
 
 
 def is_writable() -> bool:
-    """Whether anything can be remembered: a home may be missing, read-only or another user's."""
+    """Whether the cache can be written: a home may be missing, read-only or another user's."""
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
@@ -33,7 +41,7 @@ def is_writable() -> bool:
 
 
 def recall(kind: str, key: str) -> str | None:
-    """What was remembered under a key, None where that is nothing or cannot be read."""
+    """The text that is kept under a key; None where there is none, or it cannot be read."""
     try:
         return (cache_folder() / kind / key).read_text("utf-8")
     except (OSError, RuntimeError, UnicodeDecodeError):
@@ -41,14 +49,14 @@ def recall(kind: str, key: str) -> str | None:
 
 
 def remember(kind: str, key: str, text: str) -> None:
-    """Remember a text under a key, where the folder can be written.
+    """Keep a text under a key, for this user alone; do nothing where the folder cannot be written.
 
     Args:
-        kind: what it is about; a folder's name.
+        kind: a folder's name.
         key: a file's name.
-        text: what to remember.
+        text: what to keep.
     """
     with suppress(OSError, RuntimeError, TinyLMError):
         path = cache_folder() / kind / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text)
+        write_file(path, text, private=True)

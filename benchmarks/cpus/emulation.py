@@ -37,7 +37,7 @@ class Cpu:
         remark: which machines have it, or what it has.
         least_ratio: decode speed of int8 over fp32 that is asked for.
         part: of an Arm core: its number in /proc/cpuinfo; 0 for x86.
-        features: of an Arm core: its features there.
+        features: its features in /proc/cpuinfo; of x86 those that TinyLM reads.
     """
 
     name: str
@@ -66,8 +66,8 @@ CPUS = (
         0xD0B,
         f"{_FEATURES} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp",
     ),
-    Cpu("Haswell", "x86 with AVX2, no VNNI"),
-    Cpu("Nehalem", "x86 with SSE4, no AVX"),
+    Cpu("Haswell", "x86 with AVX2, no VNNI", features="sse4_1 avx2"),
+    Cpu("Nehalem", "x86 with SSE4, no AVX", features="sse4_1"),
 )
 
 
@@ -93,7 +93,11 @@ def check_machine(cpus: Sequence[Cpu]) -> None:
 
 
 def cpuinfo(cpu: Cpu, cores: int = 4) -> str:
-    """What /proc/cpuinfo says on a machine with this Arm core; onnxruntime reads it, and dies of x86's."""
+    """What /proc/cpuinfo says on a machine with this CPU: onnxruntime crashes on an Arm core that reads an x86's."""
+    if not cpu.part:
+        return "\n".join(
+            f"processor\t: {number}\nmodel name\t: {cpu.name}\nflags\t\t: {cpu.features}\n" for number in range(cores)
+        )
     core = (
         f"BogoMIPS\t: 108.00\nFeatures\t: {cpu.features}\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
         f"CPU variant\t: 0x0\nCPU part\t: {cpu.part:#05x}\nCPU revision\t: 1\n"
@@ -166,15 +170,18 @@ class Emulation:
             "OMP_NUM_THREADS": "1",
             "XDG_CACHE_HOME": str(self._work / "user-cache"),
         }
-        if not cpu.part:
-            emulator = [cpu.emulator, "-cpu", cpu.name] if cpu.emulator else []
-            return [*emulator, sys.executable], environment
-        root, wheels = self._root(), self._wheels()
-        # qemu looks under this folder first, so that the core has a /proc/cpuinfo of its own
+        if cpu.emulator is None:
+            return [sys.executable], environment
+        # qemu looks under this folder first, so that the CPU has a /proc/cpuinfo of its own
         prefix = self._work / cpu.name
-        if not prefix.exists():
+        fresh = not prefix.exists()
+        if fresh:
             (prefix / "proc").mkdir(parents=True)
             (prefix / "proc" / "cpuinfo").write_text(cpuinfo(cpu))
+        if not cpu.part:
+            return [cpu.emulator, "-cpu", cpu.name, "-L", str(prefix), sys.executable], environment
+        root, wheels = self._root(), self._wheels()
+        if fresh:
             for path in root.iterdir():
                 (prefix / path.name).symlink_to(path)
         libraries = [str(prefix / folder / "aarch64-linux-gnu") for folder in ("lib", "usr/lib")]

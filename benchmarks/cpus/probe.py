@@ -14,11 +14,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import onnxruntime
 
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences, byte_lengths_of, make_windows, score
 from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.scoring import decode_losses
 from tinylm.runtime.session import Session, load_onnx, open_bundle
 from tinylm.runtime.verification import greedy_continuation, verify_bundle

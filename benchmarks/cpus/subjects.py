@@ -13,7 +13,7 @@ from benchmarks.cpus.probe import GoldenText, Subject
 from benchmarks.graphs import random_model, write_graphs
 from benchmarks.shapes import SHAPES
 from tinylm.data.dataset.sequences import read_sequences
-from tinylm.data.dataset.tokens import encode_all
+from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.world import training_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences
@@ -95,7 +95,7 @@ def held_out_text(tokenizer: Tokenizer, data: Path | None) -> TokenSequences:
     """A file's text, or fresh documents of the bundled world, as token ids."""
     if data is not None:
         return read_sequences(data, tokenizer)
-    return encode_all(training_documents(_FRESH_DOCUMENTS, _FRESH_SEED), tokenizer)
+    return tokenize_all(training_documents(_FRESH_DOCUMENTS, _FRESH_SEED), tokenizer)
 
 
 def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:

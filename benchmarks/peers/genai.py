@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import onnxruntime_genai
+# onnxruntime-genai reads this while it is imported, and reports on its use without it
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime_genai  # noqa: TID251
 from loops import Loop
 
 from tinylm.config import ModelConfig

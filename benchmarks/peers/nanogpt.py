@@ -23,6 +23,7 @@ from tinylm.evaluation import Window
 
 _WARM_UP = 0.1
 _NOT_COUNTED = -1  # nanoGPT's own
+_EVALUATED_BATCHES = 10
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,24 @@ class NanoGPT:
     def prepare(self, stream: TokenStream) -> None:
         """Write the token shards in its own form."""
         data = self._folder / "data"
-        data.mkdir()
+        data.mkdir(exist_ok=True)
         stream.training.tofile(data / "train.bin")
         stream.held_out.tofile(data / "val.bin")
         (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": stream.vocab_size}))
 
-    def train(self, shape: dict[str, int], steps: int, learning_rate: float) -> Trained:
-        """Train anew: on the CPU in fp32, not compiled, without accumulation of gradients."""
-        out = self._folder / f"out-{steps}-{learning_rate:g}"
+    def train(
+        self, shape: dict[str, int], steps: int, learning_rate: float, dropout: float = 0.0, evaluations: int = 1
+    ) -> Trained:
+        """Train anew: on the CPU in fp32, not compiled, without accumulation of gradients.
+
+        Args:
+            shape: options of train.py for the model and the batch.
+            steps: iterations.
+            learning_rate: the peak; it decays to a tenth.
+            dropout: probability.
+            evaluations: on held-out data, equally often on the way; the best model of them is kept.
+        """
+        out = self._folder / f"out-{steps}-{learning_rate:g}-{dropout:g}"
         options = {
             **shape,
             "dataset": str(self._folder / "data"),
@@ -86,9 +97,11 @@ class NanoGPT:
             "warmup_iters": max(1, round(steps * _WARM_UP)),
             "max_iters": steps,
             "lr_decay_iters": steps,
-            # It saves where it evaluates: at the end, and on hardly more than nothing
-            "eval_interval": steps,
-            "eval_iters": 1,
+            "dropout": dropout,
+            # It saves where it evaluates. At the end alone, this is on hardly more than nothing
+            "eval_interval": max(1, steps // evaluations),
+            "eval_iters": 1 if evaluations == 1 else _EVALUATED_BATCHES,
+            "always_save_checkpoint": evaluations == 1,
         }
         command = [sys.executable, "train.py", *(f"--{name}={value}" for name, value in options.items())]
         environment = {**os.environ, "OMP_NUM_THREADS": str(self._threads), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -99,7 +112,7 @@ class NanoGPT:
         return Trained(out / "ckpt.pt", times[1:-1])
 
     def losses(self, trained: Trained, windows: Sequence[Window], batch: int) -> float:
-        """Summed negative log-likelihood of windows, in nats."""
+        """Summed negative log-likelihood of windows, in nats; all those of a batch are equally long."""
         saved = torch.load(trained.checkpoint, weights_only=True)
         module = self._model_module()
         model = module.GPT(module.GPTConfig(**saved["model_args"]))

@@ -3,5 +3,4 @@
 Files:
     progress.py   progress bar and figures
     sparkline.py  a curve in one line of text
-    reporters.py  create the training callbacks
 """

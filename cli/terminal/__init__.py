@@ -1,10 +1,11 @@
 """The chat at the terminal.
 
 Files:
-    conversation.py  the loop: read, reply, stop
+    chat_loop.py     the loop: read a line, run a command or reply
+    conversation.py  show a reply, stop it, save it
     slash.py         commands that start with a slash
     line_input.py    line editing, history, several lines
     screen.py        what is shown
     word_wrap.py     wrap streamed text at words
-    results.py       the figures of a reply
+    results.py       figures and notes about a reply
 """

@@ -1,4 +1,4 @@
-"""The commands inside a chat: what begins with a slash."""
+"""The commands inside a chat: lines that begin with a slash."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from tinylm.cli.terminal.conversation import Conversation, Leave
+from tinylm.cli.terminal.conversation import QuitChat, TerminalChat
 from tinylm.cli.terminal.results import stats_line
 from tinylm.errors import ConfigError, TinyLMError
+from tinylm.printable import command_line
 
 if TYPE_CHECKING:
     from tinylm.chat_format import Message
@@ -20,22 +21,28 @@ DEFAULT_FILE = "chats.jsonl"
 
 @dataclass(frozen=True)
 class SlashCommand:
-    """A command: what it takes, what it does, and the function that does it and tells whether Ctrl-C stopped it."""
+    """A command of the chat.
+
+    Attributes:
+        arguments: its arguments, as the help shows them.
+        help: what it does.
+        run: does it, given the chat and the argument; returns whether Ctrl-C stopped a reply.
+    """
 
     arguments: str
     help: str
-    run: Callable[[Conversation, str], bool | None]
+    run: Callable[[TerminalChat, str], bool | None]
 
 
-def run_command(conversation: Conversation, text: str) -> bool:
-    """Do what a line that begins with a slash says.
+def run_command(conversation: TerminalChat, text: str) -> bool:
+    """Run the command on a line that begins with a slash.
 
     Returns:
-        whether it was a reply that Ctrl-C stopped.
+        whether Ctrl-C stopped a reply.
 
     Raises:
-        TinyLMError: it cannot be done; all is as before.
-        Leave: the person leaves.
+        TinyLMError: the command failed; nothing was changed.
+        QuitChat: the user leaves.
     """
     name, _, argument = text.partition(" ")
     command = COMMANDS.get(name)
@@ -46,24 +53,26 @@ def run_command(conversation: Conversation, text: str) -> bool:
     return bool(command.run(conversation, argument.strip()))
 
 
-def _help(conversation: Conversation, argument: str) -> None:  # noqa: ARG001
+def _help(conversation: TerminalChat, argument: str) -> None:  # noqa: ARG001
     conversation.screen.pairs((f"{name} {command.arguments}", command.help) for name, command in COMMANDS.items())
     conversation.screen.say(
-        "A line that ends in \\ goes on in the next; Alt-Enter begins a new one.\n"
+        "A line that ends in \\ continues on the next; Alt-Enter inserts a line break.\n"
         "Ctrl-C stops a reply; twice, or Ctrl-D, leaves."
     )
 
 
-def _system(conversation: Conversation, argument: str) -> None:
+def _system(conversation: TerminalChat, argument: str) -> None:
     chat, screen = conversation.chat, conversation.screen
     if argument:
+        dropped = chat.dropped_messages
         chat.set_system(None if argument == "-" else argument)
+        conversation.note_dropped(dropped)
         screen.say("The system message is changed from the next reply on." if chat.system else "No system message now.")
     else:
         screen.say(f"System message: {chat.system}" if chat.system else "There is no system message.")
 
 
-def _set(conversation: Conversation, argument: str) -> None:
+def _set(conversation: TerminalChat, argument: str) -> None:
     chat = conversation.chat
     if not argument:
         values = {name: getattr(chat.options, field) for name, (field, _) in _OPTIONS.items()}
@@ -90,11 +99,11 @@ def _set(conversation: Conversation, argument: str) -> None:
     conversation.screen.say(f"{name} is {value or 'off'} from the next reply on.")
 
 
-def _retry(conversation: Conversation, argument: str) -> bool:  # noqa: ARG001
+def _retry(conversation: TerminalChat, argument: str) -> bool:  # noqa: ARG001
     return conversation.reply(conversation.chat.retry)
 
 
-def _undo(conversation: Conversation, argument: str) -> None:  # noqa: ARG001
+def _undo(conversation: TerminalChat, argument: str) -> None:  # noqa: ARG001
     text = conversation.chat.undo()
     if text is None:
         raise TinyLMError("there is nothing to take back")
@@ -102,7 +111,7 @@ def _undo(conversation: Conversation, argument: str) -> None:  # noqa: ARG001
     conversation.screen.say(f"Taken back: {_shortened(text)}")
 
 
-def _save(conversation: Conversation, argument: str) -> None:
+def _save(conversation: TerminalChat, argument: str) -> None:
     from tinylm.runtime.saved_chats import SavedChat
 
     if not any(message["role"] != "system" for message in conversation.chat.messages):
@@ -110,28 +119,29 @@ def _save(conversation: Conversation, argument: str) -> None:
     saved = conversation.saved
     if argument or saved is None:
         path = Path(argument or DEFAULT_FILE).expanduser()
-        saved = saved if saved is not None and saved.path == path else SavedChat(path)
+        saved = saved if saved is not None and saved.path == path else SavedChat(path, conversation.screen.notice)
     saved.save(conversation.chat.messages)
     conversation.saved = saved
-    file = shlex.quote(str(saved.path))
-    conversation.screen.say(f"Saved to {file}; `tinylm train --finetune {file}` reads it.")
+    reader = command_line("tinylm", "train", "--finetune", saved.path)
+    conversation.screen.say(f"Saved to {saved.path}; `{reader}` reads it.")
 
 
-def _load(conversation: Conversation, argument: str) -> None:
+def _load(conversation: TerminalChat, argument: str) -> None:
     from tinylm.runtime.saved_chats import SavedChat
 
     file, _, number = argument.rpartition(" ")
     if not (file and number.isdecimal()):
         file, number = argument, ""
-    saved = SavedChat(Path(file or DEFAULT_FILE).expanduser())
+    saved = SavedChat(Path(file or DEFAULT_FILE).expanduser(), conversation.screen.notice)
     messages = saved.load(int(number) if number else None)
     conversation.chat.restore(messages)
     conversation.saved = saved
+    conversation.note_dropped()
     conversation.screen.say(f"Loaded {len(messages)} messages from {saved.path}. The last of them:")
     conversation.screen.pairs(map(_labelled, messages[-2:]))
 
 
-def _stats(conversation: Conversation, argument: str) -> None:
+def _stats(conversation: TerminalChat, argument: str) -> None:
     screen = conversation.screen
     if argument in {"on", "off"}:
         conversation.show_stats = argument == "on"
@@ -143,13 +153,13 @@ def _stats(conversation: Conversation, argument: str) -> None:
         screen.say("No reply yet." if result is None else stats_line(conversation.chat, result))
 
 
-def _clear(conversation: Conversation, argument: str) -> None:  # noqa: ARG001
+def _clear(conversation: TerminalChat, argument: str) -> None:  # noqa: ARG001
     conversation.start_anew()
     conversation.screen.say("The conversation is forgotten.")
 
 
-def _quit(conversation: Conversation, argument: str) -> None:  # noqa: ARG001
-    raise Leave
+def _quit(conversation: TerminalChat, argument: str) -> None:  # noqa: ARG001
+    raise QuitChat
 
 
 def _labelled(message: Message) -> tuple[str, str]:
@@ -184,10 +194,10 @@ COMMANDS: dict[str, SlashCommand] = {
     "/help": SlashCommand("", "this list", _help),
     "/system": SlashCommand("[TEXT]", "show the system message, or make it TEXT; - removes it", _system),
     "/set": SlashCommand("[NAME VALUE]", "show how replies are sampled, or change it: /set temperature 0.5", _set),
-    "/retry": SlashCommand("", "another reply to your last message", _retry),
+    "/retry": SlashCommand("", "generate another reply to your last message", _retry),
     "/undo": SlashCommand("", "take back your last message and the reply to it", _undo),
     "/save": SlashCommand("[FILE]", f"save the conversation as a line of FILE, or of {DEFAULT_FILE}", _save),
-    "/load": SlashCommand("[FILE] [N]", "go on with the last conversation of FILE, or with the Nth", _load),
+    "/load": SlashCommand("[FILE] [N]", "continue the last conversation of FILE, or the Nth", _load),
     "/stats": SlashCommand("[on|off]", "figures of the last reply, or of each from now on", _stats),
     "/clear": SlashCommand("", "forget the conversation, keep the system message", _clear),
     "/quit": SlashCommand("", "leave; so does Ctrl-D", _quit),

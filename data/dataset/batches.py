@@ -16,28 +16,17 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows by their numbers: ids, and which of them the model is to say, [rows, context_length + 1]."""
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Read rows by their numbers.
+
+        Args:
+            rows: their numbers.
+            number_of_pass: each pass over the data may cut and order it differently; its rows hold the data once.
+
+        Returns:
+            ids and which of them are to be predicted, [rows, context_length + 1].
+        """
         ...
-
-
-class ArrayRows:
-    """Rows in memory.
-
-    Args:
-        ids: integers [rows, context_length + 1].
-        supervised: bool of the same shape.
-    """
-
-    def __init__(self, ids: NDArray[np.integer], supervised: NDArray[np.bool_]) -> None:
-        self._ids, self._supervised = ids, supervised
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows by their numbers."""
-        return self._ids[list(rows)].astype(np.int64), self._supervised[list(rows)]
 
 
 class Part(NamedTuple):
@@ -60,13 +49,7 @@ class Batches:
 
     def __init__(self, parts: Sequence[Part], seed: int) -> None:
         self.parts, self.seed = tuple(parts), seed
-        self._offsets = np.cumsum([0, *(len(part.rows) for part in parts)])
         self._epoch: tuple[int, NDArray[np.int64]] | None = None
-
-    @classmethod
-    def of(cls, rows: Rows, seed: int) -> Batches:
-        """All of one part, once an epoch."""
-        return cls([Part(rows, len(rows))], seed)
 
     @property
     def rows_per_epoch(self) -> int:
@@ -81,12 +64,11 @@ class Batches:
         """
         count = self.rows_per_epoch
         numbers = range(index * size, (index + 1) * size)
-        rows = np.array([self._order(number // count)[number % count] for number in numbers])
-        sources = np.searchsorted(self._offsets, rows, "right") - 1
+        drawn = np.array([self._order(number // count)[number % count] for number in numbers])
         inputs: NDArray[np.int64] | None = None
-        for source in np.unique(sources).tolist():
-            chosen = sources == source
-            ids, supervised = self.parts[source].rows.read((rows[chosen] - self._offsets[source]).tolist())
+        for source, number_of_pass in np.unique(drawn[:, :2], axis=0).tolist():
+            chosen = (drawn[:, :2] == (source, number_of_pass)).all(axis=1)
+            ids, supervised = self.parts[source].rows.read(drawn[chosen, 2].tolist(), number_of_pass)
             if inputs is None:
                 inputs = np.empty((size, ids.shape[1] - 1), np.int64)
                 targets = np.empty_like(inputs)
@@ -96,15 +78,11 @@ class Batches:
         return inputs, targets
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """The rows of an epoch, counted over all parts."""
+        """Draw the rows of an epoch: number of the part, of the pass over it, and of the row, [rows_per_epoch, 3]."""
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = None  # the old one need not stay while the new one is made
             order = np.concatenate(
-                [
-                    offset + row
-                    for number, (part, offset) in enumerate(zip(self.parts, self._offsets.tolist(), strict=False))
-                    for row in self._rows_of(number, part, epoch)
-                ]
+                [piece for number, part in enumerate(self.parts) for piece in self._rows_of(number, part, epoch)]
             )
             np.random.default_rng((self.seed, epoch)).shuffle(order)
             self._epoch = (epoch, order)
@@ -118,6 +96,7 @@ class Batches:
         while position < end:
             number_of_pass, first = divmod(position, count)
             order = np.random.default_rng((self.seed, number, number_of_pass)).permutation(count)
-            pieces.append(order[first : first + end - position])
-            position += len(pieces[-1])
+            rows = order[first : first + end - position]
+            pieces.append(np.column_stack((np.full_like(rows, number), np.full_like(rows, number_of_pass), rows)))
+            position += len(rows)
         return pieces

@@ -1,9 +1,9 @@
-"""What was made of data files, kept on disk for the next run: complete and unharmed, or not used.
+"""Hash-verified disk cache of what is made of data files.
 
-An entry is a folder of files and an `index.json` with their sizes and hashes. It is filled under another name and
-renamed when it is complete, so that processes may make the same one at once. The folder is `data` in the user's cache
-folder or `TINYLM_DATA_CACHE`; what was not used for longest goes where all together are larger than
-`TINYLM_DATA_CACHE_GB`. All of it can be deleted at any time, and is made anew when it is wanted.
+An entry is a folder of files and an `index.json` with their sizes and hashes; only its owner may read it. It is filled
+under a temporary name and renamed when it is complete, so that several processes may make the same one at once. The
+entries are in `data` in the user's cache folder, or in `TINYLM_DATA_CACHE`. The least recently used are removed when
+all together are larger than `TINYLM_DATA_CACHE_GB`. They can be deleted at any time, and are then made anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -23,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from tinylm import user_cache
-from tinylm.errors import TinyLMError
-from tinylm.files import sha256_of
+from tinylm.errors import TinyLMError, WriteError
+from tinylm.files import new_folder, remove_folder, sha256_of, write_file
 
 INDEX = "index.json"
 LIMIT_GB = 20.0
@@ -38,7 +37,7 @@ class Entry:
 
     Attributes:
         path: its folder.
-        facts: what its maker noted down.
+        facts: plain values that its maker returned.
     """
 
     path: Path
@@ -46,7 +45,7 @@ class Entry:
 
 
 def key_of(*parts: Any) -> str:
-    """A name for what is made of these plain values."""
+    """A key for what is made from these plain values."""
     return hashlib.sha256(json.dumps([_VERSION, *parts], sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -54,12 +53,12 @@ class DataCache:
     """A folder of entries.
 
     Args:
-        folder: where; None: the user's, or one for this process alone where that cannot be written.
-        limit_bytes: of all entries together, those that this process uses excepted.
-        notify: told about entries that are broken.
+        folder: where; None: the user's, or a temporary one for this process where that cannot be written.
+        limit_bytes: of all entries together; entries that this process uses stay nevertheless.
+        notify: called with a sentence for each broken entry.
 
     Raises:
-        TinyLMError: a variable makes no sense.
+        TinyLMError: `TINYLM_DATA_CACHE_GB` is no number of gigabytes.
     """
 
     def __init__(
@@ -74,11 +73,14 @@ class DataCache:
         self._used: set[Path] = set()
 
     def find(self, kind: str, key: str) -> Entry | None:
-        """An entry, if there is one and its files are what they were; a broken one is removed."""
+        """An entry, or None where there is none that this user may read. A broken one is removed."""
         path = self.folder / f"{kind}-{key}"
         if not path.is_dir():
             return None
-        facts = _checked_facts(path)
+        try:
+            facts = _checked_facts(path)
+        except PermissionError:  # another user's, in a folder that several use
+            return None
         if facts is None:
             self._notify(f"{path} is broken: it is made anew")
             _remove(path)
@@ -89,44 +91,36 @@ class DataCache:
         return Entry(path, facts)
 
     def make(self, kind: str, key: str, fill: Callable[[Path], dict[str, Any]]) -> Entry:
-        """Make an entry; where another process has made it meanwhile, that one is taken.
+        """Make an entry, or take the one that another process has made meanwhile.
 
         Args:
-            kind: of entry, a part of its name.
-            key: the rest of its name, as of `key_of`.
+            kind: the first part of its name.
+            key: the second part, from `key_of`.
             fill: writes files into the folder that it is given and returns the facts, plain values.
 
         Raises:
-            TinyLMError: it cannot be written.
+            WriteError: it cannot be written.
         """
         path = self.folder / f"{kind}-{key}"
-        temporary = self.folder / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         try:
-            temporary.mkdir(parents=True)
-            facts = fill(temporary)
-            files = {file.name: [file.stat().st_size, sha256_of(file)] for file in sorted(temporary.iterdir())}
-            content = {"version": _VERSION, "facts": facts, "files": files}
-            (temporary / INDEX).write_text(json.dumps({**content, "sha256": _digest(content)}, indent=1), "utf-8")
-            try:
-                temporary.rename(path)
-            except OSError:
-                other = self.find(kind, key)
-                if other is not None:
-                    return other
-                temporary.rename(path)
-        except OSError as error:
-            raise TinyLMError(
-                f"{self.folder}: cannot be written ({error.strerror or error}); "
-                "make room, or let TINYLM_DATA_CACHE name another folder"
-            ) from None
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            # Hashes tell whether an entry is whole, so nothing waits for the disk
+            with new_folder(path, private=True, replace=False, durable=False) as folder:
+                facts = fill(folder)
+                files = {file.name: [file.stat().st_size, sha256_of(file)] for file in sorted(folder.iterdir())}
+                content = {"version": _VERSION, "facts": facts, "files": files}
+                index = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+                write_file(folder / INDEX, index, private=True)
+        except WriteError as error:
+            other = self.find(kind, key)
+            if other is None:
+                raise WriteError(f"{error}; make room, or let TINYLM_DATA_CACHE name another folder") from None
+            return other
         self._used.add(path)
         self._prune()
         return Entry(path, json.loads(json.dumps(facts)))
 
     def entries(self) -> list[tuple[Path, int, float]]:
-        """All entries, the one that was not used for longest first: folder, bytes, and when it was used last."""
+        """All entries, the least recently used first: folder, bytes, and the time of its last use."""
         found: list[tuple[Path, int, float]] = []
         with suppress(OSError):
             for path in self.folder.iterdir():
@@ -154,7 +148,7 @@ class DataCache:
                 total -= size
 
     def _remove_leftovers(self, seconds: float) -> None:
-        """What killed processes left half-written."""
+        """Remove the temporary folders of killed processes that are this old."""
         for path in self.folder.glob(".*.tmp"):
             with suppress(OSError):
                 newest = max(part.stat().st_mtime for part in (path, *path.iterdir()))
@@ -188,7 +182,11 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _checked_facts(path: Path) -> dict[str, Any] | None:
-    """The facts of an entry whose index and files agree, else None."""
+    """The facts of an entry whose files are those of its index, else None.
+
+    Raises:
+        PermissionError: this user may not read it.
+    """
     try:
         content = json.loads((path / INDEX).read_text("utf-8"))
         digest = content.pop("sha256")
@@ -198,14 +196,13 @@ def _checked_facts(path: Path) -> dict[str, Any] | None:
             if (path / name).stat().st_size != size or sha256_of(path / name) != sha256:
                 return None
         facts: dict[str, Any] = content["facts"]
+    except PermissionError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return facts
 
 
 def _remove(path: Path) -> None:
-    """Take an entry away under another name first, so that nobody finds half of it."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with suppress(OSError):
-        path.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+    with suppress(TinyLMError):
+        remove_folder(path)

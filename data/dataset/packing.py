@@ -10,75 +10,122 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.data.dataset.tokens import TokenReader, supervised_of
+from tinylm.chat_format import loss_mask
+from tinylm.data.dataset.tokens import TokenReader
 from tinylm.tokenizer import Tokenizer
 
 _OPEN_ROWS = 64
 _BLOCK = 1 << 16
 
-Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
+Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Where sequences start in a `TokenReader`, and where they end."""
 
 
 class DocumentRows:
-    """Documents one after the other, in shuffled order, cut into rows that each open with `<bos>`.
+    """Documents one after the other, cut into rows that each open with `<bos>`.
+
+    The rows of a pass hold each token once as a target. The last row overlaps the one before it, with the overlapping
+    targets masked; a text that is shorter than a row is padded with `<bos>`.
+
+    In each pass the documents come in another order, and rows begin at other places in them. Where a text is seen many
+    times, a model learns little from rows that are always the same (docs/experiments.md).
 
     Args:
         tokens: of all documents, each with its `<eos>`.
-        spans: of the documents.
-        tokenizer: what made them.
+        bounds: of the documents.
+        tokenizer: what encoded them.
         context_length: of a row, which holds one id more.
         seed: of the order.
     """
 
-    def __init__(self, tokens: TokenReader, spans: Spans, tokenizer: Tokenizer, context_length: int, seed: int) -> None:
-        starts, ends = spans
-        order = np.random.default_rng((seed, 0)).permutation(len(starts))
-        self._tokens, self._tokenizer, self._context = tokens, tokenizer, context_length
-        self._starts = starts[order]
+    def __init__(
+        self, tokens: TokenReader, bounds: Bounds, tokenizer: Tokenizer, context_length: int, seed: int
+    ) -> None:
+        self._tokens, self._tokenizer, self._context, self._seed = tokens, tokenizer, context_length, seed
+        self._bounds = bounds
+        starts, ends = bounds
         # Behind each document comes the `<bos>` of the next
-        self._ends = np.cumsum(ends[order] - self._starts + 1)
+        self._total = int((ends - starts + 1).sum())
+        self._streams: dict[int, _Stream] = {}
 
     def __len__(self) -> int:
-        return max(1, int(self._ends[-1]) // self._context)
+        # The last `<bos>` is no target and needs no row of its own
+        return max(1, -(-(self._total - 1) // self._context))
 
-    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows by their numbers.
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Read rows by their numbers.
+
+        Args:
+            rows: their numbers.
+            number_of_pass: which order of the documents they are of.
 
         Returns:
-            ids and which of them the model is to say, [rows, context_length + 1].
+            ids and which of them are to be predicted, [rows, context_length + 1].
         """
+        stream = self._stream(number_of_pass)
+        size = min(self._context, self._total)
         ids = np.full((len(rows), self._context + 1), self._tokenizer.bos_id, np.int64)
+        is_new = np.ones(ids.shape, np.bool_)
         for number, row in enumerate(rows):
-            self._fill(ids[number, 1:], row * self._context)
-        return ids, supervised_of(ids, self._tokenizer)
+            position = min(row * self._context, self._total - size)
+            self._fill(ids[number, 1 : 1 + size], stream, (stream.offset + position) % self._total)
+            is_new[number, 1 : 1 + row * self._context - position] = False
+        return ids, loss_mask(self._tokenizer, ids) & is_new
 
-    def _fill(self, row: NDArray[np.int64], position: int) -> None:
-        """Copy what begins at a position of the stream into a row; less than one row of text is repeated."""
+    def _stream(self, number_of_pass: int) -> _Stream:
+        """The documents in a pass's order; those of two passes are kept, as a batch may be of both."""
+        if number_of_pass not in self._streams:
+            starts, ends = self._bounds
+            rng = np.random.default_rng((self._seed, 0, number_of_pass))
+            order = rng.permutation(len(starts))
+            stream_ends = np.cumsum(ends[order] - starts[order] + 1)
+            offset = int(rng.integers(self._total)) if number_of_pass and self._total > self._context else 0
+            if len(self) * self._context < self._total:
+                # The rows hold all but the last id: let that be the `<bos>` before a document
+                offset = int(stream_ends[np.searchsorted(stream_ends, offset, "right")]) % self._total
+            stream = _Stream(starts[order], stream_ends, offset)
+            self._streams = {number_of_pass: stream, **dict(list(self._streams.items())[:1])}
+        return self._streams[number_of_pass]
+
+    def _fill(self, row: NDArray[np.int64], stream: _Stream, position: int) -> None:
+        """Copy what begins at a position of the stream into a row; after the stream's end comes its beginning."""
         filled = 0
-        document = int(np.searchsorted(self._ends, position, "right"))
+        document = int(np.searchsorted(stream.ends, position, "right"))
         while filled < len(row):
-            document %= len(self._ends)
-            begin = int(self._ends[document - 1]) if document else 0
+            document %= len(stream.ends)
+            begin = int(stream.ends[document - 1]) if document else 0
             skipped = position - begin if filled == 0 else 0
-            size = min(int(self._ends[document]) - begin - 1 - skipped, len(row) - filled)
-            start = int(self._starts[document]) + skipped
+            size = min(int(stream.ends[document]) - begin - 1 - skipped, len(row) - filled)
+            start = int(stream.starts[document]) + skipped
             row[filled : filled + size] = self._tokens.read(start, start + size)
             filled += size + 1  # the `<bos>` is there
             document += 1
 
 
+class _Stream(NamedTuple):
+    """Documents in one order.
+
+    Attributes:
+        starts: of the documents' tokens, in that order.
+        ends: where each document with its `<bos>` ends in the stream.
+        offset: of the first row in the stream.
+    """
+
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    offset: int
+
+
 class ConversationRows:
-    """Whole conversations put together so that rows are full (best fit).
+    """Whole conversations, packed into rows (best fit); the rest of a row is padded with `<bos>`.
 
     A conversation that is longer than a row is cut between turns, as a chat does when its context is full: each part
-    opens with `<bos>` and the system message. Where nothing fits the end of a row, the head of a conversation fills
-    it; that conversation is also somewhere whole.
+    opens with `<bos>` and the system message. Each other token is in the rows of a pass once.
 
     Args:
         tokens: of all conversations, in the chat format without `<bos>`.
-        spans: of the conversations.
-        tokenizer: what made them.
+        bounds: of the conversations.
+        tokenizer: what encoded them.
         context_length: of a row, which holds one id more.
         seed: of the order.
 
@@ -89,9 +136,11 @@ class ConversationRows:
         ValueError: no conversation has a reply that fits.
     """
 
-    def __init__(self, tokens: TokenReader, spans: Spans, tokenizer: Tokenizer, context_length: int, seed: int) -> None:
-        self._tokens, self._tokenizer, self._capacity = tokens, tokenizer, context_length + 1
-        starts, ends = spans
+    def __init__(
+        self, tokens: TokenReader, bounds: Bounds, tokenizer: Tokenizer, context_length: int, seed: int
+    ) -> None:
+        self._tokens, self._tokenizer, self._capacity, self._seed = tokens, tokenizer, context_length + 1, seed
+        starts, ends = bounds
         self.notes = {
             "conversations": len(starts),
             "cut_between_turns": 0,
@@ -119,20 +168,25 @@ class ConversationRows:
     def __len__(self) -> int:
         return len(self._row_ends)
 
-    def read(self, rows: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Rows by their numbers, as `DocumentRows.read`."""
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Read rows by their numbers, as `DocumentRows.read`; a pass orders the conversations of a row anew."""
         ids = np.full((len(rows), self._capacity), self._tokenizer.bos_id, np.int64)
         for number, row in enumerate(rows):
             filled = 0
-            for member in self._members[self._row_ends[row - 1] if row else 0 : self._row_ends[row]].tolist():
+            for member in self._members_of(row, number_of_pass):
                 filled += 1  # the `<bos>` is there
                 for starts, sizes in ((self._system_starts, self._system_sizes), (self._starts, self._sizes)):
-                    size = min(int(sizes[member]), self._capacity - filled)
-                    if size > 0:
-                        start = int(starts[member])
-                        ids[number, filled : filled + size] = self._tokens.read(start, start + size)
-                        filled += size
-        return ids, supervised_of(ids, self._tokenizer)
+                    start, size = int(starts[member]), int(sizes[member])
+                    ids[number, filled : filled + size] = self._tokens.read(start, start + size)
+                    filled += size
+        return ids, loss_mask(self._tokenizer, ids)
+
+    def _members_of(self, row: int, number_of_pass: int) -> list[int]:
+        """The conversations of a row in a pass's order."""
+        members = self._members[self._row_ends[row - 1] if row else 0 : self._row_ends[row]]
+        if number_of_pass and len(members) > 1:
+            members = np.random.default_rng((self._seed, 2, number_of_pass, row)).permutation(members)
+        return [int(member) for member in members]
 
 
 class Chunk(NamedTuple):
@@ -144,24 +198,24 @@ class Chunk(NamedTuple):
 
 
 def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: MutableMapping[str, int]) -> list[Chunk]:
-    """A conversation in parts that are, with `<bos>` and system message, at most `capacity` ids, each with a reply.
+    """Cut a conversation into parts, each with a reply and of at most `capacity` ids with `<bos>` and system message.
 
     Args:
         ids: in the chat format without `<bos>`.
-        tokenizer: what made them.
+        tokenizer: what encoded them.
         capacity: of a row, in ids.
         notes: counts what is lost.
     """
     turns = _turns(ids, tokenizer)
     assistant = tokenizer.role_ids["assistant"]
     if len(ids) < capacity:
-        return [Chunk(0, 0, len(ids))] if any(role == assistant for role, _, _ in turns) else []
+        return [Chunk(0, 0, len(ids))] if any(turn.role_id == assistant for turn in turns) else []
     notes["cut_between_turns"] += 1
     system = 0
-    if turns[0][0] == tokenizer.role_ids["system"]:
-        _, _, stop = turns.pop(0)
-        system = min(stop, capacity // 2)
-        notes["turns_truncated"] += stop > system
+    if turns[0].role_id == tokenizer.role_ids["system"]:
+        opening = turns.pop(0)
+        system = min(opening.stop, capacity // 2)
+        notes["turns_truncated"] += opening.stop > system
     most = capacity - 1 - system
     chunks: list[Chunk] = []
     start = stop = 0
@@ -174,36 +228,40 @@ def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: Mut
             notes["parts_without_reply"] += 1
 
     for exchange in _exchanges(turns, tokenizer):
-        begin, end = exchange[0][1], exchange[-1][2]
+        begin, end = exchange[0].start, exchange[-1].stop
         if start == stop or stop - start + end - begin > most:
             close()
             start = stop = begin
             has_reply = False
-        for role, turn_start, turn_stop in exchange:
-            size = min(turn_stop - turn_start, most - (stop - start))
-            notes["turns_truncated"] += turn_stop - turn_start > size
-            # What an assistant says comes after the symbol
-            has_reply |= role == assistant and size > 1
+        for turn in exchange:
+            size = min(turn.stop - turn.start, most - (stop - start))
+            notes["turns_truncated"] += turn.stop - turn.start > size
+            # The first id is the role's symbol
+            has_reply |= turn.role_id == assistant and size > 1
             stop += size
     close()
     return chunks
 
 
-Turn = tuple[int, int, int]
-"""The id of the role, where the turn starts and where it ends."""
+class _TurnBounds(NamedTuple):
+    """The id of a turn's role, where the turn starts and where it ends."""
+
+    role_id: int
+    start: int
+    stop: int
 
 
-def _turns(ids: NDArray[Any], tokenizer: Tokenizer) -> list[Turn]:
-    system, user, assistant = tokenizer.role_ids["system"], tokenizer.role_ids["user"], tokenizer.role_ids["assistant"]
-    starts = np.flatnonzero((ids == user) | (ids == assistant) | (ids == system)).tolist()
-    return [(int(ids[start]), start, end) for start, end in zip(starts, [*starts[1:], len(ids)], strict=True)]
+def _turns(ids: NDArray[Any], tokenizer: Tokenizer) -> list[_TurnBounds]:
+    starts = np.flatnonzero(np.isin(ids, list(tokenizer.role_ids.values()))).tolist()
+    stops = [*starts[1:], len(ids)]
+    return [_TurnBounds(int(ids[start]), start, stop) for start, stop in zip(starts, stops, strict=True)]
 
 
-def _exchanges(turns: Sequence[Turn], tokenizer: Tokenizer) -> list[list[Turn]]:
+def _exchanges(turns: Sequence[_TurnBounds], tokenizer: Tokenizer) -> list[list[_TurnBounds]]:
     """Group turns so that each group but the first begins with the user's."""
-    groups: list[list[Turn]] = []
+    groups: list[list[_TurnBounds]] = []
     for turn in turns:
-        if not groups or turn[0] == tokenizer.role_ids["user"]:
+        if not groups or turn.role_id == tokenizer.role_ids["user"]:
             groups.append([])
         groups[-1].append(turn)
     return groups
@@ -220,21 +278,14 @@ def _best_fit(
         capacity: of a row.
 
     Returns:
-        the chunks of each row one after the other, what fills its end among them; and where each row ends in these.
+        the chunks of each row one after the other, and where each row ends in these.
     """
     members, ends = array("i"), array("q")
     rooms: list[tuple[int, int]] = []  # the room that is left in each open row, in order, and its number
     contents: dict[int, list[int]] = {}
-    fillers = 0
 
-    def close(room: int, row: int) -> None:
-        nonlocal fillers
+    def close(row: int) -> None:
         members.extend(contents.pop(row))
-        while room > 0:
-            filler = int(order[fillers % len(order)])
-            members.append(filler)
-            room -= int(sizes[filler])
-            fillers += 1
         ends.append(len(members))
 
     for number, (chunk, size) in enumerate(_pairs(order, sizes)):
@@ -244,11 +295,11 @@ def _best_fit(
         if room > size:
             insort(rooms, (room - size, row))
         else:
-            close(0, row)
+            close(row)
         if len(rooms) > _OPEN_ROWS:
-            close(*rooms.pop(0))
-    for room, row in rooms:
-        close(room, row)
+            close(rooms.pop(0)[1])
+    for _, row in rooms:
+        close(row)
     return np.frombuffer(members, np.int32), np.frombuffer(ends, np.int64)
 
 

@@ -1,4 +1,4 @@
-"""From the configuration to what `tinylm train` trains on, and what it says on the way."""
+"""From files and a configuration to the data of each stage."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinylm.cli.console import notice, say
 from tinylm.data.dataset.disk_cache import DataCache
 from tinylm.data.dataset.stages import StageData, prepare_stage, tokenize_files
-from tinylm.data.dataset.survey import Survey, TextSample, find_tokenizer, survey_files
+from tinylm.data.dataset.survey import Notify, Survey, TextSample, find_tokenizer, hold_out_together, survey_files
 from tinylm.data.readers.paths import find_files
 from tinylm.errors import DataError, RunError
 from tinylm.files import write_file
+from tinylm.printable import command_line, json_text
 
 if TYPE_CHECKING:
     from tinylm.config import Config
@@ -21,27 +21,36 @@ if TYPE_CHECKING:
     from tinylm.tokenizer import Tokenizer
 
 
+def _ignore(_: str) -> None:
+    """Receive a line and do nothing."""
+
+
 class Preparation:
-    """Files are surveyed at once; the tokenizer and the rows come when they are asked for.
+    """The data of a run, prepared step by step: the constructor surveys the files, then `tokenizer`, then `stages`.
 
     Args:
         config: the files, and how much is held out.
-        wants_tokenizer: whether one will be trained; a sample for it is taken while files are read.
+        trains_tokenizer: whether a tokenizer will be trained; a sample for it is taken while files are read.
+        inform: receives lines of information.
+        warn: receives lines that the user should read, for example on data that was left out.
 
     Attributes:
-        surveys: what the files of each stage hold.
-        notes: what the user was told about the data of each stage.
+        surveys: counts and hashes of the files of each stage.
+        notes: the lines that `warn` received about the data of each stage.
 
     Raises:
         DataError: a file cannot be read as what it should be.
     """
 
-    def __init__(self, config: Config, wants_tokenizer: bool) -> None:
-        self._cache = DataCache(notify=notice)
+    def __init__(
+        self, config: Config, trains_tokenizer: bool, inform: Notify = _ignore, warn: Notify = _ignore
+    ) -> None:
+        self._inform, self._warn = inform, warn
+        self._cache = DataCache(notify=warn)
         self.surveys: list[Survey] = []
         self.notes: dict[StageName, list[str]] = {"pretrain": [], "finetune": []}
         sample_bytes = int(config.tokenizer.max_sample_megabytes * 1e6)
-        self._sample = TextSample(sample_bytes) if wants_tokenizer else None
+        self._sample = TextSample(sample_bytes) if trains_tokenizer else None
         entries: dict[StageName, list[str]] = {"pretrain": config.data.pretrain, "finetune": config.data.finetune}
         files = {stage: find_files(named, self._noting(stage)) for stage, named in entries.items() if named}
         for stage, found in files.items():
@@ -57,6 +66,7 @@ class Preparation:
             if not was_read:
                 # A sample of some of the files is none of all
                 self._sample = None
+        self.surveys = hold_out_together(self.surveys)
 
     @property
     def text_bytes(self) -> dict[StageName, float]:
@@ -80,10 +90,12 @@ class Preparation:
             config.tokenizer,
             self._cache,
             sample=self._sample,
-            notify=notice,
+            notify=self._warn,
         )
         self._sample = None
-        say(f"Tokenizer: {tokenizer.vocab_size:,} pieces{'' if was_trained else ', as trained before on this data'}")
+        self._inform(
+            f"Tokenizer: {tokenizer.vocab_size:,} pieces{'' if was_trained else ', as trained before on this data'}"
+        )
         return tokenizer
 
     def stages(self, config: Config, tokenizer: Tokenizer) -> dict[StageName, StageData]:
@@ -99,7 +111,7 @@ class Preparation:
             shards = tokenize_files(survey, tokenizer, self._cache, config.train.threads)
             data[name] = prepare_stage(survey, shards, tokenizer, config, self._noting(name))
             kind = "documents" if name == "pretrain" else "conversations"
-            say(
+            self._inform(
                 f"{name}: {data[name].facts['examples']:,} {kind}, {data[name].facts['held_out']:,} more held out"
                 f"{'' if shards.fresh else '; tokenized before, nothing is tokenized again'}"
             )
@@ -113,7 +125,7 @@ class Preparation:
         Raises:
             TinyLMError: it cannot be written.
         """
-        write_file(run.provenance, json.dumps({name: stage.facts for name, stage in data.items()}, indent=1))
+        write_file(run.provenance, json_text({name: stage.facts for name, stage in data.items()}, indent=1))
         for name, prepared in data.items():
             if len(prepared.held_out):
                 prepared.held_out.save(run.held_out(name))
@@ -136,12 +148,13 @@ class Preparation:
             DataError: a file has another content.
             RunError: there are more or fewer files, or the run's record of them cannot be read.
         """
+        start_anew = f"start anew with {command_line('--init', run.path)}"
         try:
             recorded = json.loads(run.provenance.read_text("utf-8"))
             hashes = {stage: [file["sha256"] for file in facts["files"]] for stage, facts in recorded.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{run.provenance}: cannot be read ({error}); start anew with --init {run.path}") from None
-        way_out = f"put it back, or start anew with --init {run.path}"
+            raise RunError(f"{run.provenance}: cannot be read ({error}); {start_anew}") from None
+        way_out = f"put it back, or {start_anew}"
         for survey in self.surveys:
             then = hashes.get(survey.stage, [])
             for before, file in zip(then, survey.files, strict=False):
@@ -152,10 +165,10 @@ class Preparation:
                 raise RunError(f"{survey.stage}: {counts}; {way_out}")
 
     def _noting(self, stage: StageName) -> Callable[[str], None]:
-        """`notice`, and remember it."""
+        """Warn, and remember the line."""
 
         def note(message: str) -> None:
-            notice(message)
+            self._warn(message)
             self.notes[stage].append(message)
 
         return note

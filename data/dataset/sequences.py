@@ -7,21 +7,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from tinylm.data.dataset.tokens import encode_all
+from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
 from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
 from tinylm.tokenizer import Tokenizer
 
-Kind = Literal["text", "conversations"]
+FileKind = Literal["text", "conversations"]
 
 _RAW_TEXT_SUFFIXES = (".txt", ".md")
 _BATCH = 1024
 
 
 def read_sequences(
-    path: Path, tokenizer: Tokenizer, kind: Kind | None = None, notify: Callable[[str], None] = lambda _: None
+    path: Path, tokenizer: Tokenizer, kind: FileKind | None = None, notify: Callable[[str], None] = lambda _: None
 ) -> TokenSequences:
     """A file's documents, or its conversations, as token ids; its text is never in memory whole.
 
@@ -45,7 +45,7 @@ def read_sequences(
     return _read(path, tokenizer, kind or "text", notify)
 
 
-def _read(path: Path, tokenizer: Tokenizer, kind: Kind, notify: Callable[[str], None]) -> TokenSequences:
+def _read(path: Path, tokenizer: Tokenizer, kind: FileKind, notify: Callable[[str], None]) -> TokenSequences:
     summary = ReadSummary(path)
     sequences = TokenSequences.concatenate(_tokenized(path, tokenizer, kind, summary))
     for sentence in (summary.headline(), *summary.sentences()):
@@ -53,12 +53,12 @@ def _read(path: Path, tokenizer: Tokenizer, kind: Kind, notify: Callable[[str], 
     return sequences
 
 
-def _tokenized(path: Path, tokenizer: Tokenizer, kind: Kind, summary: ReadSummary) -> Iterator[TokenSequences]:
+def _tokenized(path: Path, tokenizer: Tokenizer, kind: FileKind, summary: ReadSummary) -> Iterator[TokenSequences]:
     if kind == "text":
         documents = iter_documents(path, summary)
         while texts := list(islice(documents, _BATCH)):
-            yield encode_all(texts, tokenizer)
+            yield tokenize_all(texts, tokenizer)
     else:
         conversations = iter_conversations(path, summary)
         while some := list(islice(conversations, _BATCH)):
-            yield encode_all(some, tokenizer)
+            yield tokenize_all(some, tokenizer)

@@ -14,20 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.chat_format import Conversation
+from tinylm.chat_format import Example
 from tinylm.config import Config
 from tinylm.data.dataset.batches import Batches, Part, Rows
 from tinylm.data.dataset.disk_cache import DataCache, Entry, key_of
 from tinylm.data.dataset.held_out import content_hash
 from tinylm.data.dataset.packing import ConversationRows, DocumentRows
 from tinylm.data.dataset.survey import Notify, Survey, sentencepiece_version
-from tinylm.data.dataset.tokens import TokenFile, encode_all, encode_examples, id_type
+from tinylm.data.dataset.tokens import TokenFile, id_type, tokenize, tokenize_all
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
+from tinylm.printable import printable
 from tinylm.tokenizer import Tokenizer
 
 # Raised by whoever changes what tokens are made of an example
-_FORMAT = 1
+_FORMAT = 2
 _TOKENS, _ENDS, _HELD_OUT = "tokens.bin", "ends.npy", "held_out.npz"
 
 
@@ -67,6 +68,7 @@ class Shards:
         tokens: of all training examples of all files, one after the other.
         ends: where each example ends in them, int64.
         counts: training examples of each file.
+        passages: conversations in raw text that are held out of fine-tuning and thus held out here.
         held_out: the others.
         fresh: whether they were made just now; else they are from the cache.
     """
@@ -75,6 +77,7 @@ class Shards:
         self.tokens = TokenFile(entry.path / _TOKENS, np.dtype(entry.facts["dtype"]))
         self.ends: NDArray[np.int64] = np.load(entry.path / _ENDS)
         self.counts: list[int] = entry.facts["counts"]
+        self.passages: int = entry.facts["passages"]
         self.held_out = TokenSequences.load(entry.path / _HELD_OUT)
         self.fresh = fresh
 
@@ -133,37 +136,49 @@ def prepare_stage(
         parts.append(Part(rows, max(1, round(weight * len(rows)))))
         for kind, count in getattr(rows, "notes", {}).items():
             notes[kind] = notes.get(kind, 0) + count
+    if shards.passages:
+        notify(f"{shards.passages:,} passages are conversations that are held out for fine-tuning: left out here too")
     _tell_of_cuts(notes, context, notify)
     return StageData(Batches(parts, seed), shards.held_out, _facts(survey, shards), notes)
 
 
 def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: int) -> dict[str, Any]:
     """Write the shards of a stage. One copy of what is held out is kept, whichever file it is in."""
-    held_out: dict[bytes, str | Conversation] = {}
+    held_out: dict[bytes, Example] = {}
     counts = [0] * len(survey.files)
+    passages = 0
     lengths: list[NDArray[np.int64]] = []
 
-    def training() -> Iterator[str | Conversation]:
+    def training() -> Iterator[Example]:
+        nonlocal passages
         for number, file in enumerate(survey.files):
             for example, is_held_out in survey.split.divide(survey.examples_of(file)):
                 if is_held_out:
-                    held_out[content_hash(example)] = example
+                    key = content_hash(example)
+                    held_out[key] = example
+                    passages += key not in survey.split.keys
                 else:
                     counts[number] += 1
                     yield example
 
     with (folder / _TOKENS).open("wb") as file:
-        for ids, sizes in encode_examples(training(), tokenizer, threads):
+        for ids, sizes in tokenize(training(), tokenizer, threads):
             file.write(ids.tobytes())
             lengths.append(sizes)
+    if not lengths:
+        names = ", ".join(Path(file.path).name for file in survey.files)
+        problem = "all of it is held out, as the same text is in the other stage; give it more"
+        raise DataError(names, None, problem)
     np.save(folder / _ENDS, np.cumsum(np.concatenate(lengths), dtype=np.int64))
-    encode_all(held_out.values(), tokenizer, threads).save(folder / _HELD_OUT)
-    return {"dtype": id_type(tokenizer).str, "counts": counts}
+    tokenize_all(held_out.values(), tokenizer, threads).save(folder / _HELD_OUT)
+    if survey.split.cut is not None:
+        passages -= 1  # the end of the document
+    return {"dtype": id_type(tokenizer).str, "counts": counts, "passages": max(0, passages)}
 
 
 def _facts(survey: Survey, shards: Shards) -> dict[str, Any]:
     files = [
-        {"name": Path(file.path).name, "bytes": file.bytes, "sha256": file.sha256}
+        {"name": printable(Path(file.path).name), "bytes": file.bytes, "sha256": file.sha256}
         | ({"weight": file.weight} if file.weight != 1 else {})
         for file in survey.files
     ]

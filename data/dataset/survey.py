@@ -9,33 +9,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
+from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation, Example, texts_of
 from tinylm.config import Config, TokenizerConfig, config_values
 from tinylm.data.dataset.disk_cache import DataCache, key_of
-from tinylm.data.dataset.held_out import HeldOut, Split, content_hash, texts_of
-from tinylm.data.inspection.reservoir import Sample
+from tinylm.data.dataset.held_out import HeldOut, HeldOutSplit, content_hash
+from tinylm.data.dataset.reservoir import BoundedSample
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
 from tinylm.data.readers.paths import DataFile
 from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.sources import check_regular, inner_suffix, iter_bytes
 from tinylm.errors import DataError
 from tinylm.files import sha256_of
+from tinylm.run_folder import StageName
 from tinylm.tokenizer import Tokenizer, train_tokenizer
 
-Stage = Literal["pretrain", "finetune"]
 Notify = Callable[[str], None]
 
 # Raised by whoever changes what readers, the split or the tokenizer make of a file
-_FORMAT = 1
+_FORMAT = 2
 _PIECE_CHARACTERS = 16_384
 _SAID_ONE_BY_ONE = 20
 _MODEL = "tokenizer.model"
 
 
 @dataclass(frozen=True)
-class FileFacts:
+class SurveyedFile:
     """What a file holds.
 
     Attributes:
@@ -81,9 +81,9 @@ class Survey:
         key: the same for equal files and equal settings.
     """
 
-    stage: Stage
-    files: tuple[FileFacts, ...]
-    split: Split
+    stage: StageName
+    files: tuple[SurveyedFile, ...]
+    split: HeldOutSplit
     key: str
 
     @property
@@ -91,7 +91,7 @@ class Survey:
         """UTF-8 bytes of text in an epoch, weights counted."""
         return sum(file.weight * file.text_bytes for file in self.files)
 
-    def examples(self) -> Iterator[str | Conversation]:
+    def examples(self) -> Iterator[Example]:
         """All examples of all files, read anew.
 
         Raises:
@@ -100,7 +100,7 @@ class Survey:
         for file in self.files:
             yield from self.examples_of(file)
 
-    def examples_of(self, file: FileFacts) -> Iterator[str | Conversation]:
+    def examples_of(self, file: SurveyedFile) -> Iterator[Example]:
         """The examples of one file, as `examples` gives them."""
         yield from _READERS[self.stage](file.path, ReadSummary(file.path))
         file.check_unchanged()
@@ -114,25 +114,26 @@ class TextSample:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._sample: Sample[tuple[Stage, bytes, int, str]] = Sample(max_bytes)
+        self._sample: BoundedSample[tuple[StageName, bytes, int, str]] = BoundedSample(max_bytes)
 
-    def add(self, stage: Stage, key: bytes, example: str | Conversation) -> None:
+    def add(self, stage: StageName, key: bytes, example: Example) -> None:
         """Offer an example by its content hash; a long text comes in pieces."""
         for text in texts_of(example):
             for start in range(0, len(text), _PIECE_CHARACTERS):
                 piece = text[start : start + _PIECE_CHARACTERS]
                 self._sample.add((stage, key, start, piece), len(piece))
 
-    def texts(self, splits: Mapping[Stage, Split]) -> Iterator[str]:
+    def texts(self, splits: Mapping[StageName, HeldOutSplit]) -> Iterator[str]:
         """The sample, but for what is held out."""
         for stage, key, start, piece in self._sample.items:
             split = splits[stage]
             if key not in split.keys:
-                yield piece if split.cut is None else piece[: max(0, split.cut - start)]
+                text = piece if split.cut is None else piece[: max(0, split.cut - start)]
+                yield from split.without_passages(text)
 
 
 def survey_files(
-    stage: Stage,
+    stage: StageName,
     files: Sequence[DataFile],
     validation_fraction: float,
     cache: DataCache,
@@ -171,7 +172,7 @@ def survey_files(
         }
         cache.make("survey", key, lambda _: values)
     else:
-        split = Split.from_json(entry.facts["split"])
+        split = HeldOutSplit.from_json(entry.facts["split"])
         found = [
             replace(fact, **{**known, "report": tuple(known["report"])})
             for fact, known in zip(facts, entry.facts["files"], strict=True)
@@ -181,6 +182,27 @@ def survey_files(
     for note in split.notes:
         notify(note)
     return Survey(stage, tuple(found), split, key), entry is None
+
+
+def hold_out_together(surveys: Sequence[Survey]) -> list[Survey]:
+    """Hold out of each stage what is held out of the other: equal examples, and conversations inside raw text.
+
+    Args:
+        surveys: of the stages that are trained together.
+    """
+    if len(surveys) < 2:
+        return list(surveys)
+    keys = frozenset[bytes]().union(*(survey.split.keys for survey in surveys))
+    together: list[Survey] = []
+    for survey in surveys:
+        others = [other.split for other in surveys if other is not survey]
+        passages = tuple(turns for split in others for turns in split.conversations)
+        if survey.stage != "pretrain":
+            passages = ()
+        split = replace(survey.split, keys=keys, passages=passages)
+        key = key_of("together", survey.key, sorted(key.hex() for key in keys), passages)
+        together.append(replace(survey, split=split, key=key))
+    return together
 
 
 def find_tokenizer(
@@ -238,9 +260,9 @@ def sentencepiece_version() -> str:
 
 
 def _read_files(
-    stage: Stage, files: Sequence[FileFacts], held_out: HeldOut, sample: TextSample | None
-) -> tuple[list[FileFacts], Split]:
-    found: list[FileFacts] = []
+    stage: StageName, files: Sequence[SurveyedFile], held_out: HeldOut, sample: TextSample | None
+) -> tuple[list[SurveyedFile], HeldOutSplit]:
+    found: list[SurveyedFile] = []
     for file in files:
         summary = ReadSummary(file.path)
         text_bytes = 0
@@ -264,7 +286,7 @@ def _sample_of(surveys: Sequence[Survey], max_bytes: int) -> TextSample:
     return sample
 
 
-def _report(files: Sequence[FileFacts]) -> Iterator[str]:
+def _report(files: Sequence[SurveyedFile]) -> Iterator[str]:
     """How files were read; of many, only what was left out is said file by file."""
     many = len(files) > _SAID_ONE_BY_ONE
     if many:
@@ -274,7 +296,7 @@ def _report(files: Sequence[FileFacts]) -> Iterator[str]:
             yield f"{file.path}: {line}"
 
 
-def _looked_at(file: DataFile) -> FileFacts:
+def _looked_at(file: DataFile) -> SurveyedFile:
     """A file by its content.
 
     Raises:
@@ -284,14 +306,14 @@ def _looked_at(file: DataFile) -> FileFacts:
     try:
         check_regular(path)
         stat = path.stat()
-        return FileFacts(str(path), file.weight, sha256_of(path), stat.st_size, stat.st_mtime_ns)
+        return SurveyedFile(str(path), file.weight, sha256_of(path), stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError):
         # Which says in a line what is wrong with it
         next(iter_bytes(path), None)
         raise
 
 
-_READERS: dict[Stage, Callable[[str, ReadSummary], Iterator[str] | Iterator[Conversation]]] = {
+_READERS: dict[StageName, Callable[[str, ReadSummary], Iterator[str] | Iterator[Conversation]]] = {
     "pretrain": iter_documents,
     "finetune": iter_conversations,
 }

@@ -2,7 +2,6 @@
 
 Files:
     inspection.py        reads the files and collects the figures
-    reservoir.py         samples and duplicates in bounded memory
     token_statistics.py  figures in tokens
     checks.py            what would spoil training
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from tinylm.data.inspection.inspection import Inspection, Kind, KindFacts
+from tinylm.data.inspection.inspection import ExampleFacts, ExampleKind, Inspection
 from tinylm.data.inspection.token_statistics import TokenFacts
 
 _MUCH, _SOME = 0.5, 0.1
@@ -13,7 +13,7 @@ _FEW_SUPERVISED = 0.1
 _LITTLE_TEXT = 50_000
 
 
-class Finding(NamedTuple):
+class DataFinding(NamedTuple):
     """Something about the data.
 
     Attributes:
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
     advice: str
 
 
-def findings_of(inspection: Inspection) -> list[Finding]:
+def findings_of(inspection: Inspection) -> list[DataFinding]:
     """What is wrong with the data, errors first."""
     found = [*_of_files(inspection)]
     for kind, facts in inspection.kinds.items():
@@ -37,17 +37,19 @@ def findings_of(inspection: Inspection) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.severity != "error")
 
 
-def _of_files(inspection: Inspection) -> Iterator[Finding]:
+def _of_files(inspection: Inspection) -> Iterator[DataFinding]:
     for file in inspection.files:
         if file.error is not None:
-            yield Finding("error", f"cannot be read: {file.error}", "mend it or leave it out; raw text: give --as text")
+            yield DataFinding(
+                "error", f"cannot be read: {file.error}", "mend it or leave it out; raw text: give --as text"
+            )
         if "cp1252" in file.encoding:
-            yield Finding(
+            yield DataFinding(
                 "warning", f"{file.path} is not UTF-8 and is read as cp1252", "check accented letters in the samples"
             )
 
 
-def _of_examples(kind: Kind, facts: KindFacts) -> Iterator[Finding]:
+def _of_examples(kind: ExampleKind, facts: ExampleFacts) -> Iterator[DataFinding]:
     left_out = sum(facts.skipped.values())
     skipped = left_out / (left_out + facts.count)
     if skipped > _SOME:
@@ -67,20 +69,20 @@ def _of_examples(kind: Kind, facts: KindFacts) -> Iterator[Finding]:
         yield _graded(damaged, problem, "make the file anew from its source, in UTF-8")
     if facts.characters < _LITTLE_TEXT:
         problem = f"only {facts.characters:,} characters of {kind}"
-        yield Finding("warning", problem, "add more, or start from another run with --init")
+        yield DataFinding("warning", problem, "add more, or start from another run with --init")
     if kind == "conversations" and facts.roles.ended_by_user > _MUCH * facts.count:
         problem = f"{facts.roles.ended_by_user / facts.count:.0%} of the conversations end with the user"
-        yield Finding("warning", problem, "their last turn teaches nothing: is the assistant's reply missing?")
+        yield DataFinding("warning", problem, "their last turn teaches nothing: is the assistant's reply missing?")
 
 
-def _of_tokens(kind: Kind, tokens: TokenFacts, inspection: Inspection) -> Iterator[Finding]:
+def _of_tokens(kind: ExampleKind, tokens: TokenFacts, inspection: Inspection) -> Iterator[DataFinding]:
     context = inspection.context_length
     if tokens.supervised_lost == 1 or not tokens.supervised:
         problem = f"no supervised tokens: no reply fits a context of {context:,} tokens"
-        yield Finding("error", problem, f"train with --set model.context_length={_power_above(tokens.p95)}")
+        yield DataFinding("error", problem, f"train with --set model.context_length={_power_above(tokens.p95)}")
     elif kind == "conversations" and tokens.supervised < _FEW_SUPERVISED:
         problem = f"only {tokens.supervised:.1%} of the tokens are the assistant's"
-        yield Finding("warning", problem, "training is slow: shorten system messages and questions")
+        yield DataFinding("warning", problem, "training is slow: shorten system messages and questions")
     if kind == "conversations" and tokens.over_long > _SOME:
         problem = f"{tokens.over_long:.0%} of the conversations are longer than {context:,} tokens and are cut"
         advice = f"train with --set model.context_length={_power_above(tokens.p95)}, or leave the longest out"
@@ -98,11 +100,11 @@ def _of_tokens(kind: Kind, tokens: TokenFacts, inspection: Inspection) -> Iterat
         )
     if tokens.bytes_per_token < 2:
         problem = f"a token holds only {tokens.bytes_per_token:.2f} bytes of text"
-        yield Finding("warning", problem, "a larger model.vocab_size makes sequences shorter")
+        yield DataFinding("warning", problem, "a larger model.vocab_size makes sequences shorter")
 
 
-def _graded(share: float, problem: str, advice: str) -> Finding:
-    return Finding("error" if share > _MUCH else "warning", problem, advice)
+def _graded(share: float, problem: str, advice: str) -> DataFinding:
+    return DataFinding("error" if share > _MUCH else "warning", problem, advice)
 
 
 def _power_above(tokens: int) -> int:

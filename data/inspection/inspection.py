@@ -13,16 +13,16 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
 
-from tinylm.chat_format import Conversation
+from tinylm.chat_format import Conversation, Example, texts_of
 from tinylm.config import TokenizerConfig
-from tinylm.data.inspection.reservoir import DuplicateCounter, Sample
+from tinylm.data.dataset.reservoir import BoundedSample, DuplicateCounter
 from tinylm.data.inspection.token_statistics import (
-    Sequenced,
-    Spans,
+    EncodedExample,
+    MarkedText,
     TokenFacts,
     clipped,
+    encode_example,
     measure_tokens,
-    sequence_of,
     spans_of,
 )
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
@@ -31,7 +31,7 @@ from tinylm.data.readers.turns import NotConversationsError
 from tinylm.errors import DataError
 from tinylm.tokenizer import Tokenizer, train_tokenizer
 
-Kind = Literal["conversations", "documents"]
+ExampleKind = Literal["conversations", "documents"]
 _SAMPLE_CHARACTERS = 8_000_000
 # A longer text is measured by its beginning
 _MEASURED_CHARACTERS = 1_000_000
@@ -40,7 +40,7 @@ _SAMPLE_LENGTH = 2000
 
 
 @dataclass
-class FileFacts:
+class InspectedFile:
     """One file, and how it was understood.
 
     Attributes:
@@ -48,7 +48,7 @@ class FileFacts:
     """
 
     path: str
-    kind: Kind | None
+    kind: ExampleKind | None
     form: str
     encoding: str
     compression: str | None
@@ -81,7 +81,7 @@ class RoleFacts:
 
 
 @dataclass
-class KindFacts:
+class ExampleFacts:
     """What all files together hold of conversations, or of documents.
 
     Attributes:
@@ -117,12 +117,12 @@ class Inspection:
         samples: some examples as spans of text, each with whether the model is to learn to say it; long ones are cut.
     """
 
-    files: list[FileFacts]
-    kinds: dict[Kind, KindFacts]
+    files: list[InspectedFile]
+    kinds: dict[ExampleKind, ExampleFacts]
     context_length: int
     vocab_size: int = 0
     tokenizer: str = ""
-    samples: list[Spans] = field(default_factory=list)
+    samples: list[MarkedText] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -135,12 +135,12 @@ class _Collector:
     """Takes in the examples of one kind, in bounded memory."""
 
     def __init__(self) -> None:
-        self.facts = KindFacts()
-        self.sample: Sample[str | Conversation] = Sample(_SAMPLE_CHARACTERS)
+        self.facts = ExampleFacts()
+        self.sample: BoundedSample[Example] = BoundedSample(_SAMPLE_CHARACTERS)
         self._exact, self._normal, self._replies = DuplicateCounter(), DuplicateCounter(), DuplicateCounter()
 
-    def add(self, example: str | Conversation) -> None:
-        texts = [example] if isinstance(example, str) else [message["content"] for message in example]
+    def add(self, example: Example) -> None:
+        texts = texts_of(example)
         # What cannot be in a text parts its turns, so that the same words in other turns are no duplicate
         joined = "\0".join(texts)
         size = sum(map(len, texts))
@@ -157,7 +157,7 @@ class _Collector:
                     self._replies.add(message["content"])
         self.sample.add(example[:_MEASURED_CHARACTERS] if isinstance(example, str) else example, size)
 
-    def finish(self, summaries: Sequence[ReadSummary]) -> KindFacts:
+    def finish(self, summaries: Sequence[ReadSummary]) -> ExampleFacts:
         facts = self.facts
         facts.skipped = dict(sum((summary.skipped for summary in summaries), Counter[str]()))
         facts.duplicates = {"exact": self._exact.share, "normalized": self._normal.share}
@@ -170,13 +170,13 @@ class _Collector:
 def inspect(
     paths: Sequence[str | PathLike[str]],
     *,
-    kind: Kind | None = None,
+    kind: ExampleKind | None = None,
     tokenizer: Tokenizer | None = None,
     vocab_size: int,
     context_length: int,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Inspection:
-    """Look at data files. What cannot be read is noted in `FileFacts.error`, and the others are looked at.
+    """Look at data files. What cannot be read is noted in `InspectedFile.error`, and the others are looked at.
 
     Args:
         paths: the files.
@@ -186,9 +186,9 @@ def inspect(
         context_length: in tokens; a longer conversation is cut in training.
         notify: told what is being done.
     """
-    collectors: dict[Kind, _Collector] = {}
-    summaries: dict[Kind, list[ReadSummary]] = {"conversations": [], "documents": []}
-    files: list[FileFacts] = []
+    collectors: dict[ExampleKind, _Collector] = {}
+    summaries: dict[ExampleKind, list[ReadSummary]] = {"conversations": [], "documents": []}
+    files: list[InspectedFile] = []
     for path in paths:
         notify(f"Reading {fspath(path)}")
         facts, summary = _read(path, kind, collectors)
@@ -202,26 +202,26 @@ def inspect(
         return result
     if tokenizer is None:
         notify("Training a tokenizer on the data")
-        texts = (text for items in samples.values() for item in items for text in _texts_of(item))
+        texts = (text for items in samples.values() for item in items for text in texts_of(item))
         tokenizer, result.tokenizer = train_tokenizer(texts, vocab_size, TokenizerConfig()), "trained on this data"
     result.vocab_size = tokenizer.vocab_size
     notify("Counting tokens")
     for name, items in samples.items():
         kinds[name].tokens = _measure(items, tokenizer, context_length, kinds[name])
     for item in _spread(samples):
-        spans = spans_of(sequence_of(item, tokenizer, context_length), tokenizer)
+        spans = spans_of(encode_example(item, tokenizer, context_length), tokenizer)
         result.samples.append(clipped(spans, _SAMPLE_LENGTH))
     return result
 
 
 def _read(
-    path: str | PathLike[str], kind: Kind | None, collectors: dict[Kind, _Collector]
-) -> tuple[FileFacts, ReadSummary]:
+    path: str | PathLike[str], kind: ExampleKind | None, collectors: dict[ExampleKind, _Collector]
+) -> tuple[InspectedFile, ReadSummary]:
     """Read a file to its end into the collector of its kind."""
-    order: list[Kind] = [kind] if kind is not None else ["conversations", "documents"]
+    order: list[ExampleKind] = [kind] if kind is not None else ["conversations", "documents"]
     for name in order:
         summary, error = ReadSummary(path), None
-        examples: Iterator[str | Conversation] = (
+        examples: Iterator[Example] = (
             iter_conversations(path, summary) if name == "conversations" else iter_documents(path, summary)
         )
         try:
@@ -234,14 +234,16 @@ def _read(
         except DataError as problem:
             error = str(problem)
         break
-    found: Kind | None = name if summary.kept else None
+    found: ExampleKind | None = name if summary.kept else None
     return _file_facts(path, found, summary, error), summary
 
 
-def _file_facts(path: str | PathLike[str], kind: Kind | None, summary: ReadSummary, error: str | None) -> FileFacts:
+def _file_facts(
+    path: str | PathLike[str], kind: ExampleKind | None, summary: ReadSummary, error: str | None
+) -> InspectedFile:
     prefix = f"{fspath(path)}: "
     forms = ", ".join(form for form, _ in summary.forms.most_common())
-    return FileFacts(
+    return InspectedFile(
         path=fspath(path),
         kind=kind,
         form=", ".join(part for part in (summary.container, forms) if part),
@@ -255,22 +257,16 @@ def _file_facts(path: str | PathLike[str], kind: Kind | None, summary: ReadSumma
     )
 
 
-def _measure(
-    items: Sequence[str | Conversation], tokenizer: Tokenizer, context_length: int, facts: KindFacts
-) -> TokenFacts:
-    sequences: Iterator[Sequenced] = (sequence_of(item, tokenizer, context_length) for item in items)
-    characters = sum(len(text) for item in items for text in _texts_of(item))
+def _measure(items: Sequence[Example], tokenizer: Tokenizer, context_length: int, facts: ExampleFacts) -> TokenFacts:
+    encoded: Iterator[EncodedExample] = (encode_example(item, tokenizer, context_length) for item in items)
+    characters = sum(len(text) for item in items for text in texts_of(item))
     scale = facts.characters / characters if characters else 1.0
-    return measure_tokens(sequences, tokenizer, context_length, scale)
+    return measure_tokens(encoded, tokenizer, context_length, scale)
 
 
-def _spread(samples: dict[Kind, list[str | Conversation]]) -> list[str | Conversation]:
+def _spread(samples: dict[ExampleKind, list[Example]]) -> list[Example]:
     """Some examples from all over the sample, conversations first."""
     items = samples.get("conversations") or samples.get("documents") or []
     last = len(items) - 1
     indexes = sorted({round(last * number / (_SHOWN_SAMPLES - 1)) for number in range(_SHOWN_SAMPLES)})
     return [items[index] for index in indexes]
-
-
-def _texts_of(item: str | Conversation) -> list[str]:
-    return [item] if isinstance(item, str) else [message["content"] for message in item]

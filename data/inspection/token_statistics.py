@@ -8,29 +8,30 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinylm.chat_format import Conversation, encode_turn
+from tinylm.chat_format import Example, encode_examples, loss_mask, texts_of
 from tinylm.data.dataset.packing import chunks_of
 from tinylm.tokenizer import BOS, EOS, ROLE_PIECES, Tokenizer
 
-Spans = list[tuple[str, bool]]
+MarkedText = list[tuple[str, bool]]
 _SPACE = 0x20
 _CONTINUATION_BYTES = range(0x80, 0xC0)
 
 
-class Sequenced(NamedTuple):
-    """One example as training sees it.
+class EncodedExample(NamedTuple):
+    """One example as training encodes it.
 
     Attributes:
-        ids: with `<bos>`.
-        supervised: of the same length: what the model is to learn to say.
-        supervised_kept: how many supervised tokens are left where the example is cut to the context.
-        longest_turn: in tokens.
+        ids: with `<bos>`, int64 [tokens].
+        supervised: the loss mask, bool [tokens].
+        supervised_kept: supervised tokens left after the example is cut to the context.
+        longest_turn: in tokens; 0 for a document.
         characters, utf8_bytes: of its text.
     """
 
-    ids: list[int]
-    supervised: list[bool]
+    ids: NDArray[np.int64]
+    supervised: NDArray[np.bool_]
     supervised_kept: int
     longest_turn: int
     characters: int
@@ -64,57 +65,50 @@ class TokenFacts:
     characters_as_bytes: float
 
 
-def sequence_of(example: str | Conversation, tokenizer: Tokenizer, context_length: int) -> Sequenced:
-    """An example as tokens: a conversation in the chat format, a document with its `<eos>`."""
-    ids, supervised, longest = [tokenizer.bos_id], [False], 0
-    if isinstance(example, str):
-        ids += [*tokenizer.encode(example), tokenizer.eos_id]
-        supervised += [True] * (len(ids) - 1)
-        texts = [example]
-    else:
-        for message in example:
-            turn_ids, turn_supervised = encode_turn(tokenizer, message)
-            ids += turn_ids
-            supervised += turn_supervised
-            longest = max(longest, len(turn_ids))
-        texts = [message["content"] for message in example]
-    characters = sum(map(len, texts))
-    kept = sum(supervised)
-    if not isinstance(example, str) and len(ids) > context_length + 1:
-        notes: Counter[str] = Counter()
-        chunks = chunks_of(np.array(ids[1:]), tokenizer, context_length + 1, notes)
-        kept = sum(sum(supervised[1 + chunk.start : 1 + chunk.stop]) for chunk in chunks)
-    return Sequenced(ids, supervised, kept, longest, characters, sum(len(text.encode("utf-8")) for text in texts))
+def encode_example(example: Example, tokenizer: Tokenizer, context_length: int) -> EncodedExample:
+    """Encode an example as training does, and measure what is lost where it is longer than the context."""
+    (encoded,) = encode_examples(tokenizer, [example])
+    ids = np.array([tokenizer.bos_id, *encoded], np.int64)
+    supervised = loss_mask(tokenizer, ids)
+    kept, longest = int(supervised.sum()), 0
+    if not isinstance(example, str):
+        starts = np.flatnonzero(np.isin(ids, list(tokenizer.role_ids.values())))
+        longest = int(np.diff(starts, append=len(ids)).max())
+        if len(ids) > context_length + 1:
+            notes: Counter[str] = Counter()
+            chunks = chunks_of(ids[1:], tokenizer, context_length + 1, notes)
+            kept = sum(int(supervised[1 + chunk.start : 1 + chunk.stop].sum()) for chunk in chunks)
+    texts = texts_of(example)
+    utf8_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    return EncodedExample(ids, supervised, kept, longest, sum(map(len, texts)), utf8_bytes)
 
 
 def measure_tokens(
-    sequences: Iterable[Sequenced], tokenizer: Tokenizer, context_length: int, scale: float
+    examples: Iterable[EncodedExample], tokenizer: Tokenizer, context_length: int, scale: float
 ) -> TokenFacts:
-    """Figures of examples.
+    """Compute the figures of some examples.
 
     Args:
-        sequences: at least one.
-        tokenizer: what made them.
+        examples: at least one.
+        tokenizer: what encoded them.
         context_length: as in the configuration; a row of training holds one token more.
         scale: by how much the data is larger than these examples.
     """
-    byte_values = {id_: int(piece[3:5], 16) for id_, piece in enumerate(tokenizer.pieces()) if _is_byte_piece(piece)}
-    control = {tokenizer.bos_id, tokenizer.eos_id, *tokenizer.role_ids.values()}
+    is_text = np.ones(tokenizer.vocab_size, np.bool_)
+    is_text[[tokenizer.bos_id, tokenizer.eos_id, *tokenizer.role_ids.values()]] = False
+    opens_spelling = np.array([_opens_spelling(piece) for piece in tokenizer.pieces()])
     lengths: list[int] = []
-    total = supervised = kept = text_tokens = spelled = characters = utf8_bytes = cut_turns = 0
-    for sequence in sequences:
-        lengths.append(len(sequence.ids))
-        total += len(sequence.ids)
-        supervised += sum(sequence.supervised)
-        kept += sequence.supervised_kept
-        characters += sequence.characters
-        utf8_bytes += sequence.utf8_bytes
-        cut_turns += sequence.longest_turn > context_length
-        for id_ in sequence.ids:
-            text_tokens += id_ not in control
-            value = byte_values.get(id_)
-            # A line end is always a byte, and a cheap one
-            spelled += value is not None and value >= _SPACE and value not in _CONTINUATION_BYTES
+    supervised = kept = text_tokens = spelled = characters = utf8_bytes = cut_turns = 0
+    for example in examples:
+        lengths.append(len(example.ids))
+        supervised += int(example.supervised.sum())
+        kept += example.supervised_kept
+        characters += example.characters
+        utf8_bytes += example.utf8_bytes
+        cut_turns += example.longest_turn > context_length
+        text_tokens += int(is_text[example.ids].sum())
+        spelled += int(opens_spelling[example.ids].sum())
+    total = sum(lengths)
     lengths.sort()
     count = len(lengths)
     return TokenFacts(
@@ -131,13 +125,13 @@ def measure_tokens(
     )
 
 
-def spans_of(sequence: Sequenced, tokenizer: Tokenizer) -> Spans:
+def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> MarkedText:
     """An example as text with its symbols, in spans of one loss mask each."""
     symbols = {tokenizer.bos_id: BOS, tokenizer.eos_id: EOS}
     symbols |= {id_: f"\n{ROLE_PIECES[role]} " for role, id_ in tokenizer.role_ids.items()}
     table = tokenizer.token_bytes()
     spans: list[tuple[bytes, bool]] = []
-    for id_, said in zip(sequence.ids, sequence.supervised, strict=True):
+    for id_, said in zip(example.ids.tolist(), example.supervised.tolist(), strict=True):
         text = symbols[id_].encode() if id_ in symbols else table[id_]
         if spans and spans[-1][1] == said:
             spans[-1] = (spans[-1][0] + text, said)
@@ -146,9 +140,9 @@ def spans_of(sequence: Sequenced, tokenizer: Tokenizer) -> Spans:
     return [(text.decode("utf-8", "replace"), said) for text, said in spans]
 
 
-def clipped(spans: Spans, characters: int) -> Spans:
+def clipped(spans: MarkedText, characters: int) -> MarkedText:
     """The beginning of an example, with a sign where it is cut."""
-    kept: Spans = []
+    kept: MarkedText = []
     for text, said in spans:
         if characters <= 0:
             return [*kept, (" \u2026", False)]
@@ -157,5 +151,9 @@ def clipped(spans: Spans, characters: int) -> Spans:
     return kept if characters >= 0 else [*kept, (" \u2026", False)]
 
 
-def _is_byte_piece(piece: str) -> bool:
-    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+def _opens_spelling(piece: str) -> bool:
+    """Whether a piece is the first byte of a character that is spelled as bytes; a line end always is a byte."""
+    if not (len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")):
+        return False
+    value = int(piece[3:5], 16)
+    return value >= _SPACE and value not in _CONTINUATION_BYTES

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from tinylm.data.readers.forms import Record
 from tinylm.data.readers.marked_text import people_in_text, turns_of_text
 from tinylm.data.readers.messages import turns_of_list
-from tinylm.data.readers.people_records import is_people_list, person_messages
 from tinylm.data.readers.people import roles_of_people
+from tinylm.data.readers.people_records import is_people_list, person_messages
 from tinylm.data.readers.record_values import fail, text_of
 from tinylm.data.readers.turns import PeopleError, Turn
 

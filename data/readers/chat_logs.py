@@ -233,7 +233,8 @@ def _messages(reading: Reading, style: _Style) -> Iterator[PersonMessage]:
             texts.append(line)
             continue
         yield from close()
-        place, name, seconds, texts = Place(reading.path, number), head.name, style.clock.seconds(head.stamp), [head.text]
+        place, name, texts = Place(reading.path, number), head.name, [head.text]
+        seconds = style.clock.seconds(head.stamp)
     yield from close()
     # A count of nothing is no news
     summary.dropped += Counter()

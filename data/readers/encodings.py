@@ -20,7 +20,7 @@ import re
 import time
 from collections.abc import Iterator
 from functools import lru_cache
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,16 +66,19 @@ def encoding_of(path: str | PathLike[str]) -> Encoding:
         stat = Path(path).stat()
     except (OSError, ValueError):
         # What is wrong with it, reading will say
-        return _find_encoding.__wrapped__(path, 0, 0, 0)
+        return _find_encoding(path)
     # A file that was just written may be written once more without another time
-    just_written = abs(time.time() - stat.st_mtime) < _SETTLED_SECONDS
-    find = _find_encoding.__wrapped__ if just_written else _find_encoding
-    return find(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if abs(time.time() - stat.st_mtime) < _SETTLED_SECONDS:
+        return _find_encoding(path)
+    return _remembered(fspath(path), (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
 @lru_cache(maxsize=16)
-def _find_encoding(path: str | PathLike[str], inode: int, size: int, modified: int) -> Encoding:
-    """The encoding of a file, by its content; the other arguments tell its versions apart."""
+def _remembered(path: str, version: tuple[int, ...]) -> Encoding:  # noqa: ARG001 - tells versions of a file apart
+    return _find_encoding(path)
+
+
+def _find_encoding(path: str | PathLike[str]) -> Encoding:
     decoder = codecs.getincrementaldecoder("utf-8")()
     begun = False
     try:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from typing import ClassVar, NamedTuple
 
 from tinylm.data.readers.lines import Place
 from tinylm.data.readers.options import ReadOptions
-from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.preferences import REJECTED, check_mark, with_canonical_choice
+from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.record_values import SYSTEM_KEYS, fields_of, system_turn, text_of
 from tinylm.data.readers.sources import inner_suffix
 from tinylm.data.readers.turns import PICTURES, Dialogue, Document, Part, Turn, UnusableError
@@ -52,7 +52,7 @@ class Reading:
     path: str | PathLike[str]
     documents: bool
     summary: ReadSummary
-    options: ReadOptions = ReadOptions()
+    options: ReadOptions = field(default_factory=ReadOptions)
     forms: tuple[RecordForm, ...] = ()
     is_known: bool = False
     labels_are_classes: bool = False
@@ -162,9 +162,8 @@ class Record:
             around["instruction"] = " ".join(map(str, definition)) if isinstance(definition, list) else definition
         # Several replies to one question are no conversations, each with that question
         asks = not fields.keys().isdisjoint(_ASKING)
-        around = {
-            key: text for key, text in around.items() if (asks if key not in _ASKING else "input" in fields and not asks)
-        }
+        wanted = ("context",) if asks else _ASKING if "input" in fields else ()
+        around = {key: text for key, text in around.items() if key in wanted}
         return {**{key: text for key, text in (system | around).items() if key not in fields}, **value}
 
     def _check_media(self) -> None:

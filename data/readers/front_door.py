@@ -1,7 +1,7 @@
 """Read a file of any form as conversations or as documents.
 
-The reader that `registry.py` finds for a file hands out its parts; here they become conversations and texts, what cannot
-be learnt from is counted, and a file of which too much is not understood is refused.
+The reader that `registry.py` finds for a file hands out its parts. Here they become conversations and texts, what
+cannot be learnt from is counted, and a file of which too much is not understood is refused.
 """
 
 from __future__ import annotations
@@ -186,9 +186,7 @@ class _Tally:
                 raise self._unknown_people()
             for error in summary.skipped_first.values():
                 raise error
-            raise DataError(
-                summary.path, None, "nothing to read in it, so put some text into it or give another file"
-            )
+            raise DataError(summary.path, None, "nothing to read in it, so put some text into it or give another file")
         if log:
             for sentence in summary.sentences():
                 _logger.warning(sentence)
@@ -205,7 +203,7 @@ class _Tally:
             return NotConversationsError(error.place, "documents, not conversations: give the file to --pretrain")
         if odd == 1:
             return error
-        return OddError(error.place, f"{error.problem}; {odd:,} of {self._parts:,} are not understood")
+        return OddError(error.place, f"{error.what}; {odd:,} of {self._parts:,} are not understood")
 
     def _unknown_people(self) -> DataError:
         """Why a conversation of people cannot be read, with their names."""
@@ -214,7 +212,8 @@ class _Tally:
         if self._options.assistant is None:
             problem = f"messages are by people, {who}: who is the assistant? Give --assistant NAME"
         else:
-            problem = f"no message is by {shown(self._options.assistant)}, but by {who}: give one of them as --assistant"
+            named = shown(self._options.assistant)
+            problem = f"no message is by {named}, but by {who}: give one of them as --assistant"
         return PeopleError(place, (), problem)
 
 

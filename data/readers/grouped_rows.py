@@ -128,7 +128,8 @@ def _take_turns(rows: Sequence[Mapping[str, object]], reading: Reading) -> bool:
 def _conversation_key(fields: Mapping[str, object]) -> str | None:
     """The column that tells the conversations apart, found by its name."""
     return next(
-        (key for key, value in fields.items() if is_conversation_key(key) and isinstance(value, str | int | float)), None
+        (key for key, value in fields.items() if is_conversation_key(key) and isinstance(value, str | int | float)),
+        None,
     )
 
 

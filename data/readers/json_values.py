@@ -1,7 +1,7 @@
 """JSON and JSON Lines files as a stream of records, each with the place where it begins.
 
-A file is told by its content: as long as lines are whole JSON values, it is read line by line. From the first line that is
-not, or is very long, the rest is read as values over several lines. A list of records counts as its records, and the
+A file is told by its content: as long as lines are whole JSON values, it is read line by line. From the first line that
+is not, or is very long, the rest is read as values over several lines. A list of records counts as its records, and the
 brackets of the outermost list may both be missing, with or without commas between the records. Memory is flat but for
 the record at hand.
 """
@@ -155,5 +155,3 @@ class _Lines:
         yield "\n" if after_line else ""
         for _, text, _, ends in chain(looked_at, self._pieces):
             yield text + "\n" if ends else text
-
-

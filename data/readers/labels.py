@@ -24,7 +24,9 @@ _LABEL = re.compile(
     rf"\s*(?:\*\*|\[|#)?(?P<role>(?:{'|'.join(ROLES)})|q|question|answer|{_PERSON})(?:\*\*|\]|#)?[ \t]*:", FLAGS
 )
 # In capitals or two words, or else they are words of a text
-_TOOL_LABELS = r"(?P<other>(?-i:FUNCTION|TOOL|API|OBSERVATION)|(?:function|tool|api)[ _](?:response|call|result|output)s?)"
+_TOOL_LABELS = (
+    r"(?P<other>(?-i:FUNCTION|TOOL|API|OBSERVATION)|(?:function|tool|api)[ _](?:response|call|result|output)s?)"
+)
 _NUMBERS = ("1", "2", "a", "b")
 _TAKES_TURNS = 0.8
 _RANK = {name: rank for rank, name in enumerate(ROLES)}
@@ -88,10 +90,8 @@ class LabelSurvey:
             if len(known) < 2:
                 return None
             return label_markup("labelled text", self._turns.roles(), self._turns.text_lines())
-        roles = roles_of_speakers(list(self._alike))
-        if roles is None or len(roles) < 2:
-            return None
-        return label_markup("labelled text", roles)
+        speakers = roles_of_speakers(list(self._alike))
+        return label_markup("labelled text", speakers) if speakers is not None and len(speakers) > 1 else None
 
 
 class _TurnTaking:

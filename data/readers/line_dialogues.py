@@ -88,8 +88,8 @@ def find_separator(path: str | PathLike[str]) -> str | None:
     if 2 * seen.fields > lines or (found == ["tab"] and 2 * seen.no_turns > counts["tab"]):
         raise DataError(path, 1, "lines of fields, not of turns; put the columns' names on top and name the file .tsv")
     if found == ["tab"] and lines > 1 and seen.three_columns == lines:
-        problem = "three columns in every line, of which two are turns; put names on top, such as prompt, response, note"
-        raise DataError(path, 1, f"{problem}, and name the file .tsv")
+        how = "put names on top, such as prompt, response, note, and name the file .tsv"
+        raise DataError(path, 1, f"three columns in every line, of which two are turns; {how}")
     if found:
         return found[0]
     # Tabs are in many a text that is no dialogue

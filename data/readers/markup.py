@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -75,7 +75,7 @@ class Markup:
 
 def make_markup(name: str, pattern: str, roles: Mapping[str, Role | None], **options: bool) -> Markup:
     """A markup of a pattern without regard to case."""
-    return Markup(name, re.compile(pattern, FLAGS), roles, **options)
+    return replace(Markup(name, re.compile(pattern, FLAGS), roles), **options)
 
 
 _NAMES = "|".join(ROLES)

@@ -25,7 +25,9 @@ THOUGHTS = "thoughts of a model beside its replies"
 OTHER_REPLIES = "replies that are not on the best line of their tree"
 
 _TOOL_KEYS = ("tool_calls", "function_call", "tool_call", "tool_use", "toolCalls", "functionCall")
-_MARK_KEYS = frozenset({"label", "feedback", "thumbs_up", "thumbs_down", "is_bad", "is_good", "is_chosen", "is_rejected"})
+_MARK_KEYS = frozenset(
+    {"label", "feedback", "thumbs_up", "thumbs_down", "is_bad", "is_good", "is_chosen", "is_rejected"}
+)
 _WEIGHT_KEYS = ("weight", "loss_weight", "train_on_turn", "train", "trainable", "loss", "compute_loss", "supervised")
 _MASK_KEYS = ("masked", "mask", "ignore_loss", "no_loss")
 _THOUGHT_KEYS = ("reasoning_content", "reasoning", "thinking", "thought", "thoughts")

@@ -43,7 +43,8 @@ _BAD_WORDS = frozenset(
     {"bad", "rejected", "reject", "undesirable", "thumbs_down", "thumbsdown", "thumbs down", "thumb_down", "down"}
     | {"downvote", "downvoted", "dislike", "disliked", "incorrect", "wrong", "\U0001f44e"}
 )
-_NO, _YES = frozenset({"false", "no", "0", "0.0", "-1", "-1.0", "f", "n"}), frozenset({"true", "yes", "1", "1.0", "t", "y"})
+_NO = frozenset({"false", "no", "0", "0.0", "-1", "-1.0", "f", "n"})
+_YES = frozenset({"true", "yes", "1", "1.0", "t", "y"})
 _DETAILS = ("metadata", "meta", "info", "annotation", "annotations", "feedback", "extra", "attributes")
 
 
@@ -153,7 +154,8 @@ def _voted(fields: Mapping[str, object]) -> tuple[str, str] | None:
             if not key.endswith(f"_{one}"):
                 continue
             twin = key.removesuffix(one) + other
-            if twin in fields and _is_reply(fields[key]) and _is_reply(fields[twin]) and not _ABOUT & set(key.split("_")):
+            both = _is_reply(fields[key]) and _is_reply(fields.get(twin))
+            if both and not _ABOUT & set(key.split("_")):
                 last = verdict.rsplit("_", 1)[-1]
                 if last in (one, "tie"):
                     return key, twin

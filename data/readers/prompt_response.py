@@ -73,18 +73,15 @@ def find_pair(place: Place, fields: Mapping[str, object]) -> Pair | None:
 
 def find_pair_of_nulls(fields: Mapping[str, object]) -> Pair | None:
     """The question and the reply of a record in which one of them, or both, are null."""
-    asked = _clearest(fields, (*_ASK_KEYS, _MORE_KEYS)) or [key for key in (*_flat(_ASK_KEYS), *_MORE_KEYS) if key in fields]
-    replies = _clearest(fields, _REPLY_KEYS) or [key for key in (CHOSEN, *_flat(_REPLY_KEYS)) if key in fields]
+    asking, replying = (*_ASK_KEYS, _MORE_KEYS), ((CHOSEN,), *_REPLY_KEYS)
+    asked = _clearest(fields, asking) or [key for keys in asking for key in keys if key in fields]
+    replies = _clearest(fields, replying) or [key for keys in replying for key in keys if key in fields]
     return Pair((asked[0],), replies[0]) if asked and replies else None
 
 
 def _clearest(fields: Mapping[str, object], tiers: tuple[tuple[str, ...], ...]) -> list[str]:
     found = ([key for key in tier if fields.get(key) is not None] for tier in tiers)
     return next((keys for keys in found if keys), [])
-
-
-def _flat(tiers: tuple[tuple[str, ...], ...]) -> list[str]:
-    return [key for tier in tiers for key in tier]
 
 
 def chosen_is_whole(record: Record) -> bool:
@@ -128,8 +125,10 @@ def turns_of_preference(record: Record, messages: list[object] | None = None) ->
         if marked is None:
             fail(place, "chosen has no question beside it and marks no speakers: looked for prompt, Human:, Assistant:")
         yield from marked[1]
-    elif (listed := _messages_in(chosen)) is not None or isinstance(chosen, list):
-        yield from turns_of_list(place, listed if listed is not None else chosen, summary)
+    elif (listed := _messages_in(chosen)) is not None:
+        yield from turns_of_list(place, listed, summary)
+    elif isinstance(chosen, list):
+        yield from turns_of_list(place, chosen, summary)
     else:
         fail(place, f"chosen must be a text or a list of messages, found {kind_of(chosen)}")
 

@@ -73,7 +73,7 @@ class ReadSummary:
         for reason, count in self.skipped.most_common():
             first = self.skipped_first[reason]
             where = f"line {first.line}" if first.line is not None else "the file"
-            why = f": {first.problem}" if reason == NOT_UNDERSTOOD else ""
+            why = f": {first.what}" if reason == NOT_UNDERSTOOD else ""
             lines.append(f"{name}: {count:,} skipped, {self.kept:,} kept: {reason} (the first at {where}{why})")
         lines += [f"{name}: left out: {what} ({count:,})" for what, count in self.dropped.most_common()]
         lines += [f"{name}: {what}: {count:,}" for what, count in self.remarks.most_common()]

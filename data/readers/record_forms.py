@@ -1,7 +1,7 @@
 """The forms of record in which conversations and documents come, each a class that knows its own keys.
 
-A record is a JSON value, a row of a table, or a value of a YAML file; docs/data.md shows every form. `RECORD_FORMS` lists
-them in the order in which they are asked.
+A record is a JSON value, a row of a table, or a value of a YAML file; docs/data.md shows every form. `registry.py`
+lists them in the order in which they are asked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tinylm.data.readers.record_keys import (
     is_conversation,
     is_record,
 )
-from tinylm.data.readers.record_values import fail, fields_of, kind_of, shown_keys, text_of
+from tinylm.data.readers.record_values import fail, kind_of, shown_keys, text_of
 from tinylm.data.readers.refused import NOTEBOOK
 from tinylm.data.readers.trees import is_export_tree, is_nested_tree, turns_of_export_tree, turns_of_nested_tree
 from tinylm.data.readers.turns import Document, NotConversationsError, Part, Turn, alternating
@@ -322,13 +322,6 @@ class NullRecord(RecordForm):
             yield Document(record.place, "", "documents")
 
 
-RECORD_FORMS: tuple[RecordForm, ...] = (
-    *(WantedText(), ExportTree(), NestedTree(), Conversations(), Messages(), WholeChoice(), QuestionAndReply(), Choice()),
-    *(NumberedColumns(), DialogueColumn(), Text(), DictOfConversations(), RecordsUnderAKey(), RecordUnderAKey()),
-    NullRecord(),
-)
-
-
 def documents_of(document: Document, summary: ReadSummary) -> Iterator[Document]:
     """A document, parted where it holds marks of the end of a text."""
     if document.text.strip() in _DELETED:
@@ -347,10 +340,8 @@ def note_rejected(record: Record) -> None:
 def _holds_record(value: object) -> bool:
     if not isinstance(value, dict):
         return False
-    fields = fields_of(value)
-    if is_record(value):
-        return True
-    return any(isinstance(inner, list) and inner and isinstance(inner[0], dict) and is_record(inner[0]) for inner in fields.values())
+    firsts = [inner[0] for inner in value.values() if isinstance(inner, list) and inner]
+    return is_record(value) or any(isinstance(first, dict) and is_record(first) for first in firsts)
 
 
 def _is_persona_chat(messages: Sequence[object]) -> bool:

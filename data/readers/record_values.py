@@ -95,7 +95,7 @@ def _part(place: Place, part: object, what: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def normal_key(key: str) -> str:
-    """A key or column as it is compared: words in lower case with one underscore between them, `chat_id` of `chatId`."""
+    """A key or column as it is compared: words in lower case with underscores between them, `chat_id` of `chatId`."""
     return re.sub(r"[\W_]+", "_", _WORD_ENDS.sub("_", key.strip()).lower()).strip("_")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from tinylm.data.readers.forms import Inner, Reading, Record
 from tinylm.data.readers.grouped_rows import ConversationRows
 from tinylm.data.readers.lines import Place
+from tinylm.data.readers.marked_text import turns_of_text
 from tinylm.data.readers.messages import is_message, turns_of_list
 from tinylm.data.readers.people import conversations_of_people
 from tinylm.data.readers.people_records import is_log, is_people_list, is_person_row, person_messages
@@ -15,7 +16,6 @@ from tinylm.data.readers.record_forms import documents_of
 from tinylm.data.readers.record_values import fail, fields_of, kind_of, shown_keys, text_of
 from tinylm.data.readers.trees import dialogues_of_rows, is_tree_row
 from tinylm.data.readers.turns import Dialogue, Document, NotConversationsError, OddError, Part, UnusableError
-from tinylm.data.readers.marked_text import turns_of_text
 from tinylm.errors import DataError
 
 RecordAt = tuple[Place, object]
@@ -41,7 +41,7 @@ def parts_of_records(records: Iterable[RecordAt], reading: Reading) -> Iterator[
     stream = _Ahead(records)
     first = stream.looked_at
     rows = [value for _, value in first if isinstance(value, dict)]
-    reading.labels_are_classes = are_classes(value for row in rows for key, value in fields_of(row).items() if key == "label")
+    reading.labels_are_classes = are_classes(fields.get("label") for fields in map(fields_of, rows))
     reading.keys_repeat = len(rows) > 1 and rows[0].keys() == rows[1].keys()
     if _most(map(is_tree_row, rows), first):
         yield from dialogues_of_rows(stream, reading.summary)
@@ -52,6 +52,7 @@ def parts_of_records(records: Iterable[RecordAt], reading: Reading) -> Iterator[
             yield from conversations_of_people(person_messages(stream, reading), reading, rows_form)
     elif reading.documents and stream.is_whole and len(first) == 1 and isinstance(first[0][1], list):
         place, listed = first[0]
+        assert isinstance(listed, list)
         # A lone list of texts is a list of documents; several are dialogues
         for text in listed if all(isinstance(text, str) for text in listed) else [listed]:
             yield from parts_of_record(place, text, reading)

@@ -14,13 +14,14 @@ NOTEBOOK = "is a Jupyter notebook; save its text as .txt (jupyter nbconvert --to
 
 _LOOKED_AT_CHARACTERS, _LOOKED_AT_LINES = 64_000, 400
 _FLAGS = re.IGNORECASE | re.ASCII
+_XML = "is XML; save its texts as .txt or .jsonl"
 _BEGINNINGS = (
     (re.compile(r"\{\\rtf", _FLAGS), "is RTF; open it and save its text as .txt"),
     (re.compile(r"%!PS", _FLAGS), "is PostScript; save its text as .txt"),
     (re.compile(r"WEBVTT\b"), "holds subtitles (WebVTT); save what is said, without the times, as .txt"),
     (re.compile(r"\[Script Info\]", _FLAGS), "holds subtitles (ASS); save what is said, without the times, as .txt"),
     (re.compile(r"<!doctype html|<html\b", _FLAGS), "is HTML; open it in a browser and save its text as .txt"),
-    (re.compile(r"<\?xml\b|<!doctype\b|<svg\b|<rss\b|<mediawiki\b", _FLAGS), "is XML; save its texts as .txt or .jsonl"),
+    (re.compile(r"<\?xml\b|<!doctype\b|<svg\b|<rss\b|<mediawiki\b", _FLAGS), _XML),
 )
 _SUBTITLE = re.compile(r"\s*(?:\d+\s*\n\s*)?\d{1,2}:\d{2}(?::\d{2})?[.,]\d{1,3}\s*-->\s*\d{1,2}:\d{2}|\{\d+\}\{\d+\}")
 _NOTEBOOK = re.compile(r'\{.{0,200}?"(?:cells|nbformat)"\s*:', re.DOTALL)
@@ -28,9 +29,52 @@ _LEADING = re.compile(r"(?:\s|<!--.*?-->)*", re.DOTALL)
 _OPENING = re.compile(r"<([a-z][\w.:-]*)(?:\s[^<>]*)?/?>", _FLAGS)
 _CLOSING = re.compile(r"</([a-z][\w.:-]*)\s*>", _FLAGS)
 _HTML_NAMES = frozenset(
-    {"a", "b", "body", "br", "div", "em", "font", "h1", "h2", "h3", "h4", "head", "i", "img", "li", "link", "meta", "ol"}
-    | {"p", "script", "span", "strong", "style", "table", "td", "th", "title", "tr", "u", "ul", "article", "section"}
-    | {"main", "header", "footer", "nav", "blockquote", "hr", "center", "tbody", "thead", "html", "button", "input"}
+    [
+        "a",
+        "b",
+        "article",
+        "blockquote",
+        "body",
+        "br",
+        "button",
+        "center",
+        "div",
+        "em",
+        "font",
+        "footer",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "head",
+        "header",
+        "hr",
+        "html",
+        "i",
+        "img",
+        "input",
+        "li",
+        "link",
+        "main",
+        "meta",
+        "nav",
+        "ol",
+        "p",
+        "script",
+        "section",
+        "span",
+        "strong",
+        "style",
+        "table",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "title",
+        "tr",
+        "u",
+        "ul",
+    ]
 )
 # Marks of turns and documents, which are no markup of a text
 _OUR_NAMES = frozenset({"system", "user", "assistant", "bot", "bos", "eos", "s", "human", "sep", "unk", "pad"})
@@ -60,12 +104,12 @@ class RefusedText(Reader):
             raise DataError(reading.path, None, NOTEBOOK)
         # Markdown may hold tags, and other forms say what is wrong with them themselves
         other = reading.suffix == ".md" or (reading.suffix not in self.suffixes and reading.is_known)
-        if not other and (problem := _tags(text)) is not None:
-            raise DataError(reading.path, None, problem)
+        if not other and (found := _tags(text)) is not None:
+            raise DataError(reading.path, None, found)
         return False
 
-    def parts(self, reading: Reading) -> Iterator[Part]:
-        """Nothing, since no file gets so far."""
+    def parts(self, reading: Reading) -> Iterator[Part]:  # noqa: ARG002 - no file gets so far
+        """Nothing."""
         yield from ()
 
 
@@ -94,5 +138,5 @@ def _tags(text: str) -> str | None:
     # An element around all, and elements in it
     names = set(opened) - _OUR_NAMES
     if first[1].lower() in closed and len(closed) > 1 and len(names & set(closed)) > 1:
-        return "is XML; save its texts as .txt or .jsonl"
+        return _XML
     return None

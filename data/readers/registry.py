@@ -83,7 +83,8 @@ def reader_for(reading: Reading) -> Reader | None:
     """
     reading.is_known = reading.suffix in suffixes()
     for reader in readers():
-        if (not reading.is_known or reading.suffix in reader.suffixes or reader.under_any_name) and reader.claims(reading):
+        may_be = not reading.is_known or reading.suffix in reader.suffixes or reader.under_any_name
+        if may_be and reader.claims(reading):
             return reader
     return None
 
@@ -100,7 +101,7 @@ def _added() -> tuple[Reader | RecordForm, ...]:
         try:
             found = point.load()()
         except Exception as error:  # noqa: BLE001 - whatever another package does wrong
-            raise TinyLMError(f"the reader {point.value} of another package cannot be loaded: {error!r}") from None
+            raise TinyLMError(f"{point.value}, of the entry points {GROUP}, cannot be loaded: {error!r}") from None
         if not isinstance(found, Reader | RecordForm):
             raise TinyLMError(f"{point.value}, of the entry points {GROUP}, is no Reader and no RecordForm")
         added.append(found)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import IO, Any, Protocol
 
 from tinylm.errors import DataError
+from tinylm.installation import install_command
 
 CHUNK_BYTES = 1 << 20
 _HEAD_BYTES = 16
@@ -165,7 +166,7 @@ def optional_module(path: str | PathLike[str], names: tuple[str, ...], extra: st
             return importlib.import_module(name)
         except ModuleNotFoundError:
             continue
-    raise DataError(path, None, f"to read it, install what it needs: pip install 'tinylm[{extra}]'")
+    raise DataError(path, None, f"to read it, install what it needs: {install_command(extra)}")
 
 
 def _refuse_other_kinds(path: str | PathLike[str], head: bytes) -> None:

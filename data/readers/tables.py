@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from os import PathLike
+from typing import ClassVar
 
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading, Record
 from tinylm.data.readers.lines import LONGEST_LINE, Place, iter_heads, iter_lines
@@ -32,7 +33,7 @@ _NAME_THEM = "put a line of names on top, such as prompt,response or text"
 class TableReader(Reader):
     """CSV and TSV."""
 
-    suffixes = (".csv", *_TAB_SUFFIXES)
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", *_TAB_SUFFIXES)
 
     def claims(self, reading: Reading) -> bool:
         """Whether its name says so, or under an unknown name its first line has names of columns that are known."""

@@ -43,7 +43,7 @@ from tinylm.data.readers.lines import LONGEST_LINE, Piece, Place, iter_heads, it
 from tinylm.data.readers.marked_text import MarkedTurn, closed, marks_of
 from tinylm.data.readers.markup import TAGS, Mark, Markup, find_marks
 from tinylm.data.readers.people import OTHERS
-from tinylm.data.readers.turns import Dialogue, OddError, Part, Turn
+from tinylm.data.readers.turns import Dialogue, OddError, Part
 
 _ESCAPED_HASH = re.compile(r"\\+#")
 _OPENING_ROLES = ("system", "user")

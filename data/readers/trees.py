@@ -12,7 +12,17 @@ from tinylm.data.readers.lines import Place
 from tinylm.data.readers.messages import OTHER_REPLIES, ROLE_KEYS, TEXT_KEYS, turns_of_messages
 from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.record_values import fields_of, first_value, kind_of, shown
-from tinylm.data.readers.turns import PICTURES, TOOLS, Dialogue, OddError, Part, Turn, UnusableError, is_tool_role, known_role
+from tinylm.data.readers.turns import (
+    PICTURES,
+    TOOLS,
+    Dialogue,
+    OddError,
+    Part,
+    Turn,
+    UnusableError,
+    is_tool_role,
+    known_role,
+)
 
 _PARENT_KEYS = ("parent_id", "parent_message_id", "parent", "parent_uuid", "parent_message_uuid")
 _ID_KEYS = ("message_id", "id", "uuid", "msg_id")
@@ -127,7 +137,8 @@ def _export_text(place: Place, message: Mapping[str, object]) -> str:
     parts = content.get("parts")
     if not isinstance(parts, list):
         return ""
-    if any(isinstance(part, dict) and part.get("content_type") not in (None, "text", "audio_transcription") for part in parts):
+    kinds = {part.get("content_type") for part in parts if isinstance(part, dict)}
+    if not kinds <= {None, "text", "audio_transcription"}:
         problem = "a message has a part that is no text; only text is read, so take the record out"
         raise UnusableError(place, problem, PICTURES)
     texts = [part.get("text") if isinstance(part, dict) else part for part in parts]

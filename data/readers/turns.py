@@ -50,7 +50,8 @@ _END_MARKS = ("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<
 _END_MARK = re.compile(rf"\s*(?:(?:{'|'.join(map(re.escape, _END_MARKS))})\s*)+\Z")
 # What stands for a picture in a question. In the middle of a text, `<video>` may well be HTML that is talked about
 _PICTURE = re.compile(
-    r"\A\s*<image(?:_?\d+)?>|\A\s*<(?:video|audio)>[ \t]*(?:\n|\Z)|(?:\A|\n)[ \t]*<(?:image(?:_?\d+)?|video|audio)>\s*\Z"
+    r"\A\s*<image(?:_?\d+)?>|\A\s*<(?:video|audio)>[ \t]*(?:\n|\Z)"
+    r"|(?:\A|\n)[ \t]*<(?:image(?:_?\d+)?|video|audio)>\s*\Z"
     r"|<\|(?:image|video|audio|image_pad|video_pad|vision_start|image_start|image_\d+)\|>"
 )
 
@@ -59,13 +60,18 @@ class UnusableError(DataError):
     """A conversation or text that is understood but cannot be learnt from: it is left out and counted.
 
     Attributes:
+        place: where it is.
+        what: what is wrong with it.
         reason: a few words, the same for all that are left out for it.
-        problem: what is wrong with this one.
     """
 
     def __init__(self, place: Place, problem: str, reason: str) -> None:
         super().__init__(place.path, place.line, problem + place.suffix)
-        self.place, self.problem, self.reason = place, problem, reason
+        self.place, self.what, self.reason = place, problem, reason
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[object, ...]]:
+        # Other processes need no more than the message
+        return DataError, (self.path, self.line, self.problem)
 
 
 class OddError(UnusableError):

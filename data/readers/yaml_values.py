@@ -72,18 +72,16 @@ def iter_yaml_records(path: str | PathLike[str]) -> Iterator[tuple[Place, object
 
 def _records(start: Place, yaml: Any, loader: Any, node: Any) -> Iterator[tuple[Place, object]]:
     """The records of a node; the line of each place is the index of its first character."""
+    listed = None
     if isinstance(node, yaml.MappingNode):
         # The form of chatterbot's corpus: what it is about, and lists of texts
-        for key, value in node.value:
-            if key.value == "conversations" and isinstance(value, yaml.SequenceNode):
-                if value.value and not _are_messages(loader, value):
-                    yield from _elements(start, loader, value)
-                    return
-    elif isinstance(node, yaml.SequenceNode) and node.value and not _are_messages(loader, node):
-        # A lone text among lists is one of which a dash is missing; texts alone are a conversation
-        if any(not isinstance(element, yaml.ScalarNode) for element in node.value[:_LOOKED_AT]):
-            yield from _elements(start, loader, node)
-            return
+        listed = next((value for key, value in node.value if key.value == "conversations"), None)
+    # A lone text among lists is one of which a dash is missing; texts alone are a conversation
+    elif not all(isinstance(element, yaml.ScalarNode) for element in node.value[:_LOOKED_AT]):
+        listed = node
+    if isinstance(listed, yaml.SequenceNode) and listed.value and not _are_messages(loader, listed):
+        yield from _elements(start, loader, listed)
+        return
     yield start._replace(line=node.start_mark.index), loader.construct_document(node)
 
 

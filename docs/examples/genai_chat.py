@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # onnxruntime-genai reports on its use unless told not to before it is loaded
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-import onnxruntime_genai as og
+import onnxruntime_genai as og  # noqa: TID251
 
 
 class Chat:

@@ -1,4 +1,4 @@
-"""What kind of machine this is: board, processor, system, memory. The standard library alone, as it must always run."""
+"""Facts about the machine: board, processor, system, memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import struct
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from tinylm.processors import ROOT, allowed_cores, control_groups, installed_cores, usable_cores, usable_threads
@@ -13,7 +14,7 @@ from tinylm.runtime.device import other_systems
 
 DOT_PRODUCT = "asimddp"
 FEATURES = {
-    # What onnxruntime's int8 kernels ask for, as Linux calls it
+    # Those that onnxruntime's int8 kernels test for, in Linux's names
     "arm": ("asimd", DOT_PRODUCT, "i8mm", "sve", "bf16"),
     "x86": ("sse4_1", "avx2", "avx_vnni", "avx512_vnni", "amx_int8"),
 }
@@ -34,29 +35,29 @@ _ARM_CORES = {
     ("0x41", "0xd49"): "Neoverse-N2",
     ("0x41", "0xd4f"): "Neoverse-V2",
 }
-_UNLIMITED = 2**60  # cgroup v1 has no word for it, only numbers that no machine reaches
+_UNLIMITED = 2**60  # cgroup v1 writes a huge number for no limit
 
 
 def _libc() -> tuple[str, str]:
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
-    except (AttributeError, ValueError, OSError):  # not glibc, or no libc of this kind at all
+    except (AttributeError, ValueError, OSError):  # not glibc, or not Unix
         name = version = ""
     return ("musl", "") if not name and any(Path("/lib").glob("ld-musl-*")) else (name, version)
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """What Python says of itself and of the system under it.
+    """Facts about Python and the system that it runs on.
 
     Attributes:
         system: Linux, Darwin or Windows.
-        machine: the kernel's architecture, as `uname -m` says it.
-        bits: of Python, and so of the userland.
-        version: of Python.
-        libc: of Python: glibc or musl, and its version; empty elsewhere.
-        cores: of the machine.
-        allowed_cores: that this process may run on.
+        machine: architecture of the kernel, as in `uname -m`.
+        bits: 32 or 64, of Python and so of the userland.
+        version: version of Python.
+        libc: glibc or musl, and its version; empty elsewhere.
+        cores: see `tinylm.processors.installed_cores`.
+        allowed_cores: see `tinylm.processors.allowed_cores`.
     """
 
     system: str = field(default_factory=platform.system)
@@ -70,16 +71,16 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory in bytes; None where the system does not tell.
+    """Memory in bytes; None where the system does not report it.
 
     Attributes:
-        total: of the machine.
-        available: without pushing anything out that is in use.
-        swap_total: swap, zram included.
-        swap_free: of that.
-        limit: the tightest limit of the control groups that this process is in, None for no limit.
-        room: what a new program can have: available memory and free swap, within the limits.
-        own: resident in this process already.
+        total: memory of the machine.
+        available: memory that can be used without swapping.
+        swap_total: swap, with zram.
+        swap_free: unused part of the swap.
+        limit: the lowest limit of the control groups of this process; None: no limit.
+        room: what a new program can use: available memory and free swap, within the limits.
+        own: resident memory of this process.
     """
 
     total: int | None
@@ -93,20 +94,20 @@ class Memory:
 
 @dataclass(frozen=True)
 class Machine:
-    """The facts.
+    """Facts about a machine.
 
     Attributes:
-        board: as a device tree names it, as "Raspberry Pi 4 Model B Rev 1.4".
-        cpu: the processor's name.
-        features: those of `FEATURES` that it has, None where the system does not tell.
-        interpreter: of the process that asks.
-        kernel: its release.
+        board: its name in the device tree, for example "Raspberry Pi 4 Model B Rev 1.4".
+        cpu: name of the processor.
+        features: those of `FEATURES` that the processor has; None where the system does not report them.
+        interpreter: see `Interpreter`.
+        kernel: release of the kernel.
         memory: see `Memory`.
         usable_cores: see `tinylm.processors.usable_cores`.
         usable_threads: see `tinylm.processors.usable_threads`.
-        temperature: of the processor in °C.
-        throttled: a Raspberry Pi's flags: bits 0 to 3 hold now, 16 to 19 since it was switched on.
-        governor: how the clock is chosen.
+        temperature: temperature of the processor in °C.
+        throttled: a Raspberry Pi's flags: bits 0 to 3 now, bits 16 to 19 since it was switched on.
+        governor: policy for the clock's frequency.
     """
 
     board: str | None
@@ -133,11 +134,11 @@ class Machine:
 
 
 def read_machine(root: Path = ROOT, interpreter: Interpreter | None = None) -> Machine:
-    """Gather the facts.
+    """Read the facts about this machine.
 
     Args:
-        root: the folder with proc and sys.
-        interpreter: what Python says; None: this one.
+        root: the folder that holds proc and sys.
+        interpreter: facts about Python; None: about this one.
     """
     python = interpreter or Interpreter()
     cpu, features = _cpu(root, python)
@@ -158,17 +159,23 @@ def read_machine(root: Path = ROOT, interpreter: Interpreter | None = None) -> M
 
 
 def is_arm(machine: str) -> bool:
-    """Whether an architecture is Arm's, 32 or 64 bits."""
+    """Whether an architecture, as in `uname -m`, is 32-bit or 64-bit Arm."""
     return machine.lower().startswith(("arm", "aarch"))
 
 
 def cpu_name(root: Path = ROOT) -> str:
-    """The processor's name."""
+    """Name of the processor."""
     return _cpu(root, Interpreter())[0]
 
 
+@cache
+def has_avx2() -> bool:
+    """Whether the processor is an x86 with AVX2, for which a bundle may have a decoding graph of its own."""
+    return "avx2" in (_cpu(ROOT, Interpreter())[1] or ())
+
+
 def read_memory(root: Path = ROOT) -> Memory:
-    """How much memory there is, and how much of it a program can still have."""
+    """Read how much memory there is, and how much of it a new program can use."""
     info = _numbers(root / "proc/meminfo", unit=1024)
     if "MemTotal" not in info:
         total, available = other_systems.memory() if root == ROOT else (None, None)
@@ -193,9 +200,9 @@ def read_memory(root: Path = ROOT) -> Memory:
 
 
 def peak_rss_mb() -> float | None:
-    """The most memory that this process ever had resident, in MiB; None where the system does not tell."""
+    """Peak resident memory of this process in MiB; None where the system does not report it."""
     status = _numbers(ROOT / "proc/self/status", unit=1024)
-    # The kernel's getrusage would count the memory of the parent, from before this program was started in it
+    # getrusage would count the memory of the parent process before it executed this program
     return status["VmHWM"] / 2**20 if "VmHWM" in status else other_systems.peak_rss_mb()
 
 
@@ -209,7 +216,7 @@ def _board(root: Path) -> str | None:
 
 def _cpu(root: Path, interpreter: Interpreter) -> tuple[str, tuple[str, ...] | None]:
     lines = (_text(root / "proc/cpuinfo") or "").splitlines()
-    # Cores may differ; the last one listed is of the faster kind where they do
+    # Where cores differ, the last one listed is a faster one
     values = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     wanted = FEATURES["arm" if is_arm(interpreter.machine) else "x86"]
     listed = values.get("Features", values.get("flags"))
@@ -246,7 +253,7 @@ def _throttled(root: Path) -> int | None:
 
 
 def _numbers(path: Path, unit: int = 1) -> dict[str, int]:
-    """The lines of a file that give a number to a name."""
+    """Numbers by name, from the lines of a file that hold a name and a number."""
     numbers = {}
     for line in (_text(path) or "").splitlines():
         words = line.replace(":", " ").split()

@@ -1,4 +1,4 @@
-"""Too little memory for a bundle becomes one clear line, before or while it is loaded."""
+"""The memory that a bundle needs, and clear errors where there is too little."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from tinylm.processors import ROOT
 from tinylm.runtime.device.machine import read_memory
 
 _LIBRARIES = 75_000_000
-"""Bytes of Python, the packages and a pass's intermediate values: 70 to 78 MB were measured."""
+"""Bytes of Python, the packages and intermediate values; 70 to 78 MB were measured."""
 
 _WEIGHTS = 2
-"""Times that weights are in memory: as onnxruntime read them, and as its kernels want them."""
+"""Copies of the weights in memory: as read by onnxruntime, and as packed for its kernels."""
 
 _WEIGHTS_X86 = 5
-"""The same where the decoding graph for x86 packs them in blocks of its own; 5.0 to 5.2 were measured."""
+"""Copies where the decoding graph for x86 packs the weights in blocks too; 5.0 to 5.2 were measured."""
 
 BLOCKS_FROM = 16_000_000
-"""Bytes of a model from which exports write that graph."""
+"""Size of a model from which exports write that graph."""
 
 _WAYS_OUT = "close other programs, add swap, or train a smaller model or one of shorter context"
 _MESSAGES = ("bad_alloc", "failed to allocate", "bad allocation", "out of memory", "cannot allocate memory")
 
 
 def needed_bytes(manifest: Manifest, has_avx2: bool) -> int:
-    """What a chat with a bundle needs, roughly: libraries, weights and the KV cache in fp32.
+    """Estimate the memory of a chat with a bundle: libraries, weights and the KV cache in fp32.
 
     Args:
-        manifest: of the bundle.
-        has_avx2: whether the CPU is an x86 with AVX2, for which a bundle may have another decoding graph.
+        manifest: manifest of the bundle.
+        has_avx2: whether the CPU is an x86 with AVX2, for which a bundle may have a decoding graph of its own.
     """
     model = manifest.model
     blocks = has_avx2 and X86 in manifest.graph.decode
@@ -39,32 +39,32 @@ def needed_bytes(manifest: Manifest, has_avx2: bool) -> int:
 
 
 def estimate_bytes(model_bytes: int, cached_values: int, blocks: bool) -> int:
-    """The same of any model.
+    """Estimate the memory of a chat with any model.
 
     Args:
-        model_bytes: of its weights.
-        cached_values: keys in the KV cache; there are as many values.
-        blocks: whether the decoding graph for x86 runs.
+        model_bytes: bytes of the model's weights.
+        cached_values: numbers in the keys of the KV cache; the values have as many.
+        blocks: whether the decoding graph for x86 is used.
     """
     return _LIBRARIES + (_WEIGHTS_X86 if blocks else _WEIGHTS) * model_bytes + 2 * 4 * cached_values
 
 
 def check_memory(folder: Path, manifest: Manifest, has_avx2: bool = False, root: Path = ROOT) -> None:
-    """Make sure that a bundle can be loaded.
+    """Check that there is enough memory for a bundle.
 
     Args:
         folder: the bundle.
-        manifest: of it.
+        manifest: its manifest.
         has_avx2: see `needed_bytes`.
-        root: the folder with proc and sys.
+        root: the folder that holds proc and sys.
 
     Raises:
-        BundleError: this machine has too little memory free.
+        BundleError: too little memory is free.
     """
     memory = read_memory(root)
     if memory.room is None:
         return
-    # What the libraries take in this very process is theirs already
+    # The libraries that this process has loaded are part of the estimate
     room = memory.room + min(memory.own, _LIBRARIES)
     needed = needed_bytes(manifest, has_avx2)
     if needed > room:
@@ -76,7 +76,7 @@ def check_memory(folder: Path, manifest: Manifest, has_avx2: bool = False, root:
 
 
 def explain_allocation(folder: Path, error: BaseException) -> None:
-    """Turn a failed allocation of Python's, NumPy's or onnxruntime's into a one-line error; nothing for other errors.
+    """Raise a one-line error where an error of Python, NumPy or onnxruntime is a failed allocation.
 
     Raises:
         BundleError: memory ran out.

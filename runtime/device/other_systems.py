@@ -1,16 +1,18 @@
-"""What macOS and Windows tell about the machine, which is less than Linux does."""
+"""Facts about the machine on macOS and Windows."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from typing import Any
 
 _MAC_FEATURES = {"FEAT_DotProd": "asimddp", "FEAT_I8MM": "i8mm", "FEAT_BF16": "bf16"}
+_WINDOWS_AVX2 = 40  # PF_AVX2_INSTRUCTIONS_AVAILABLE of winnt.h
 
 
 def memory() -> tuple[int | None, int | None]:
-    """Memory in bytes: all there is, and what is available."""
+    """Total and available memory in bytes; None where unknown."""
     if platform.system() == "Windows":
         return _windows_memory()
     size = _sysctl("hw.memsize") if platform.system() == "Darwin" else ""
@@ -18,16 +20,25 @@ def memory() -> tuple[int | None, int | None]:
 
 
 def processor() -> tuple[str, tuple[str, ...] | None]:
-    """The processor's name, and which of the features that matter it has; None for those where unknown."""
-    if platform.system() != "Darwin":
+    """Name of the processor, and those of `machine.FEATURES` that it has; None where unknown.
+
+    On x86 only AVX2 is tested for.
+    """
+    system, is_x86 = platform.system(), platform.machine().lower() in {"amd64", "x86_64"}
+    if system == "Windows":
+        has_avx2 = is_x86 and _kernel32().IsProcessorFeaturePresent(_WINDOWS_AVX2)
+        return platform.processor(), (("avx2",) if has_avx2 else ()) if is_x86 else None
+    if system != "Darwin":
         return platform.processor(), None
-    found = [name for key, name in _MAC_FEATURES.items() if _sysctl(f"hw.optional.arm.{key}") == "1"]
-    features = ("asimd", *found) if platform.machine() == "arm64" else None
+    if is_x86:
+        features: tuple[str, ...] | None = ("avx2",) if _sysctl("hw.optional.avx2_0") == "1" else ()
+    else:
+        features = ("asimd", *(name for key, name in _MAC_FEATURES.items() if _sysctl(f"hw.optional.arm.{key}") == "1"))
     return _sysctl("machdep.cpu.brand_string"), features
 
 
 def peak_rss_mb() -> float | None:
-    """The most memory that this process ever had resident, in MiB."""
+    """Peak resident memory of this process in MiB; None where unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -43,6 +54,13 @@ def _sysctl(name: str) -> str:
         return ""
 
 
+def _kernel32() -> Any:
+    import ctypes
+
+    # By name, as mypy knows `windll` on Windows only
+    return getattr(ctypes, "windll").kernel32  # noqa: B009
+
+
 def _windows_memory() -> tuple[int | None, int | None]:
     import ctypes
 
@@ -54,8 +72,6 @@ def _windows_memory() -> tuple[int | None, int | None]:
         )
 
     status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
-    # Of Windows alone, so that no other system's ctypes has it
-    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009
-    if not kernel.GlobalMemoryStatusEx(ctypes.byref(status)):
+    if not _kernel32().GlobalMemoryStatusEx(ctypes.byref(status)):
         return None, None
     return status.total, status.available

@@ -1,4 +1,4 @@
-"""Answers to requests that are refused, in the form that OpenAI's clients read."""
+"""Error responses, in the form that OpenAI's or Ollama's clients read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class ApiError(Exception):
     """A request is refused, or failed.
 
     Args:
-        status: of HTTP.
-        message: what is wrong and how to go on, in one line.
-        code: for programs.
-        param: the parameter that is meant, if one is.
+        status: HTTP status.
+        message: what is wrong and what to do, in one line.
+        code: identifies the kind of error to programs.
+        param: the parameter in question, if any.
         retry_after: seconds after which to try again, where that can help.
     """
 
@@ -25,12 +25,16 @@ class ApiError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The answer: OpenAI's error object."""
+        """OpenAI's error object."""
         return {"error": {"message": self.message, "type": self._type, "param": self.param, "code": self.code}}
+
+    def body_for(self, path: str) -> dict[str, Any]:
+        """The response body for a request to a path: Ollama's error object below /api/, else OpenAI's."""
+        return {"error": self.message} if path.startswith("/api/") else self.body
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers beside it."""
+        """Headers of the response."""
         headers = {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
         return {**headers, "www-authenticate": "Bearer"} if self.status == 401 else headers
 
@@ -56,5 +60,27 @@ def busy(waiting: int, retry_after: int) -> ApiError:
 
 
 def shutting_down() -> ApiError:
-    """The server is about to leave."""
+    """The server takes no more requests."""
     return ApiError(503, "the server is shutting down", "shutting_down", retry_after=10)
+
+
+def no_memory() -> ApiError:
+    """There is no memory for the KV cache of a single reply."""
+    return ApiError(
+        503, "there is not enough memory for a reply; close other programs", "out_of_memory", retry_after=10
+    )
+
+
+def broken() -> ApiError:
+    """A thread that generates replies has ended."""
+    return ApiError(503, "the server no longer generates replies: restart it", "broken")
+
+
+def client_left() -> ApiError:
+    """Nobody reads the answer."""
+    return ApiError(499, "the client has left", "cancelled")
+
+
+def internal_error() -> ApiError:
+    """A bug; the log has the traceback."""
+    return ApiError(500, "the reply could not be generated: an error of the server's own", "internal_error")

@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 
 
 class Metrics:
-    """Counted since the start.
+    """Counts since the start of the server.
 
     Args:
         scheduler: whose queue is shown.
@@ -41,11 +41,11 @@ class Metrics:
             Gauge(f"tinylm_{name}", text, registry=registry).set_function(value)
 
     def answered(self, path: str, status: int) -> None:
-        """A request is over."""
+        """Count a request that has been answered."""
         self._requests.labels(path, str(status)).inc()
 
     def replied(self, job: Job) -> None:
-        """So is the generation of a reply."""
+        """Count a reply that has ended."""
         if job.cancelled:
             self._cancelled.inc()
         if job.started is not None:
@@ -60,5 +60,5 @@ class Metrics:
             self._generated.inc(job.result.completion_tokens)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' text format."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,31 +1,41 @@
-"""OpenAI's requests: what is understood, what may be said without effect, and what is refused by name."""
+"""Requests of OpenAI's completions and chat completions, and how they become prompts and sampling options."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
-from tinylm.chat_format import Conversation, Message
+from tinylm.chat_format import Conversation, Message, encode_continuation, encode_prompt, encode_text_prompt
 from tinylm.errors import ConfigError
+from tinylm.runtime.logprobs import MAX_ALTERNATIVES
 from tinylm.runtime.sampling import SamplingOptions
-from tinylm.runtime.server.errors import ApiError, invalid
+from tinylm.runtime.server.errors import invalid
+from tinylm.runtime.server.tolerance import Ignored, Rules, anything, one_of
+from tinylm.tokenizer import Tokenizer
 
 MAX_MESSAGES = 512
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 256
+MAX_PROMPTS = 256
+MAX_CHOICES = 8
+_MOST = 2**31 - 1
 
 StopText = Annotated[str, Meta(min_length=1, max_length=MAX_STOP_LENGTH)]
 SeveralStops = Annotated[list[StopText], Meta(max_length=MAX_STOPS)]
+Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
+Length = Annotated[int, Meta(ge=-1, le=_MOST)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Bias = Annotated[float, Meta(ge=-100, le=100)]
+TokenId = Annotated[int, Meta(ge=0, le=_MOST)]
 
 
 class TextPart(Struct, forbid_unknown_fields=True):
     """A part of a message."""
 
-    type: Literal["text"]
+    type: Literal["text", "input_text", "output_text"]
     text: str
 
 
@@ -33,223 +43,271 @@ class ChatMessage(Struct, forbid_unknown_fields=True):
     """A turn; `developer` is another name for `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | list[TextPart] | None = None
+
+    @property
+    def text(self) -> str | None:
+        """All of its text."""
+        if self.content is None or isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
 
 
 class StreamOptions(Struct, forbid_unknown_fields=True):
-    """What a stream tells beside the text."""
+    """What a stream contains beside the text."""
 
     include_usage: bool = False
     include_obfuscation: Literal[False] = False
 
 
-class Request(Struct, forbid_unknown_fields=True, kw_only=True):
+class SamplingRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Parameters of sampling that all of OpenAI's APIs share, and those of other servers that go with them."""
+
+    temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=-1, le=_MOST)] | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: StopText | SeveralStops | None = None
+    logit_bias: dict[str, Bias] | None = None
+
+
+class Request(SamplingRequest, kw_only=True):
     """What chats and completions have in common."""
 
     model: str | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Meta(ge=0.01, le=100)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    max_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
-    stop: StopText | SeveralStops | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    max_tokens: Length | None = None
+    n: Choices = 1
 
 
 class ChatRequest(Request, kw_only=True):
     """The body of `/v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
+    max_completion_tokens: Length | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
 
 
 class CompletionRequest(Request, kw_only=True):
     """The body of `/v1/completions`."""
 
-    prompt: str | Annotated[list[str], Meta(min_length=1, max_length=1)]
+    prompt: str | Annotated[list[str | TokenId | list[TokenId]], Meta(min_length=1)]
+    best_of: Choices | None = None
+    echo: bool = False
+    logprobs: Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
 
 
-def _anything(_: Any) -> bool:
-    return True
+OPENAI_RULES = Rules(
+    harmless={
+        # Labels
+        "user": anything,
+        "metadata": anything,
+        "safety_identifier": anything,
+        "prompt_cache_key": anything,
+        "prompt_cache_retention": anything,
+        # Values that are what is done anyway
+        "suffix": one_of(""),
+        "store": one_of(False),
+        "best_of": one_of(1),
+        "echo": one_of(False),
+        "logprobs": one_of(False),
+        "top_logprobs": one_of(0),
+        "tools": one_of([]),
+        "tool_choice": one_of("none", "auto"),
+        "parallel_tool_calls": lambda value: isinstance(value, bool),
+        "functions": one_of([]),
+        "function_call": one_of("none", "auto"),
+        "response_format": one_of({"type": "text"}),
+        "modalities": one_of(["text"]),
+        "service_tier": one_of("auto", "default"),
+    },
+    refused=frozenset(
+        {
+            "suffix",
+            "best_of",
+            "echo",
+            "logprobs",
+            "top_logprobs",
+            "tool_choice",
+            "function_call",
+            "response_format",
+            "modalities",
+            "audio",
+            "web_search_options",
+            # How other servers ask for replies of a form
+            "grammar",
+            "json_schema",
+            "structured_outputs",
+            "guided_json",
+            "guided_regex",
+            "guided_choice",
+            "guided_grammar",
+        }
+    ),
+)
+"""What becomes of parameters that are not in the types above."""
 
 
-def _one_of(*values: Any) -> Callable[[Any], bool]:
-    # True is 1 and False is 0 to Python, but not to JSON
-    return lambda value: any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)
+@dataclass(frozen=True)
+class Prompt:
+    """What a reply goes on from.
 
-
-HARMLESS: Mapping[str, Callable[[Any], bool]] = {
-    # Labels
-    "user": _anything,
-    "metadata": _anything,
-    "safety_identifier": _anything,
-    "prompt_cache_key": _anything,
-    "prompt_cache_retention": _anything,
-    # Values that equal what is done anyway
-    "n": _one_of(1),
-    "best_of": _one_of(1),
-    "echo": _one_of(False),
-    "suffix": _one_of(""),
-    "store": _one_of(False),
-    "logprobs": _one_of(False),
-    "top_logprobs": _one_of(0),
-    "presence_penalty": _one_of(0),
-    "frequency_penalty": _one_of(0),
-    "tools": _one_of([]),
-    "tool_choice": _one_of("none", "auto"),
-    "parallel_tool_calls": lambda value: isinstance(value, bool),
-    "functions": _one_of([]),
-    "function_call": _one_of("none", "auto"),
-    "response_format": _one_of({"type": "text"}),
-    "modalities": _one_of(["text"]),
-    "service_tier": _one_of("auto", "default"),
-}
-"""Parameters that are not supported, and which of their values change nothing; null never does."""
-
-_EMPTY_IN_MESSAGES = ("tool_calls", "annotations")
-_PATH = re.compile(r" - at `(?:key(?:s)? in )?\$\.?([^`]*)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
-
-R = TypeVar("R", bound=Request)
-
-
-def parse(body: bytes, kind: type[R]) -> R:
-    """A request's body.
-
-    Raises:
-        ApiError: it is no JSON object of this kind, or asks for what is not supported.
+    Attributes:
+        ids: token ids, `<bos>` first.
+        added: how many of the first ids the request does not hold itself: 1 where `<bos>` was put before it.
     """
-    try:
-        values = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise invalid(f"the body is not JSON ({error})", code="invalid_json") from None
-    if not isinstance(values, dict):
-        raise invalid("the body must be a JSON object", code="invalid_json")
-    known = {field.name for field in msgspec.structs.fields(kind)}
-    wanted = {}
-    for name, value in values.items():
-        if value is None:
-            continue
-        if name in known:
-            wanted[name] = value
-        elif name not in HARMLESS:
-            raise _unsupported(name)
-        elif not HARMLESS[name](value):
-            raise _unsupported(name, value=True)
-    if isinstance(wanted.get("messages"), list):
-        wanted["messages"] = [_without_nothing(message) for message in wanted["messages"]]
-    try:
-        return msgspec.convert(wanted, kind)
-    except msgspec.ValidationError as error:
-        raise _wrong(str(error)) from None
+
+    ids: list[int]
+    added: int = 1
 
 
-def _without_nothing(message: Any) -> Any:
-    """A message without the members that say nothing, as clients send back what they were answered."""
-    if not isinstance(message, dict):
-        return message
-    return {
-        name: value
-        for name, value in message.items()
-        if value is not None and not (name in _EMPTY_IN_MESSAGES and value == [])
-    }
+def conversation_of(messages: Sequence[ChatMessage], strict: bool, ignored: Ignored) -> tuple[Conversation, bool]:
+    """The conversation that is to be continued.
 
-
-def _unsupported(name: str, value: bool = False) -> ApiError:
-    what = "this value of it is not supported" if value else "not supported by this server"
-    return invalid(f"{_shown(name)}: {what}; leave it out", name[:100], "unsupported_parameter")
-
-
-def _wrong(problem: str) -> ApiError:
-    """From msgspec's message to one that names the parameter."""
-    place = _PATH.search(problem)
-    param = place[1] if place else ""
-    problem = _PATH.sub("", problem)
-    unknown = _UNKNOWN.search(problem)
-    if unknown:
-        param = f"{param}.{unknown[1]}" if param else unknown[1]
-        return _unsupported(param)
-    missing = re.search(r"missing required field `([^`]*)`", problem)
-    if missing:
-        param = f"{param}.{missing[1]}" if param else missing[1]
-        return invalid(f"{param} is missing", param, "missing_required_parameter")
-    return invalid(f"{_shown(param)}: {problem[:1].lower()}{problem[1:]}", param or None)
-
-
-def _shown(name: str) -> str:
-    return repr(name[:100])[1:-1] or "the body"
-
-
-def conversation_of(messages: list[ChatMessage]) -> Conversation:
-    """The conversation that is to be answered.
-
-    Raises:
-        ApiError: a system message is not the first, or the last message is not the user's.
-    """
-    conversation: Conversation = []
-    for number, message in enumerate(messages):
-        role = "system" if message.role == "developer" else message.role
-        if role == "system" and number:
-            raise invalid("a system message must be the first of a conversation", f"messages[{number}].role")
-        content = message.content
-        text = content if isinstance(content, str) else "".join(part.text for part in content)
-        if role == "system" and not text:
-            continue  # the chat's own: an empty one is none
-        conversation.append(Message(role=role, content=text))
-    if messages[-1].role != "user":
-        raise invalid("the last message must be the user's", f"messages[{len(messages) - 1}].role")
-    if not conversation[-1]["content"].strip():
-        raise invalid("the message is empty", f"messages[{len(messages) - 1}].content")
-    return conversation
-
-
-def sampling_of(request: Request, defaults: SamplingOptions, vocab_size: int, most_tokens: int) -> SamplingOptions:
-    """How a request's reply is sampled.
+    System messages become one, at the beginning. The last message is the user's, or the assistant's unfinished one.
 
     Args:
-        request: what it does not say is as in `defaults`.
+        messages: as they came.
+        strict: whether the system message must be the first, and the last the user's.
+        ignored: notes system messages whose place is not kept.
+
+    Returns:
+        the messages, and whether the last one is to be continued.
+
+    Raises:
+        ApiError: a message is in the wrong place, or has no content.
+    """
+    system: list[str] = []
+    conversation: Conversation = []
+    for number, message in enumerate(messages):
+        text = message.text
+        if text is None:
+            if strict or message.role != "assistant":
+                raise invalid(
+                    f"messages[{number}].content is missing", f"messages[{number}].content", "missing_content"
+                )
+            text = ""  # an empty reply, as it was answered
+        if message.role in ("system", "developer"):
+            if strict and number:
+                raise invalid("a system message must be the first of a conversation", f"messages[{number}].role")
+            if conversation and text:
+                ignored.add("messages[].role (system: moved to the beginning)")
+            system += [text] if text else []
+        else:
+            conversation.append(Message(role="user" if message.role == "user" else "assistant", content=text))
+    last, place = messages[-1], f"messages[{len(messages) - 1}]"
+    if strict and last.role != "user":
+        raise invalid("the last message must be the user's", f"{place}.role")
+    if last.role == "user" and not conversation[-1]["content"].strip():
+        raise invalid("the message is empty", f"{place}.content")
+    if system:
+        conversation.insert(0, Message(role="system", content="\n\n".join(system)))
+    if not conversation:
+        raise invalid("there is nothing to reply to: all messages are empty", "messages")
+    return conversation, last.role == "assistant"
+
+
+def chat_prompt(tokenizer: Tokenizer, conversation: Conversation, unfinished: bool) -> Prompt:
+    """A conversation as token ids, up to where the assistant's reply begins or goes on."""
+    encode = encode_continuation if unfinished else encode_prompt
+    return Prompt(encode(tokenizer, conversation))
+
+
+def completion_prompts(tokenizer: Tokenizer, prompt: str | list[str | int | list[int]]) -> list[Prompt]:
+    """The prompts of a request: a text, several texts, token ids, or several lists of them.
+
+    `<bos>` is put before those that do not begin with it.
+
+    Raises:
+        ApiError: there are too many, or an id is not in the vocabulary.
+    """
+    if isinstance(prompt, str):
+        return [_text_prompt(tokenizer, prompt)]
+    ids = [part for part in prompt if isinstance(part, int)]
+    if len(ids) == len(prompt):
+        return [_id_prompt(tokenizer, ids)]
+    if ids:
+        raise invalid("prompt: token ids of several prompts must be lists of their own", "prompt")
+    if len(prompt) > MAX_PROMPTS:
+        raise invalid(f"prompt: {len(prompt):,} prompts are more than {MAX_PROMPTS} in one request", "prompt")
+    texts = [part for part in prompt if isinstance(part, str)]
+    lists = [part for part in prompt if isinstance(part, list)]
+    if texts and lists:
+        raise invalid("prompt: give texts or token ids, not both", "prompt")
+    return [*(_text_prompt(tokenizer, text) for text in texts), *(_id_prompt(tokenizer, part) for part in lists)]
+
+
+def _text_prompt(tokenizer: Tokenizer, text: str) -> Prompt:
+    return Prompt(encode_text_prompt(tokenizer, text))
+
+
+def _id_prompt(tokenizer: Tokenizer, ids: list[int]) -> Prompt:
+    wrong = next((id_ for id_ in ids if id_ >= tokenizer.vocab_size), None)
+    if wrong is not None:
+        raise invalid(f"prompt: there is no token {wrong} in {tokenizer.vocab_size:,}", "prompt")
+    if ids[:1] == [tokenizer.bos_id]:
+        return Prompt(ids, added=0)
+    return Prompt([tokenizer.bos_id, *ids])
+
+
+def sampling_of(request: SamplingRequest, defaults: SamplingOptions, vocab_size: int, length: int) -> SamplingOptions:
+    """How a request's replies are sampled.
+
+    Args:
+        request: what it does not set is as in `defaults`.
         defaults: of the bundle.
         vocab_size: of the model.
-        most_tokens: of a reply; more are asked for in vain.
+        length: of a reply in tokens, at most.
 
     Raises:
         ApiError: a value is impossible.
     """
-    tokens = request.max_tokens
-    if isinstance(request, ChatRequest) and request.max_completion_tokens is not None:
-        if tokens not in (None, request.max_completion_tokens):
-            raise invalid("max_tokens and max_completion_tokens differ: give one of them", "max_tokens")
-        tokens = request.max_completion_tokens
-    values = {
+    values: dict[str, Any] = {
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
         "min_p": request.min_p,
         "repetition_penalty": request.repetition_penalty,
-        "seed": None if request.seed is None else request.seed % 2**64,
-        "max_new_tokens": min(tokens or defaults.max_new_tokens, most_tokens),
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "seed": request.seed if request.seed in (None, -1) else request.seed % 2**64,
+        "max_new_tokens": length,
         "stop": [request.stop] if isinstance(request.stop, str) else request.stop,
         "logit_bias": _logit_bias(request.logit_bias or {}, vocab_size),
     }
     try:
-        changes = {name: value for name, value in values.items() if value is not None}
-        return SamplingOptions(**{**_fields(defaults), **changes})
+        return replace(defaults, **{name: value for name, value in values.items() if value is not None})
     except ConfigError as error:
         raise invalid(str(error)) from None
 
 
-def _fields(options: SamplingOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in ("temperature", "top_k", "top_p")}
+def reply_length(asked: int | None, default: int, most: int) -> int:
+    """Tokens that a reply may have.
+
+    Args:
+        asked: by the request; -1 asks for as many as possible, None for nothing in particular.
+        default: of the bundle.
+        most: that the server allows.
+    """
+    wanted = default if asked is None else most if asked == -1 else asked
+    return max(1, min(wanted, most))
+
+
+def numbered(options: SamplingOptions, number: int) -> SamplingOptions:
+    """The options of one of several replies to a prompt: with a seed, each has another one."""
+    return options if options.seed is None else replace(options, seed=(options.seed + number) % 2**64)
 
 
 def _logit_bias(biases: Mapping[str, float], vocab_size: int) -> dict[int, float]:
     found = {}
     for name, bias in biases.items():
         if not (name.isascii() and name.isdecimal() and len(name) < 10 and int(name) < vocab_size):
-            raise invalid(f"logit_bias: there is no token {_shown(name)} in {vocab_size:,}", "logit_bias")
+            raise invalid(f"logit_bias: there is no token {name[:20]!r} in {vocab_size:,}", "logit_bias")
         found[int(name)] = bias
     return found

@@ -1,10 +1,10 @@
-"""Many replies on one model: a bounded queue, and short turns.
+"""Generates many replies at a time: a bounded queue, and short turns on a thread for each core.
 
-A sequence is computed by itself in every call, so that no reply can depend on what else is there; what several cores
-give is a worker's thread for each, as onnxruntime leaves the interpreter to others while it computes. Several sequences
-in one call would be faster with very many streams only, and a single one then slower: rows are independent of each
-other, bit for bit, in the graph for many tokens, but not those of the faster graph for one.
-`python benchmarks/serve.py --only turns_over_batch` compares the two.
+Each sequence is computed in calls of its own, so that no reply depends on what else is generated. onnxruntime releases
+the interpreter lock while it computes, so several threads use several cores. Computing several sequences in one call
+would be faster only for very many streams, and slower for one: rows are independent of each other, bit for bit, in the
+graph for many tokens, but not in the faster graph for one. `python benchmarks/serve.py --only turns_over_batch`
+compares the two.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from tinylm.errors import TinyLMError
 from tinylm.runtime.generation import Generation
-from tinylm.runtime.sampling import Sampler
-from tinylm.runtime.server.caches import Cache, CachePool
-from tinylm.runtime.server.errors import ApiError, busy, shutting_down
+from tinylm.runtime.logprobs import TokenLogprob
+from tinylm.runtime.sampling import TokenSampler
+from tinylm.runtime.server.caches import Cache, CachePool, OutOfMemoryError
+from tinylm.runtime.server.errors import ApiError, busy, client_left, internal_error, no_memory, shutting_down
 from tinylm.runtime.server.replies import Job
-from tinylm.tokenizer import Tokenizer
+from tinylm.runtime.session import LoadedModel
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("tinylm.serve")
 
 TURN_S = 0.005
-"""A turn is as many tokens as fit into this time, and one at least, or chunk of a prompt: what a small model's sequence
-has in the processor's caches it need not read anew for every token."""
+"""A turn is as many tokens as fit into this time, and at least one, or one chunk of a prompt. A small model's sequence
+stays in the processor's caches during a turn."""
 
 _LONGEST_RETRY = 60
+_JOIN_S = 30.0
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Turn:
     job: Job
     cache: Cache
     generation: Generation
+    sent_logprobs: int = 0
     began: float = field(default_factory=time.monotonic)
     steps: Generator[str, None, None] = field(init=False)
 
@@ -52,23 +55,25 @@ class Scheduler:
     """Generates replies in threads of its own.
 
     Args:
-        caches: of the model.
-        tokenizer: of the model.
-        workers: threads that generate; each takes as many CPU threads as the session has.
-        parallel: replies that take turns, at most; caches may be fewer.
+        caches: of all models.
+        workers: threads that generate; each takes as many CPU threads as a model's session has.
+        parallel: replies that take turns, at most; the caches may hold fewer.
         queue: requests that wait, at most.
     """
 
-    def __init__(self, caches: CachePool, tokenizer: Tokenizer, workers: int, parallel: int, queue: int) -> None:
-        self._caches, self._tokenizer = caches, tokenizer
+    def __init__(self, caches: CachePool, workers: int, parallel: int, queue: int) -> None:
+        self._caches = caches
         self._parallel, self._queue = parallel, queue
-        self._waiting: deque[Job] = deque()
+        # The jobs of each request that wait
+        self._waiting: deque[deque[Job]] = deque()
         self._turns: deque[Turn] = deque()
         self._active = 0
         self._closed = self._stopping = False
         self._durations: deque[float] = deque([1.0], maxlen=32)
         self._ready = threading.Condition()
-        self._threads = [threading.Thread(target=self._work, name=f"worker {number}") for number in range(workers)]
+        self._threads = [
+            threading.Thread(target=self._work, name=f"worker {number}", daemon=True) for number in range(workers)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -87,8 +92,13 @@ class Scheduler:
         """Whether no more requests are taken."""
         return self._closed
 
-    def submit(self, job: Job) -> None:
-        """Put a request into the queue.
+    @property
+    def broken(self) -> bool:
+        """Whether a thread has ended that should not have."""
+        return not self._stopping and not all(thread.is_alive() for thread in self._threads)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Put a request's jobs into the queue.
 
         Raises:
             ApiError: the queue is full, or the server is shutting down.
@@ -96,27 +106,34 @@ class Scheduler:
         with self._ready:
             if self._closed:
                 raise shutting_down()
-            if len(self._waiting) >= self._queue + self._room():
+            room = min(self._parallel - self._active, self._caches.room_for(jobs[0].task.model.weights))
+            if len(self._waiting) >= self._queue + room:
                 raise busy(len(self._waiting), self._retry_after())
-            self._waiting.append(job)
-            self._ready.notify()
+            self._waiting.append(deque(jobs))
+            self._ready.notify(len(jobs))
 
-    def cancel(self, job: Job) -> None:
-        """End a request, at the latest after the token or chunk that is being computed."""
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """End a request's jobs, at the latest after the token or chunk that is being computed."""
         with self._ready:
-            if job.ended is not None:
-                return
-            job.cancelled = True
-            if job in self._waiting:
-                self._waiting.remove(job)
-                job.end(None, ApiError(499, "the client has left", "cancelled"))
+            for job in jobs:
+                job.cancelled = job.cancelled or job.ended is None
+            for batch in [batch for batch in self._waiting if any(job.cancelled for job in batch)]:
+                self._waiting.remove(batch)
+                for job in batch:
+                    job.end(None, client_left())
+
+    def drop_model(self, model: LoadedModel) -> None:
+        """Free the caches of a model that is served no more."""
+        with self._ready:
+            self._caches.drop_model(model)
 
     def close(self) -> None:
-        """Take no more requests; those that wait are told so, those that are being answered go on."""
+        """Take no more requests; those that wait are refused, those that are being answered go on."""
         with self._ready:
             self._closed = True
             while self._waiting:
-                self._waiting.popleft().end(None, shutting_down())
+                for job in self._waiting.popleft():
+                    job.end(None, shutting_down())
 
     def stop(self) -> None:
         """End every reply where it is, and the threads."""
@@ -124,8 +141,11 @@ class Scheduler:
         with self._ready:
             self._stopping = True
             self._ready.notify_all()
+        deadline = time.monotonic() + _JOIN_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        while self._turns:  # left by threads that had ended before
+            self._turns.popleft().job.end(None, shutting_down())
 
     def _work(self) -> None:
         while (turn := self._next()) is not None:
@@ -136,41 +156,72 @@ class Scheduler:
             with self._ready:
                 if done:
                     self._active -= 1
-                    self._caches.give_back(turn.cache, len(turn.job.prompt))
+                    self._give_back(turn)
                     self._durations.append(time.monotonic() - turn.began)
                 else:
                     self._turns.append(turn)
-                # The first of them is this thread's own: handing it over would cost as much as a token
+                # This thread takes the first of them itself; waking another costs as much as a token
                 if len(self._waiting) + len(self._turns) > 1:
                     self._ready.notify()
             if done:
                 self._end(turn)
 
     def _next(self) -> Turn | None:
-        """Whose turn it is, waiting for one; None when all is over."""
+        """The next turn, waiting for one; None when the scheduler stops."""
         with self._ready:
             while True:
                 self._refuse_late_ones()
-                if self._waiting and self._room():
-                    return self._begin(self._waiting.popleft())
+                if (job := self._next_waiting()) is not None:
+                    if (turn := self._begin(job)) is not None:
+                        return turn
+                    continue
                 if self._turns:
                     return self._turns.popleft()
                 if self._stopping:
                     return None
                 self._ready.wait()
 
-    def _room(self) -> int:
-        """How many more may begin."""
-        return min(self._parallel - self._active, self._caches.free)
+    def _next_waiting(self) -> Job | None:
+        """The next job to begin, if there is one and room for it. Requests for several replies take turns in this."""
+        if not self._waiting or self._active >= self._parallel:
+            return None
+        batch = self._waiting[0]
+        if not self._caches.room_for(batch[0].task.model.weights):
+            return None
+        job = batch.popleft()
+        self._waiting.popleft()
+        if batch:
+            self._waiting.append(batch)
+        return job
 
-    def _begin(self, job: Job) -> Turn:
-        cache = self._caches.take(job.prompt)
-        tokenizer = self._tokenizer
-        sampler = Sampler(job.options, tokenizer.never_sampled, [tokenizer.eos_id])
-        generation = Generation(cache, tokenizer, job.prompt, sampler, lambda: self._is_over(job))
+    def _begin(self, job: Job) -> Turn | None:
+        """Begin a job; None where it has to wait for memory, or cannot be done and has ended with an error."""
+        task = job.task
+        try:
+            cache = self._caches.take(task.model.weights, task.prompt)
+        except OutOfMemoryError:
+            if self._active:
+                self._waiting.appendleft(deque([job]))
+            else:
+                job.end(None, no_memory())
+            return None
+        except Exception:
+            log.exception("A reply could not be begun.")
+            job.end(None, internal_error())
+            return None
+        try:
+            tokenizer = task.model.tokenizer
+            sampler = TokenSampler.of(tokenizer, task.options)
+            generation = Generation(cache, tokenizer, task.prompt, sampler, lambda: self._is_over(job), job.recorder)
+            turn = Turn(job, cache, generation)
+        except Exception:
+            log.exception("A reply could not be begun.")
+            self._caches.give_back(cache, 0)
+            job.end(None, internal_error())
+            return None
         self._active += 1
         job.start()
-        return Turn(job, cache, generation)
+        return turn
 
     def _is_over(self, job: Job) -> bool:
         if time.monotonic() > job.deadline:
@@ -191,26 +242,51 @@ class Scheduler:
             turn.job.error = ApiError(500, str(error), "generation_failed")
             return True
         except Exception:
-            log.exception("a reply could not be generated")
-            turn.job.error = ApiError(500, "the reply could not be generated", "internal_error")
+            log.exception("A reply could not be generated.")
+            turn.job.error = internal_error()
             return True
         if piece:
-            turn.job.put(piece)
+            turn.job.put(piece, self._new_logprobs(turn))
         return False
+
+    def _new_logprobs(self, turn: Turn) -> Sequence[TokenLogprob]:
+        if turn.job.recorder is None:
+            return ()
+        certain = turn.generation.certain_logprobs
+        new = certain[turn.sent_logprobs :]
+        turn.sent_logprobs = len(certain)
+        return new
+
+    def _give_back(self, turn: Turn) -> None:
+        if turn.job.error is not None:
+            self._caches.drop(turn.cache)
+        # A scored prompt was not computed in chunks
+        self._caches.give_back(turn.cache, 0 if turn.job.task.score_prompt else len(turn.job.task.prompt))
 
     def _end(self, turn: Turn) -> None:
         job = turn.job
         if job.error is None and self._stopping and not job.cancelled:
             job.error = shutting_down()
-        job.end(None if job.error else turn.generation.result, job.error)
+        if job.error is None and job.out_of_time and job.task.score_prompt:
+            job.error = ApiError(503, "the time limit came before the prompt was scored", "time_limit", retry_after=1)
+        if job.error is not None:
+            job.end(None, job.error)
+            return
+        if rest := self._new_logprobs(turn):
+            job.put("", rest)
+        job.end(turn.generation.result)
 
     def _refuse_late_ones(self) -> None:
-        """Those that have waited as long as they may take."""
+        """Refuse the requests that have waited as long as they may take in all."""
+        if not self._waiting:
+            return
         now = time.monotonic()
-        while self._waiting and self._waiting[0].deadline < now:
-            self._waiting.popleft().end(None, busy(len(self._waiting), self._retry_after()))
+        for batch in [batch for batch in self._waiting if batch[0].deadline < now]:
+            self._waiting.remove(batch)
+            for job in batch:
+                job.end(None, busy(len(self._waiting), self._retry_after()))
 
     def _retry_after(self) -> int:
-        """Seconds until about half of the queue has its turn, if replies take as long as the last ones did."""
+        """Seconds until about half of the queue has begun, if replies take as long as the last ones did."""
         seconds = fmean(self._durations) * (1 + len(self._waiting) / max(1, self._active)) / 2
         return max(1, min(_LONGEST_RETRY, round(seconds)))

@@ -1,4 +1,4 @@
-"""Who may ask what: hosts, origins, the key, and the headers of the page."""
+"""Access control: allowed hosts, origins and the API key; and the security headers of the chat page."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tinylm.runtime.server.errors import ApiError
 
 OPEN_PATHS = frozenset({"/", "/health", "/favicon.ico", "/openapi.json"})
-"""What needs no key: nothing of it costs anything or tells of anyone."""
+"""Paths that need no key: they cost nothing and reveal nothing about anyone."""
+
+MAX_HEAD_BYTES = 16_384
+"""Of a request's line and headers together."""
 
 _BLOCK = re.compile(rb"<(style|script)\b[^>]*>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask.
+    """Who may use the server.
 
     Attributes:
-        host: the address that the server binds.
-        key: that clients must give; None: none.
-        allowed_hosts: names by which clients may call the server, beside its own.
-        origins: of pages that may use it from a browser, beside its own; `*`: all.
+        host: the address that it binds.
+        key: that clients must send; None: none.
+        allowed_hosts: host names by which clients may address it, beside its own.
+        origins: of web pages that may use it, beside its own; `*`: all.
     """
 
     host: str
@@ -45,7 +48,7 @@ class Access:
         return is_loopback(self.host)
 
     def allows_host(self, header: str) -> bool:
-        """Whether a request may name the server so.
+        """Whether a request may have this `Host` header.
 
         A page elsewhere can let its own name resolve to this machine (DNS rebinding), but it cannot hide that name.
         With a key, and not on loopback, names are free: such a page does not have it.
@@ -61,7 +64,7 @@ class Access:
         return self.key is not None or _is_address(name) or name in {"localhost", own, f"{own}.local"}
 
     def allows_origin(self, origin: str, host: str) -> bool:
-        """Whether a page from there may ask: the server's own, or one that is allowed."""
+        """Whether a web page of this origin may ask: the server's own pages, and those that are allowed."""
         return "*" in self.origins or origin in self.origins or urlsplit(origin).netloc.lower() == host.lower()
 
     def allows_key(self, authorization: str) -> bool:
@@ -73,11 +76,11 @@ class Access:
 
 
 class Guard:
-    """Refuses, before anything is read, requests that may not be made.
+    """Refuses forbidden and ambiguous requests before their body is read.
 
     Args:
-        app: what is guarded.
-        access: who may ask.
+        app: the application inside.
+        access: who may use it.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -91,6 +94,12 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers, access = Headers(scope=scope), self._access
+        head = len(scope["raw_path"]) + len(scope["query_string"])
+        if head + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > MAX_HEAD_BYTES:
+            raise ApiError(431, f"the request's head is longer than {MAX_HEAD_BYTES:,} bytes", "head_too_long")
+        if "transfer-encoding" in headers and ("content-length" in headers or scope["http_version"] != "1.1"):
+            # Proxies and servers differ in where such a body ends (RFC 9112, 6.1 and 6.3)
+            raise ApiError(400, "Transfer-Encoding beside Content-Length, or in HTTP/1.0: not accepted", "invalid_http")
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not access.allows_host(hosts[0]):
             raise ApiError(

@@ -1,32 +1,48 @@
-"""Replies on their way to clients: server-sent events, and the client that leaves meanwhile."""
+"""Streamed responses, and clients that disconnect."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from tinylm.runtime.server.errors import ApiError
-from tinylm.runtime.server.replies import Job
-from tinylm.runtime.server.responses import Answer
+from tinylm.runtime.server.replies import Replies
+
+if TYPE_CHECKING:
+    from tinylm.runtime.server.responses import Answer
 
 TOGETHER_S = 0.05
-"""Tokens that come within this time share an event: nobody sees the difference, and each event costs like a token."""
+"""Tokens that come within this time share an event, which costs as much as a token; nobody sees the difference."""
 
-_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-]
+DONE = b"data: [DONE]\n\n"
+"""The last event of OpenAI's streams."""
+
+
+def event(value: Mapping[str, Any]) -> bytes:
+    """A server-sent event."""
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def named_event(value: Mapping[str, Any]) -> bytes:
+    """A server-sent event with a name: the `type` of its value."""
+    name: str = value["type"]
+    return b"event: " + name.encode() + b"\n" + event(value)
+
+
+def line(value: Mapping[str, Any]) -> bytes:
+    """A line of JSON."""
+    encoded: bytes = msgspec.json.encode(value)
+    return encoded + b"\n"
 
 
 @asynccontextmanager
 async def watched(receive: Receive, cancel: Callable[[], None]) -> AsyncIterator[None]:
-    """Cancel when the client leaves, or when what is done here ends in an exception."""
+    """Cancel when the client disconnects, or when the body of the context ends in an exception."""
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -43,49 +59,56 @@ async def watched(receive: Receive, cancel: Callable[[], None]) -> AsyncIterator
         watcher.cancel()
 
 
-class EventStream:
-    """The answer to a request with `stream`: an ASGI application.
+class StreamedResponse:
+    """Sends replies as they are generated: an ASGI application.
 
     Args:
-        job: whose text it sends; it has begun.
-        answer: the form of its events.
-        include_usage: whether they end with one on tokens.
-        cancel: ends the job when the client leaves.
+        replies: that have begun.
+        answer: the form of the response.
+        headers: of the response, beside those of every stream.
+        cancel: called when the client disconnects.
         done: called at the end.
     """
 
     def __init__(
-        self, job: Job, answer: Answer, include_usage: bool, cancel: Callable[[], None], done: Callable[[], None]
+        self,
+        replies: Replies,
+        answer: Answer,
+        headers: Mapping[str, str],
+        cancel: Callable[[], None],
+        done: Callable[[], None],
     ) -> None:
-        self._job, self._answer, self._include_usage = job, answer, include_usage
+        self._replies, self._answer = replies, answer
+        named = {
+            "content-type": answer.media_type,
+            "cache-control": "no-store",
+            "x-accel-buffering": "no",
+            **headers,
+        }
+        self._headers = [(name.encode(), value.encode()) for name, value in named.items()]
         self._cancel, self._done = cancel, done
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it all."""
         try:
             async with watched(receive, self._cancel):
-                await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-                async for event in self._events():
-                    await send({"type": "http.response.body", "body": event, "more_body": True})
+                await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+                async for part in self._parts():
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._done()
 
-    async def _events(self) -> AsyncIterator[bytes]:
-        job, answer = self._job, self._answer
-        begin = b"".join(map(_event, answer.first()))
+    async def _parts(self) -> AsyncIterator[bytes]:
+        replies, answer = self._replies, self._answer
+        begin = answer.begin()
         try:
-            while text := await job.text():
-                yield begin + _event(answer.piece(text))
+            while pieces := await replies.pieces():
+                yield begin + answer.pieces(pieces)
                 begin = b""
-                await job.pause(TOGETHER_S)
-            result = await job.finished()
+                await replies.pause(TOGETHER_S)
+            jobs = await replies.finished()
         except ApiError as error:
-            yield begin + _event(error.body) + b"data: [DONE]\n\n"
+            yield begin + answer.failed(error)
             return
-        end = [answer.last(result), *([answer.usage(result)] if self._include_usage else [])]
-        yield begin + b"".join(map(_event, end)) + b"data: [DONE]\n\n"
-
-
-def _event(value: dict[str, Any]) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+        yield begin + answer.end(jobs)

@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import torch
+from rows import ArrayRows, batches_of_rows, join
 
 from tinylm.config import make_config
-from tinylm.data.dataset.batches import ArrayRows, Batches
-from tinylm.evaluation import TokenSequences, make_windows
-from tinylm.run_folder import RunFolder, load_state
+from tinylm.evaluation import make_windows
+from tinylm.run_folder import RunFolder, TrainState, load_state
+from tinylm.training.callbacks import CallbackList, StopWhen, TrainingCallback
 from tinylm.training.checkpoint import load_weights
 from tinylm.training.model import LanguageModel
-from tinylm.training.trainer import Stage, Trainer
+from tinylm.training.stage import NewTraining, Stage, Task
+from tinylm.training.trainer import Trainer
 
 VOCABULARY, CONTEXT, BOS = 280, 16, 1
 PIECES = [str(number) for number in range(VOCABULARY)]
@@ -44,11 +46,11 @@ def counting_rows(count=12, seed=0, holes=False):
     if holes:
         supervised = np.random.default_rng(seed + 1).random(ids.shape) < np.linspace(0.1, 0.9, count)[:, None]
         supervised[:, 1] = True
-    return Batches.of(ArrayRows(ids, supervised), seed)
+    return batches_of_rows(ArrayRows(ids, supervised), seed)
 
 
 def counting_windows():
-    return make_windows(TokenSequences.join([list(range(12, 50)), list(range(20, 33))], None), CONTEXT, BOS)
+    return make_windows(join([list(range(12, 50)), list(range(20, 33))]), CONTEXT, BOS)
 
 
 def stages_of(*names, validation=True, batches=None):
@@ -62,15 +64,19 @@ def stages_of(*names, validation=True, batches=None):
 BOTH = ("pretrain", "finetune")
 
 
-def make_trainer(path, config, *, names=BOTH, stages=None, model=None, **options):
+def make_trainer(
+    path, config, *, names=BOTH, stages=None, model=None, state=None, should_stop=None, callbacks=None, **options
+):
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    task = Task(model or make_model(config), stages or stages_of(*names), np.ones(VOCABULARY, np.int64))
+    ranks = options.pop("ranks", None)
     return Trainer(
         RunFolder(path),
         config,
-        model or make_model(config),
-        stages or stages_of(*names),
-        np.ones(VOCABULARY, np.int64),
-        **options,
+        task,
+        state or NewTraining(**options),
+        callbacks=CallbackList(callbacks or TrainingCallback(), StopWhen(should_stop or (lambda: False))),
+        ranks=ranks,
     )
 
 
@@ -101,6 +107,45 @@ def finished_state(path):
     assert state.finished
     state.seconds = 0.0
     return state
+
+
+class Warnings(TrainingCallback):
+    """Appends the warnings of a training to a list."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def on_warning(self, message):
+        self.words.append(message)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here."""
+
+
+def resume(path, config, **options):
+    """Go on as a fresh process would: a model of other weights, loaded from the last checkpoint."""
+    state = load_state(RunFolder(path).checkpoint("last"))
+    model = make_model(config, seed=1234)
+    load_weights(RunFolder(path).checkpoint("last"), model, PIECES, PIECES)
+    torch.manual_seed(4321)
+    return make_trainer(path, config, model=model, state=state, **options)
+
+
+def replay(path, config, state):
+    """The model of an undisturbed run that follows the schedules of another from the beginning."""
+    model = make_model(config)
+    begun = TrainState(
+        stage=next(iter(state.schedules)),
+        step=0,
+        plan={stage: schedules[0].steps for stage, schedules in state.schedules.items()},
+        schedules={stage: list(schedules) for stage, schedules in state.schedules.items()},
+        model=config.model,
+    )
+    finished = make_trainer(path, config, names=tuple(state.schedules), model=model, state=begun).train()
+    assert finished.finished
+    assert finished.schedules == state.schedules
+    return model
 
 
 class Stopper:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 
-import matplotlib
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-# matplotlib says on stderr when it looks for fonts or finds no folder to write to: nobody asked
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
+from tinylm.report.quiet_matplotlib import Figure, FigureCanvasSVG, FuncFormatter, MaxNLocator, matplotlib
 
 # Stand-ins that become CSS variables, so that a chart follows light and dark
 _VARIABLES = {"#010101": "--text", "#020202": "--rule", "#030303": "--curve", "#040404": "--accent"}

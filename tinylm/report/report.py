@@ -15,11 +15,11 @@ from tinylm import __version__
 from tinylm.config import Config, config_values
 from tinylm.errors import RunError, TinyLMError
 from tinylm.files import write_file
+from tinylm.printable import command_line, printable
 from tinylm.report.advice import smoothed, stage_advice
-from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
+from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState, load_state
 from tinylm.run_log import EventLine, RunLog, read_metrics
 
-_TITLES: dict[StageName, str] = {"pretrain": "Pre-training", "finetune": "Fine-tuning"}
 _MOST_SAMPLES = 40
 
 
@@ -62,8 +62,8 @@ def _values(run: RunFolder, log: RunLog, config: Config, state: TrainState | Non
     stages = [_stage(log.of_stage(stage), stage, config, state, facts.get("data", {})) for stage in log.stages()]
     finished = state is not None and state.finished
     return {
-        "name": run.path.resolve().name,
-        "folder": str(run.path),
+        "name": printable(run.path.resolve().name),
+        "folder": command_line(run.path),
         "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M"),
         "version": __version__,
         "status": _status(log, state),
@@ -78,7 +78,6 @@ def _values(run: RunFolder, log: RunLog, config: Config, state: TrainState | Non
         "machine": latest.get("machine", {}),
         "versions": latest.get("versions", {}),
         "events": [_event(event) for event in log.events],
-        "titles": _TITLES,
     }
 
 
@@ -116,7 +115,7 @@ def _stage(
     epochs = taken * a_step / tokens if tokens else 0.0
     return {
         "name": stage,
-        "title": _TITLES[stage],
+        "title": STAGE_TITLES[stage].capitalize(),
         "steps": steps,
         "taken": taken,
         "epochs": epochs,
@@ -166,7 +165,7 @@ def _data(run: RunFolder, facts: dict[str, Any]) -> list[dict[str, Any]]:
         provenance = json.loads(run.provenance.read_text("utf-8"))
         return [
             {
-                "title": _TITLES[stage],
+                "title": STAGE_TITLES[stage].capitalize(),
                 "kind": "documents" if stage == "pretrain" else "conversations",
                 "files": provenance[stage]["files"],
                 "examples": provenance[stage]["examples"],
@@ -175,7 +174,7 @@ def _data(run: RunFolder, facts: dict[str, Any]) -> list[dict[str, Any]]:
                 "held_out_tokens": facts.get(stage, {}).get("held_out_tokens"),
                 "notes": facts.get(stage, {}).get("notes", []),
             }
-            for stage in _TITLES
+            for stage in STAGE_TITLES
             if stage in provenance
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -201,7 +200,7 @@ def _event(event: EventLine) -> dict[str, Any]:
     return {
         "time": event.time[:16].replace("T", " "),
         "event": event.event.replace("_", " "),
-        "where": f"{_TITLES[event.stage]}, step {event.step:,}",
+        "where": f"{STAGE_TITLES[event.stage].capitalize()}, step {event.step:,}",
         "reason": str(event.details.get("reason", ""))
         + (f" at step {event.details['from_step']:,}" if isinstance(event.details.get("from_step"), int) else ""),
     }

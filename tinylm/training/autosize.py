@@ -18,7 +18,7 @@ import torch
 
 from tinylm.config import Config, ModelConfig, config_values, make_config
 from tinylm.run_folder import StageName
-from tinylm.training.hardware import keep_freed_memory
+from tinylm.training.hardware import prepare_process
 from tinylm.training.loss import LossComputer
 from tinylm.training.mfu import attention_flops
 from tinylm.training.model import LanguageModel
@@ -136,7 +136,7 @@ class Speed:
 
 def measure_speed(config: Config) -> Speed:
     """Time training steps of two models; device, precision and threads of the configuration are resolved."""
-    keep_freed_memory()
+    prepare_process()
     probes = [_Probe(_model_of(config.model, _SHAPES[index], _PROBED_VOCABULARY), config) for index in _PROBED]
     small, large = (probe.model_config for probe in probes)
     heads = [probe.output_seconds() for probe in probes]

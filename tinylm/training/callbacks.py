@@ -1,27 +1,27 @@
-"""What training tells while it goes on, and who is told."""
+"""Training callbacks: progress, samples and stopping."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from tinylm.evaluation import Score
-from tinylm.run_folder import StageName
+if TYPE_CHECKING:
+    from tinylm.evaluation import Score
+    from tinylm.run_folder import RunFolder, StageName, TrainState
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """What is known after an optimizer step.
-
-    On a GPU, several steps are reported at a time, a little later.
+    """The figures of one optimizer step.
 
     Attributes:
-        stage, step, steps: which step of how many.
-        loss: mean negative log-likelihood, in nats, of its supervised tokens.
-        learning_rate: that it was taken with.
-        tokens_per_second: over the last steps.
-        utilization: model FLOPs over what the GPU could do, over the last steps; None on a CPU.
+        stage, step, steps: step number `step`, from 1, of the `steps` steps of the stage.
+        loss: mean negative log-likelihood of the step's supervised tokens, in nats.
+        learning_rate: the step's learning rate.
+        tokens_per_second: mean of the last steps.
+        utilization: model FLOPs utilization, from 0 to 1, mean of the last steps; None on a CPU.
     """
 
     stage: StageName
@@ -34,94 +34,147 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What the model says as it is.
+class TrainingSample:
+    """Text that the model generated during training.
 
     Attributes:
-        prompt: in fine-tuning what it answers, in pre-training what it goes on from; it may be empty there.
-        text: what it says.
+        prompt: the user message in fine-tuning, the beginning of a text in pre-training; it may be empty.
+        text: the generated reply or continuation.
     """
 
     prompt: str
     text: str
 
 
-class Reporter(Protocol):
-    """Is told what training does; the command line draws it."""
+class TrainingCallback:
+    """Base class of training callbacks. Its methods do nothing: override those that you need.
 
-    def planned(self, plan: Mapping[StageName, int]) -> None:
-        """The steps of all stages are known; those of stages that are done already included."""
+    The methods are called between steps, so they should return quickly. Where several processes train together, they
+    are called in the main process only. A callback that raises OSError, for example on a full disk, is not called
+    again; other exceptions end the training.
+    """
 
-    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
-        """A stage begins, or goes on after `step` of `steps` steps."""
+    def on_message(self, message: str) -> None:
+        """Receive a line of information on data, model or progress."""
 
-    def stepped(self, report: StepReport) -> None:
-        """An optimizer step is done."""
+    def on_warning(self, message: str) -> None:
+        """Receive a line that the user should read, for example on data that was left out."""
 
-    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
-        """A validation is done."""
+    def on_start(self, run: RunFolder) -> None:
+        """Begin: the run folder exists, and the first step comes next."""
 
-    def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
-        """The model has said something; not after every validation."""
+    def on_plan(self, plan: Mapping[StageName, int]) -> None:
+        """Receive the number of steps of every stage, completed stages included; again whenever it changes."""
 
-    def rolled_back(self, stage: StageName, step: int) -> None:
-        """Training has gone wrong and goes on after an earlier step; what was told of later ones does not count."""
+    def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
+        """Begin a stage of `steps` steps, or continue it after step `step`."""
+
+    def on_step(self, report: StepReport) -> None:
+        """Receive the figures of a step. On a GPU, the reports of several steps come together, a little later."""
+
+    def on_validation(self, stage: StageName, step: int, score: Score, is_best: bool) -> None:
+        """Receive the score on held-out data after a step."""
+
+    def on_samples(self, stage: StageName, step: int, samples: Sequence[TrainingSample]) -> None:
+        """Receive samples of the model; they are not generated after every validation."""
+
+    def on_rollback(self, stage: StageName, step: int) -> None:
+        """Continue after step `step`, as training diverged: the reports of later steps no longer count."""
+
+    def should_stop(self) -> bool:
+        """Return True to save and end the training; called after every step."""
+        return False
+
+    def on_end(self, run: RunFolder, state: TrainState, error: Exception | None) -> None:
+        """End: the training is finished (`state.finished`), stopped, or failed with `error`."""
+
+    def close(self) -> None:
+        """Release files and the terminal; always called last, also after an interrupt."""
 
 
-class SilentReporter:
-    """Says nothing."""
+class StopWhen(TrainingCallback):
+    """Ends the training when a function returns True.
 
-    def planned(self, plan: Mapping[StageName, int]) -> None:
-        """Nothing."""
+    Args:
+        asks_to_stop: called after every step.
+    """
 
-    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
-        """Nothing."""
+    def __init__(self, asks_to_stop: Callable[[], bool]) -> None:
+        self._asks_to_stop = asks_to_stop
 
-    def stepped(self, report: StepReport) -> None:
-        """Nothing."""
-
-    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
-        """Nothing."""
-
-    def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
-        """Nothing."""
-
-    def rolled_back(self, stage: StageName, step: int) -> None:
-        """Nothing."""
+    def should_stop(self) -> bool:
+        """Call the function."""
+        return self._asks_to_stop()
 
 
-class Reporters:
-    """Tells several reporters."""
+class CallbackList(TrainingCallback):
+    """Calls several callbacks in their order.
 
-    def __init__(self, *reporters: Reporter) -> None:
-        self._reporters = reporters
+    Args:
+        callbacks: one that raises OSError is removed, and the others receive a warning.
+    """
 
-    def planned(self, plan: Mapping[StageName, int]) -> None:
-        """Tell each."""
-        for reporter in self._reporters:
-            reporter.planned(plan)
+    def __init__(self, *callbacks: TrainingCallback) -> None:
+        self._callbacks = list(callbacks)
 
-    def stage_started(self, stage: StageName, step: int, steps: int) -> None:
-        """Tell each."""
-        for reporter in self._reporters:
-            reporter.stage_started(stage, step, steps)
+    def _call(self, call: Callable[[TrainingCallback], object]) -> None:
+        for callback in tuple(self._callbacks):
+            try:
+                call(callback)
+            except OSError as error:
+                if callback not in self._callbacks:
+                    continue
+                self._callbacks.remove(callback)
+                with suppress(OSError):
+                    callback.close()
+                self.on_warning(f"no more reports to {type(callback).__name__}: {error.strerror or error}")
 
-    def stepped(self, report: StepReport) -> None:
-        """Tell each."""
-        for reporter in self._reporters:
-            reporter.stepped(report)
+    def on_message(self, message: str) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_message(message))
 
-    def validated(self, stage: StageName, step: int, result: Score, is_best: bool) -> None:
-        """Tell each."""
-        for reporter in self._reporters:
-            reporter.validated(stage, step, result, is_best)
+    def on_warning(self, message: str) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_warning(message))
 
-    def sampled(self, stage: StageName, step: int, samples: Sequence[Sample]) -> None:
-        """Tell each."""
-        for reporter in self._reporters:
-            reporter.sampled(stage, step, samples)
+    def on_start(self, run: RunFolder) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_start(run))
 
-    def rolled_back(self, stage: StageName, step: int) -> None:
-        """Tell each."""
-        for reporter in self._reporters:
-            reporter.rolled_back(stage, step)
+    def on_plan(self, plan: Mapping[StageName, int]) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_plan(plan))
+
+    def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_stage_start(stage, step, steps))
+
+    def on_step(self, report: StepReport) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_step(report))
+
+    def on_validation(self, stage: StageName, step: int, score: Score, is_best: bool) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_validation(stage, step, score, is_best))
+
+    def on_samples(self, stage: StageName, step: int, samples: Sequence[TrainingSample]) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_samples(stage, step, samples))
+
+    def on_rollback(self, stage: StageName, step: int) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_rollback(stage, step))
+
+    def should_stop(self) -> bool:
+        """Whether any callback asks to stop; each is called."""
+        answers: list[bool] = []
+        self._call(lambda callback: answers.append(callback.should_stop()))
+        return any(answers)
+
+    def on_end(self, run: RunFolder, state: TrainState, error: Exception | None) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.on_end(run, state, error))
+
+    def close(self) -> None:
+        """Call each."""
+        self._call(lambda callback: callback.close())

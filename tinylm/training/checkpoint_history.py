@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from tinylm.errors import RunError
-from tinylm.files import new_folder, user_errors
+from tinylm.files import new_folder, remove_folder
 from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
 from tinylm.training.checkpoint import check_checkpoint
 
@@ -38,7 +38,7 @@ def keep_checkpoint(run: RunFolder, state: TrainState, count: int) -> None:
     if count:
         _copy(run.checkpoint("last"), target)
     for path in kept_checkpoints(run)[: -count or None]:
-        forget_checkpoint(path)
+        remove_folder(path)
 
 
 def restore_checkpoint(run: RunFolder, kept: Path) -> None:
@@ -48,15 +48,6 @@ def restore_checkpoint(run: RunFolder, kept: Path) -> None:
         TinyLMError: it cannot be written.
     """
     _copy(kept, run.checkpoint("last"))
-
-
-def forget_checkpoint(path: Path) -> None:
-    """Remove an earlier checkpoint: at once by name, so that no half of it is ever taken for one."""
-    with user_errors(path):
-        aside = path.with_name(f".{path.name}.tmp")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def checkpoint_to_go_back_to(run: RunFolder, stage: StageName, gone_back_to: int | None) -> Path | None:
@@ -72,7 +63,7 @@ def checkpoint_to_go_back_to(run: RunFolder, stage: StageName, gone_back_to: int
     """
     kept = [path for path in kept_checkpoints(run) if path.name.startswith(f"{stage}-")]
     if len(kept) > 1 and load_state(kept[-1]).step == gone_back_to:
-        forget_checkpoint(kept.pop())  # from there it went wrong again
+        remove_folder(kept.pop())  # from there it went wrong again
     return kept[-1] if kept else None
 
 

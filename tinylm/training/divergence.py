@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tinylm.errors import RunError
 from tinylm.run_folder import TrainState
 
 RATE_FACTOR = 0.5
@@ -24,6 +25,16 @@ class DivergedError(Exception):
     def __init__(self, step: int, reason: str) -> None:
         super().__init__(f"the loss {reason} at step {step}")
         self.step, self.reason = step, reason
+
+
+def lasting_divergence(state: TrainState, problem: DivergedError) -> RunError:
+    """The user's error where no rollback helps, or there is nothing to go back to."""
+    key = "train.learning_rate" if state.stage == "pretrain" else "train.finetune_learning_rate"
+    times = f" after {state.rollbacks} rollbacks" if state.rollbacks else ""
+    return RunError(
+        f"the loss {problem.reason} at {state.stage} step {problem.step}{times}; "
+        f"the last good checkpoint is kept: try a lower {key}"
+    )
 
 
 def require_finite(value: float, step: int) -> None:

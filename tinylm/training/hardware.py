@@ -18,6 +18,7 @@ from tinylm import __version__
 from tinylm.config import TrainConfig
 from tinylm.errors import ConfigError
 from tinylm.processors import usable_cores
+from tinylm.user_cache import cache_folder, is_writable
 
 _LEAST_MINUTES_TO_COMPILE = 2.0
 _TURNS, _TURNS_SECONDS = 20, 0.3
@@ -82,7 +83,22 @@ def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:
     return "on" if torch.cuda.get_device_capability(torch.device(device)) >= (7, 0) else "off"
 
 
-def keep_freed_memory() -> None:
+def prepare_process() -> None:
+    """Set what holds for the whole process while it trains; call it before torch's compiler is imported."""
+    _keep_freed_memory()
+    _place_compiled_code()
+
+
+def _place_compiled_code() -> None:
+    """Let torch's compiler use TinyLM's cache folder instead of one below /tmp, unless the user has chosen another.
+
+    It creates its folder while it is imported, which the first optimizer does, even if nothing is compiled.
+    """
+    if is_writable():
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torchinductor"))
+
+
+def _keep_freed_memory() -> None:
     """Let this process keep the memory that a step frees, for the next one; where the C library is glibc.
 
     By itself glibc gives large blocks back to the system, which clears each page anew: some 90,000 page faults a step

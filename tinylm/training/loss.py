@@ -1,4 +1,4 @@
-"""The loss on the device: precision, copies to it, and compilation where that pays."""
+"""The loss and its gradient: output layer and cross-entropy, precision, copies to the device, compilation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from tinylm.config import TrainConfig
 from tinylm.evaluation import IGNORED
-from tinylm.training.cross_entropy import linear_cross_entropy
 from tinylm.training.distributed import Ranks
 from tinylm.training.model import LanguageModel
+
+_LOGITS = 1 << 20  # that linear_cross_entropy computes at once
+_LEAST_LIKELIHOOD = 1e-30  # below it, the logarithm of a softmax in fp32 is too inexact
 
 
 class LossModule(nn.Module):
@@ -156,3 +158,70 @@ class LossComputer:
             return tensor.to(self.device)
         # From pinned memory the copy runs while the host goes on
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def linear_cross_entropy(states: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Compute output layer and cross-entropy together, some rows at a time (chunked fused linear cross-entropy).
+
+    Logits are by far the largest tensor of a small model; here they never exist all at once. The gradient is computed
+    along with the loss, while the logits of some rows are in the cache (Hsu et al. 2024, arXiv:2410.10989). Under
+    autocast the products are in its precision; the softmax is in fp32.
+
+    Args:
+        states: input of the output layer, [count, d_model].
+        weight: weights of the output layer, [vocab_size, d_model].
+        targets: token ids, [count].
+
+    Returns:
+        the summed negative log-likelihood of the targets in nats, an fp32 scalar.
+    """
+    device = states.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+    with torch.autocast(device, enabled=False):
+        if torch.is_grad_enabled():
+            loss: Tensor = _LinearCrossEntropy.apply(states, weight, targets, dtype)  # type: ignore[no-untyped-call]
+            return loss
+        loss = torch.zeros((), device=states.device)
+        weight = weight.to(dtype)
+        for start in range(0, len(states), _rows(weight)):
+            some = slice(start, start + _rows(weight))
+            loss += F.cross_entropy((states[some].to(dtype) @ weight.T).float(), targets[some], reduction="sum")
+        return loss
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
+        narrow, factors = states.to(dtype), weight.to(dtype)
+        loss = torch.zeros((), device=states.device)
+        states_gradient = torch.empty_like(narrow)
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
+        rows = _rows(weight)
+        for start in range(0, len(narrow), rows):
+            x, y = narrow[start : start + rows], targets[start : start + rows, None]
+            logits = x @ factors.T
+            probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
+            likelihoods = probabilities.gather(1, y)
+            if likelihoods.min() > _LEAST_LIKELIHOOD:
+                loss -= likelihoods.log().sum()
+            else:
+                loss += F.cross_entropy(logits.float(), y[:, 0], reduction="sum")
+            gradient = probabilities.scatter_(1, y, likelihoods - 1).to(dtype)
+            torch.mm(gradient, factors, out=states_gradient[start : start + rows])
+            weight_gradient += gradient.T @ x
+        ctx.save_for_backward(states_gradient, weight_gradient)
+        ctx.dtypes = states.dtype, weight.dtype
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (scale,) = gradients
+        of_states, of_weight = (
+            (saved * scale).to(dtype) for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        )
+        return of_states, of_weight, None, None
+
+
+def _rows(weight: Tensor) -> int:
+    """Rows of which the logits are computed at once."""
+    return max(1, _LOGITS // len(weight))

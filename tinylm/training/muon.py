@@ -55,7 +55,8 @@ class BatchedMuon(torch.optim.Muon):
                 loss = closure()
         for group in self.param_groups:
             by_shape: dict[torch.Size, list[Tensor]] = {}
-            for parameter in _tensors(group["params"]):
+            matrices: list[Tensor] = group["params"]
+            for parameter in matrices:
                 if parameter.grad is not None:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
             for parameters in by_shape.values():
@@ -113,7 +114,3 @@ def _iterate_on_gram(x: Tensor) -> Tensor:
             half = torch.baddbmm(gram, rest, gram, beta=a)
             gram = torch.baddbmm(half, half, rest, beta=a)
     return product @ x
-
-
-def _tensors(values: Iterable[Tensor]) -> list[Tensor]:
-    return list(values)

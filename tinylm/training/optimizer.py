@@ -6,8 +6,6 @@ arXiv:2502.16982), so that both take the same learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -32,8 +30,8 @@ class Optimizer:
         self._optimizers: list[torch.optim.Optimizer] = []
         decay = config.weight_decay
         adamw_groups = [
-            {"params": embeddings, "weight_decay": decay, "scale": 1.0},
-            {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
+            {"params": embeddings, "weight_decay": decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
         # Many small operations are what a GPU waits for: there a kernel does it for all
         on_gpu = model.embedding.weight.device.type == "cuda"
@@ -41,7 +39,7 @@ class Optimizer:
             dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
             self._optimizers.append(BatchedMuon(matrices, weight_decay=decay, dtype=dtype, ranks=ranks))
         else:
-            adamw_groups.append({"params": matrices, "weight_decay": decay, "scale": 1.0})
+            adamw_groups.append({"params": matrices, "weight_decay": decay})
         self._optimizers.append(
             torch.optim.AdamW(adamw_groups, lr=1.0, betas=(0.9, 0.95), eps=1e-8, fused=on_gpu or None)
         )
@@ -50,7 +48,7 @@ class Optimizer:
         """Apply the gradients and clear them."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * group.get("scale", 1.0)
+                group["lr"] = learning_rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -73,7 +71,8 @@ class Optimizer:
             expected = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else {"step", *_MOMENTS}
             for group in optimizer.param_groups:
                 fused = bool(group.get("fused"))  # then the count of steps is on the device too
-                for parameter in _tensors(group["params"]):
+                parameters: list[Tensor] = group["params"]
+                for parameter in parameters:
                     prefix = f"{self._names[parameter]}/"
                     state = {
                         key.removeprefix(prefix): value.clone()
@@ -88,22 +87,3 @@ class Optimizer:
                         else value.to(parameter.device if fused else value.device)
                         for name, value in state.items()
                     }
-
-
-def learning_rate_factor(step: int, steps: int, warmup: float, decay: float) -> float:
-    """Warm-up, plateau and linear decay to zero (Hägele et al. 2024, arXiv:2405.18392), as a factor of the peak.
-
-    Args:
-        step: 0-based index of the step about to be taken.
-        steps: steps of the stage.
-        warmup: part of the stage that warms up.
-        decay: part of the stage that decays.
-    """
-    done = (step + 0.5) / steps
-    rising = done / warmup if warmup else 1.0
-    falling = (1 - done) / decay if decay else 1.0
-    return min(1.0, rising, falling)
-
-
-def _tensors(values: Iterable[Tensor]) -> list[Tensor]:
-    return list(values)

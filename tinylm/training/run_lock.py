@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from filelock import FileLock, Timeout
+from contextlib import ExitStack, contextmanager
 
 from tinylm.errors import RunError
-from tinylm.files import user_errors
+from tinylm.file_lock import LockedError, file_lock
+from tinylm.files import remove_folder, user_errors
 from tinylm.run_folder import RunFolder
 
 _PARTS = {"config.toml", "tokenizer.model", "provenance.json", "metrics.jsonl", "checkpoints", "val", ".lock"}
@@ -23,27 +22,26 @@ def locked(run: RunFolder) -> Iterator[None]:
 
     Raises:
         RunError: another process holds it.
-        TinyLMError: the folder cannot be written.
+        WriteError: the folder cannot be written.
     """
-    lock = FileLock(run.path / ".lock", timeout=0)
-    with user_errors(run.path):
+    with ExitStack() as stack:
         try:
-            lock.acquire()
-        except Timeout:
+            with user_errors(run.path):
+                stack.enter_context(file_lock(run.path / ".lock"))
+        except LockedError:
             raise RunError(f"{run.path}: another process is training this run") from None
-    try:
         yield
-    finally:
-        lock.release()
 
 
 def remove_abandoned(run: RunFolder) -> None:
-    """Remove what a process left that was killed before its first checkpoint: nothing can go on from there.
+    """Remove the folder of a process that was killed before its first checkpoint: no training can resume from it.
 
     Raises:
-        RunError: that process is still at it.
+        RunError: the process is still running.
+        WriteError: the folder cannot be removed.
     """
-    for temporary in run.path.parent.glob(f".{run.path.name}.*.tmp"):
+    place = run.path.resolve()
+    for temporary in place.parent.glob(f".{place.name}.*.tmp"):
         if time.time() - temporary.stat().st_mtime > _STALE_SECONDS:
             shutil.rmtree(temporary, ignore_errors=True)
     if not run.config.is_file() or not run.checkpoints.is_dir():
@@ -53,4 +51,4 @@ def remove_abandoned(run: RunFolder) -> None:
     # A checkpoint that was moved aside has a name with a dot too
     if all(path.name.endswith(".tmp") for path in run.checkpoints.iterdir()):
         with locked(run):
-            shutil.rmtree(run.path, ignore_errors=True)
+            remove_folder(run.path)

@@ -1,73 +1,60 @@
-"""Samples of a model in training, for the display and for the report."""
+"""Generate samples during training, for the display and the report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tinylm.config import TrainConfig
-    from tinylm.run_folder import StageName
-    from tinylm.tokenizer import Tokenizer
-    from tinylm.training.callbacks import Sample
-    from tinylm.training.model import LanguageModel
+from tinylm.chat_format import encode_prompt, encode_text_prompt
+from tinylm.config import TrainConfig
+from tinylm.run_folder import StageName
+from tinylm.runtime.generation import Generation
+from tinylm.runtime.sampling import SamplingOptions, TokenSampler
+from tinylm.tokenizer import Tokenizer
+from tinylm.training.callbacks import TrainingSample
+from tinylm.training.model import LanguageModel
+from tinylm.training.torch_decoder import TorchDecoder
 
-# Words of our own: a report that is shown around quotes nobody's conversations
+# Not from the user's data: a report that is passed around must not quote private conversations
 QUESTIONS = ("Hello! Who are you?",)
 OPENINGS = ("",)
 
 
-class Sampler:
-    """Lets a model in training speak; what goes wrong is said once, and never stops the training.
+class SampleGenerator:
+    """Generates a sample for each prompt. An error ends the samples with one warning, and never the training.
 
     Args:
-        settings: prompts, length and seed.
-        model: in training; in evaluation mode while it is asked.
-        tokenizer: of the model.
-        notify: told what went wrong.
+        settings: prompts, length and seed of the samples.
+        model: the model in training; the caller sets it to evaluation mode.
+        tokenizer: the model's tokenizer.
+        warn: receives the error.
     """
 
     def __init__(
-        self, settings: TrainConfig, model: LanguageModel, tokenizer: Tokenizer, notify: Callable[[str], None]
+        self, settings: TrainConfig, model: LanguageModel, tokenizer: Tokenizer, warn: Callable[[str], None]
     ) -> None:
-        # Here, where it takes no time of training
-        import tinylm.runtime.generation
-        import tinylm.training.torch_decoder  # noqa: F401
-
-        self._settings, self._model, self._tokenizer, self._notify = settings, model, tokenizer, notify
+        self._settings, self._model, self._tokenizer, self._warn = settings, model, tokenizer, warn
         self._failed = settings.sample_tokens == 0
 
-    def __call__(self, stage: StageName) -> list[Sample]:
-        """A sample for each prompt; none where sampling does not work."""
-        from tinylm.training.callbacks import Sample
-
+    def __call__(self, stage: StageName) -> list[TrainingSample]:
+        """Generate a sample for each prompt; none after an error."""
         own = QUESTIONS if stage == "finetune" else OPENINGS
-        samples: list[Sample] = []
+        samples: list[TrainingSample] = []
         for prompt in self._settings.sample_prompts or own:
             if self._failed:
                 break
             try:
-                samples.append(Sample(prompt, self._say(stage, prompt)))
-            except Exception as error:  # noqa: BLE001 - hours of training are worth more than a look at it
+                samples.append(TrainingSample(prompt, self._generate(stage, prompt)))
+            except Exception as error:  # noqa: BLE001 - samples must not end hours of training
                 self._failed = True
-                self._notify(f"no more samples in this run: {' '.join(str(error).split()) or type(error).__name__}")
+                self._warn(f"no more samples in this run: {' '.join(str(error).split()) or type(error).__name__}")
         return samples
 
-    def _say(self, stage: StageName, prompt: str) -> str:
-        from tinylm.chat_format import encode_prompt
-        from tinylm.runtime.generation import Generation
-        from tinylm.runtime.sampling import Sampler as TokenSampler
-        from tinylm.runtime.sampling import SamplingOptions
-        from tinylm.training.torch_decoder import TorchDecoder
-
+    def _generate(self, stage: StageName, prompt: str) -> str:
         tokenizer, decoder = self._tokenizer, TorchDecoder(self._model)
         if stage == "finetune":
             ids = encode_prompt(tokenizer, [{"role": "user", "content": prompt}])
         else:
-            ids = [tokenizer.bos_id, *tokenizer.encode(prompt)]
-        # Numbers of its own: those of training stay as they are
+            ids = encode_text_prompt(tokenizer, prompt)
+        # A generator of its own: the random numbers of training stay as they are
         options = SamplingOptions(seed=self._settings.seed, max_new_tokens=self._settings.sample_tokens)
-        generation = Generation(
-            decoder, tokenizer, ids, TokenSampler(options, tokenizer.never_sampled, [tokenizer.eos_id])
-        )
-        return "".join(generation)
+        return "".join(Generation(decoder, tokenizer, ids, TokenSampler.of(tokenizer, options)))

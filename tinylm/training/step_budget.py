@@ -1,4 +1,4 @@
-"""How many steps a stage takes."""
+"""Divide the budget, steps or time, among the stages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tinylm.training.distributed import Ranks
 
 CALIBRATION_SHARE = 0.02
 """Part of a stage's time in which the speed is measured."""
-RESERVED_SHARE = 0.02
+RESERVED_SHARE = 0.01
 """Part of the time that is left for what is not foreseen."""
+SAMPLES_SHARE = 0.01
+"""Part of the time that samples may take."""
 _LEAST_STEPS, _MOST_STEPS = 3, 200
 
 
@@ -30,6 +32,34 @@ def divide_steps(stages: Sequence[StageName], settings: TrainConfig) -> dict[Sta
     first = min(round(settings.steps * settings.pretrain_share), settings.steps - 1)
     first = max(1, first)
     return {stages[0]: first, stages[1]: max(1, settings.steps - first)}
+
+
+def plan_for_time(
+    stages: Sequence[StageName],
+    settings: TrainConfig,
+    deadline: float,
+    calibrate: Callable[[StageName, float], tuple[float, float]],
+) -> tuple[dict[StageName, int], dict[StageName, float]]:
+    """Divide the time that is left among the stages, and measure how many steps it is.
+
+    Args:
+        stages: in order.
+        settings: of training.
+        deadline: `time.monotonic()` at which everything should be done.
+        calibrate: measures a stage for about so many seconds; gives the seconds of a step and of a validation.
+
+    Returns:
+        steps of each stage, and its seconds.
+    """
+    plan: dict[StageName, int] = {}
+    for stage in stages:
+        started = time.monotonic()
+        seconds = (deadline - started) * (1 - RESERVED_SHARE - SAMPLES_SHARE) * share_of(stage, stages, settings)
+        step_seconds, validation_seconds = calibrate(stage, seconds * CALIBRATION_SHARE)
+        seconds -= time.monotonic() - started + settings.validations * validation_seconds
+        plan[stage] = max(1, int(seconds / step_seconds))
+    left = (deadline - time.monotonic()) * (1 - RESERVED_SHARE)
+    return plan, {stage: left * share_of(stage, stages, settings) for stage in stages}
 
 
 def mean_seconds(step: Callable[[], object], seconds: float, warm_up: int, ranks: Ranks) -> float:

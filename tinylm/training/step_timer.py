@@ -71,6 +71,10 @@ class Meter:
         """Time begins anew: what came since the last reading was no step."""
         self._since = time.monotonic()
 
+    def skip(self, seconds: float) -> None:
+        """Leave out time that was spent on something else than steps."""
+        self._since += seconds
+
     def add(self, taken: TakenStep) -> None:
         """Note a step."""
         self._waiting.append(taken)

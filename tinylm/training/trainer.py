@@ -2,67 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tinylm.config import Config
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
-from tinylm.files import user_errors
-from tinylm.run_folder import RunFolder, StageName, TrainState, load_state
-from tinylm.run_log import append_event, append_metrics, trim_metrics
-from tinylm.training.callbacks import Reporter, Sample, SilentReporter, StepReport
+from tinylm.files import temporary_folder
+from tinylm.run_folder import RunFolder, Schedule, StageName, TrainState, load_state
+from tinylm.run_log import RunLogWriter
+from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
 from tinylm.training.checkpoint import load_optimizer, load_parameters, save_checkpoint
 from tinylm.training.checkpoint_history import checkpoint_to_go_back_to, keep_checkpoint
 from tinylm.training.distributed import Ranks, whole
-from tinylm.training.divergence import RATE_FACTOR, DivergedError, require_finite, watch_loss
-from tinylm.training.hardware import keep_freed_memory
+from tinylm.training.divergence import RATE_FACTOR, DivergedError, lasting_divergence, require_finite, watch_loss
+from tinylm.training.hardware import prepare_process
 from tinylm.training.loss import LossComputer
 from tinylm.training.mfu import peak_flops, training_flops
-from tinylm.training.model import LanguageModel
-from tinylm.training.optimizer import Optimizer, learning_rate_factor
-from tinylm.training.step_budget import CALIBRATION_SHARE, RESERVED_SHARE, divide_steps, mean_seconds, share_of
+from tinylm.training.optimizer import Optimizer
+from tinylm.training.pace import Pace
+from tinylm.training.schedule import rate_factor, validates_at
+from tinylm.training.stage import NewTraining, Stage, Task
+from tinylm.training.step_budget import SAMPLES_SHARE, divide_steps, mean_seconds, plan_for_time
 from tinylm.training.step_timer import MeasuredStep, Meter, TakenStep
 from tinylm.training.window_losses import window_losses
 
 CHECKPOINT_SECONDS = 300.0
-_SAMPLES_SHARE = 0.01
-
-
-class BatchSource(Protocol):
-    """An endless sequence of batches, any of which can be asked for at any time."""
-
-    def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets of batch `index`, int64 [size, context_length]; targets may be `IGNORED`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of training.
-
-    Attributes:
-        name: pretrain or finetune.
-        batches: what is trained on.
-        validation: held-out windows; empty where there are none.
-        learning_rate: the peak.
-    """
-
-    name: StageName
-    batches: BatchSource
-    validation: Sequence[Window]
-    learning_rate: float
 
 
 class Trainer:
@@ -71,36 +43,27 @@ class Trainer:
     Args:
         run: an existing run folder; see `RunFolder.create`.
         config: the run's configuration, device and precision resolved (see `tinylm.training.hardware`).
-        model: fresh or loaded weights.
-        stages: pre-training, fine-tuning or both, in this order.
-        byte_lengths: bytes of text of each token id, for bits per byte.
-        deadline: `time.monotonic()` at which everything should be done; used where the configuration has no steps.
-        state: where an earlier process stopped, to go on there; None to begin.
-        reporter: is told what happens.
-        sampler: says what the model says as it is in a stage; asked after validations, as long as that takes less than
-            1 % of the time, and at a stage's end. It leaves torch's random numbers alone and does not fail.
-        should_stop: asked after each step; True saves and leaves.
-        notify: told what the user should know.
-        ranks: that train together, each in a trainer of its own; one of them keeps the folder and reports.
+        task: the model and what it learns.
+        start: a new run, or the state in which an earlier process stopped.
+        callbacks: in other processes than the main one, only `should_stop` should do something.
+        sampler: generates samples of the model for a stage; called after validations as long as that takes less than
+            1 % of the time, and at the end of a stage. It must leave torch's random numbers as they are and not raise.
+        ranks: the processes that train together, each with its own trainer; the main one writes the folder.
     """
 
     def __init__(
         self,
         run: RunFolder,
         config: Config,
-        model: LanguageModel,
-        stages: Sequence[Stage],
-        byte_lengths: NDArray[np.int64],
+        task: Task,
+        start: TrainState | NewTraining,
         *,
-        deadline: float | None = None,
-        state: TrainState | None = None,
-        reporter: Reporter | None = None,
-        sampler: Callable[[StageName], Sequence[Sample]] | None = None,
-        should_stop: Callable[[], bool] = lambda: False,
-        notify: Callable[[str], None] = lambda _: None,
+        callbacks: TrainingCallback | None = None,
+        sampler: Callable[[StageName], Sequence[TrainingSample]] | None = None,
         ranks: Ranks | None = None,
     ) -> None:
-        self.run, self.config, self.stages, self.byte_lengths = run, config, list(stages), byte_lengths
+        prepare_process()
+        self.run, self.config, self.stages, self.byte_lengths = run, config, list(task.stages), task.byte_lengths
         self.ranks = ranks or Ranks()
         if config.train.batch_size % self.ranks.size:
             raise RunError(
@@ -108,18 +71,22 @@ class Trainer:
                 f"({self.ranks.size})"
             )
         self.device = torch.device(config.train.device)
-        self.model = model.to(self.device)
-        self.deadline = deadline
-        self.reporter: Reporter = reporter if reporter is not None and self.ranks.is_main else SilentReporter()
+        self.model = task.model.to(self.device)
+        self.callbacks = callbacks or TrainingCallback()
         self.sampler, self._sampler_seconds = sampler, 0.0
-        self.should_stop, self.notify = should_stop, notify
-        self._resumed = state is not None
-        self.state = state or TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
-        self.compute = LossComputer(self.model, config.train, notify, self.ranks)
+        self._log_writer = RunLogWriter(run.metrics, self.callbacks.on_warning)
+        self._resumed = isinstance(start, TrainState)
+        if isinstance(start, TrainState):
+            self.state, self._deadline = start, None
+        else:
+            self.state = TrainState(stage=self.stages[0].name, step=0, plan={}, model=config.model)
+            self._deadline = start.deadline
+            self.state.follows_load = start.follow_load and self.device.type == "cpu" and self.ranks.size == 1
+        self.compute = LossComputer(self.model, config.train, self.callbacks.on_warning, self.ranks)
         self._peak = peak_flops(self.device)
-        keep_freed_memory()
         if config.train.threads:
             torch.set_num_threads(config.train.threads)
+        self._pace = Pace(self.state, config.train, self.ranks)
 
     def train(self) -> TrainState:
         """Train to the end, or until asked to stop.
@@ -133,13 +100,15 @@ class Trainer:
         """
         names = [stage.name for stage in self.stages]
         self.ranks.on_main(self._clean_up)
-        if not self.state.plan:
+        if not self.state.schedules and self.state.plan:  # of a version that did not keep schedules
+            self._pace.plan(self.state.plan, {}, 0)
+        if not self.state.schedules:
             try:
-                self.state.plan = self._plan()
+                self._plan()
             except DivergedError as problem:
                 raise RunError(f"the loss {problem.reason} before the first step") from None
             self._save_last(self._new_optimizer(), keep=True)
-        self.reporter.planned(self.state.plan)
+        self.callbacks.on_plan(self.state.plan)
         for position in range(names.index(self.state.stage), len(self.stages)):
             stage = self.stages[position]
             if self.state.stage != stage.name:
@@ -152,7 +121,7 @@ class Trainer:
 
     def _clean_up(self) -> None:
         """Remove what an earlier process logged after its last checkpoint, or left when killed while it saved."""
-        trim_metrics(self.run.metrics, [stage.name for stage in self.stages], self.state.stage, self.state.step)
+        self._log_writer.trim([stage.name for stage in self.stages], self.state.stage, self.state.step)
         for leftover in self.run.checkpoints.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -169,38 +138,41 @@ class Trainer:
         state.stage, state.step = stage.name, 0
         state.best_loss = state.best_bits_per_byte = state.smoothed_loss = state.lowest_loss = None
         state.rollbacks, state.rolled_back_to, state.rate_factor = 0, None, 1.0
+        state.rises, state.overfits = 0, False
+        self._pace.enter()
         self._save_last(self._new_optimizer(), keep=True)
 
     def _train_stage(self, stage: Stage, last: bool) -> bool:
         """Take a stage's remaining steps. False when asked to stop before its end."""
         state, settings = self.state, self.config.train
         self.model.train()
-        steps = state.plan[stage.name]
         optimizer = self._new_optimizer()
         if self._resumed and state.step:
             load_optimizer(self.run.checkpoint("last"), optimizer, self.ranks)
         # Should the earlier process have been killed just before it did this
-        due = self._resumed and _is_validation_step(state.step, steps, settings.validations)
+        due = self._resumed and validates_at(state.step, state.plan[stage.name], settings.validations)
         if due:
             self.ranks.on_main(self._keep_if_there)
         self._resumed = False
-        self.reporter.stage_started(stage.name, state.step, steps)
+        self.callbacks.on_stage_start(stage.name, state.step, state.plan[stage.name])
         saved = time.monotonic()
         meter = Meter(self.device)
-        while state.step < steps:
-            factor = learning_rate_factor(state.step, steps, settings.warmup, settings.decay) * state.rate_factor
+        self._pace.start(lambda: self._rehearse(stage))
+        while state.step < (schedule := self._schedule(optimizer, meter)).steps:
+            factor = rate_factor(schedule, state.step) * state.rate_factor
             try:
                 meter.add(self._step(stage, optimizer, stage.learning_rate * factor))
                 state.step += 1
                 stopping, late, due = self.ranks.any(
-                    self.should_stop(),
+                    self.callbacks.should_stop(),
                     self.ranks.is_main and time.monotonic() - saved > CHECKPOINT_SECONDS,
                     self.ranks.is_main and meter.due,
                 )
-                validate = _is_validation_step(state.step, steps, settings.validations)
+                validate = validates_at(state.step, schedule.steps, settings.validations)
                 save = validate or stopping or late
                 if due or save:
                     self._account(stage, meter)
+                began = time.monotonic()
                 if validate:
                     self._validate_and_keep_best(stage)
             except DivergedError as problem:
@@ -208,12 +180,14 @@ class Trainer:
                 meter = Meter(self.device)
                 continue
             if validate:
-                self._take_samples(stage, at_end=state.step == steps)
+                self._take_samples(stage, at_end=state.step == schedule.steps)
             if save:
                 self._save_last(optimizer, keep=validate)
                 saved = time.monotonic()
                 meter.restart()
-            if stopping and not (last and state.step == steps):
+            if validate:
+                self._pace.add_validation(time.monotonic() - began)
+            if stopping and not (last and state.step == schedule.steps):
                 return False
         if not stage.validation:
             save_checkpoint(self.run.checkpoint("best"), self.model, None, state, self.ranks)
@@ -222,8 +196,7 @@ class Trainer:
     def _step(self, stage: Stage, optimizer: Optimizer, learning_rate: float) -> TakenStep:
         """One optimizer step."""
         settings, step = self.config.train, self.state.step + 1
-        # Dropout has no state to save: each step's masks follow from the seed, the stage and the step
-        torch.manual_seed(_mix(settings.seed + self.ranks.rank, stage.name, self.state.step))
+        torch.manual_seed(stage.dropout_seed(settings.seed + self.ranks.rank, self.state.step))
         first = self.state.step * settings.accumulate
         batches = [stage.batches.batch(first + part, settings.batch_size) for part in range(settings.accumulate)]
         counted = sum(int((targets != IGNORED).sum()) for _, targets in batches)
@@ -245,23 +218,15 @@ class Trainer:
             watch_loss(self.state, measured.loss, measured.taken.step)
             self.state.seconds += measured.seconds
             self.state.tokens += measured.taken.positions
+            self._pace.add_step(measured.seconds)
             self._report(stage, measured)
         meter.restart()
 
     def _report(self, stage: Stage, measured: MeasuredStep) -> None:
         taken, steps = measured.taken, self.state.plan[stage.name]
         utilization = measured.flops_per_second / self._peak if self._peak else None
-        self.reporter.stepped(
-            StepReport(
-                stage.name,
-                taken.step,
-                steps,
-                measured.loss,
-                taken.learning_rate,
-                measured.tokens_per_second,
-                utilization,
-            )
-        )
+        rates = taken.learning_rate, measured.tokens_per_second, utilization
+        self.callbacks.on_step(StepReport(stage.name, taken.step, steps, measured.loss, *rates))
         if taken.step % max(1, steps // 500) == 0 or taken.step == steps:
             self._log(
                 stage=stage.name,
@@ -282,25 +247,18 @@ class Trainer:
         state = self.state
         result = self.ranks.broadcast(self.validate(stage))
         require_finite(result.loss, state.step)
+        self._pace.judge(result.loss)
         is_best = state.best_loss is None or result.loss < state.best_loss
         if is_best:
             state.best_loss, state.best_bits_per_byte = result.loss, result.bits_per_byte
             save_checkpoint(self.run.checkpoint("best"), self.model, None, state, self.ranks)
-        self._log(
-            stage=stage.name,
-            step=state.step,
-            validation_loss=round(result.loss, 5),
-            bits_per_byte=round(result.bits_per_byte, 5),
-            best=is_best,
-        )
-        self.reporter.validated(stage.name, state.step, result, is_best)
+        figures = {"validation_loss": round(result.loss, 5), "bits_per_byte": round(result.bits_per_byte, 5)}
+        self._log(stage=stage.name, step=state.step, **figures, best=is_best)
+        self.callbacks.on_validation(stage.name, state.step, result, is_best)
 
     def _take_samples(self, stage: Stage, at_end: bool) -> None:
-        if (
-            self.sampler is None
-            or not self.ranks.is_main
-            or not (at_end or self._sampler_seconds <= _SAMPLES_SHARE * self.state.seconds)
-        ):
+        too_long = self._sampler_seconds > SAMPLES_SHARE * self.state.seconds
+        if self.sampler is None or not self.ranks.is_main or (too_long and not at_end):
             return
         started = time.monotonic()
         self.model.eval()
@@ -309,23 +267,51 @@ class Trainer:
         self._sampler_seconds += time.monotonic() - started
         for sample in samples:
             self._log(stage=stage.name, step=self.state.step, prompt=sample.prompt, sample=sample.text)
-        self.reporter.sampled(stage.name, self.state.step, samples)
+        self.callbacks.on_samples(stage.name, self.state.step, samples)
 
-    def _plan(self) -> dict[StageName, int]:
-        """The steps of all stages, from the configuration or from the time that is left."""
+    def _schedule(self, optimizer: Optimizer, meter: Meter) -> Schedule:
+        """The schedule of the next step. A new one is saved before it is followed, so that it is repeated."""
+        state, began = self.state, time.monotonic()
+        change, schedule = self._pace.change(), self._pace.schedule()
+        if schedule.threads and schedule.threads != torch.get_num_threads():
+            torch.set_num_threads(schedule.threads)
+        if schedule.steps != state.plan[state.stage]:
+            state.plan[state.stage] = schedule.steps
+            self.callbacks.on_plan(state.plan)
+        if change is not None:
+            self._save_last(optimizer)
+            details = {name: getattr(change, name) for name in ("reason", "steps", "decay_start", "threads")}
+            place = state.stage, state.step
+            self.ranks.on_main(lambda: self._log_writer.append_event(*place, "rescheduled", **details))
+            if change.reason == "overfitting":
+                self.callbacks.on_warning(
+                    f"{state.stage}: the loss on held-out data rises after step {state.step:,}, so the learning rate "
+                    f"falls from now on: {change.steps:,} steps in all"
+                )
+        meter.skip(time.monotonic() - began)
+        return schedule
+
+    def _rehearse(self, stage: Stage) -> None:
+        """Do the work of the next step's first pass, without effect."""
+        settings = self.config.train
+        inputs, targets = stage.batches.batch(self.state.step * settings.accumulate, settings.batch_size)
+        (loss,) = self.compute.backward([(inputs, targets)], 1)
+        loss.item()
+        self.model.zero_grad(set_to_none=True)
+
+    def _plan(self) -> None:
+        """Schedule the steps of all stages, from the configuration or from the time that is left."""
         names, settings = [stage.name for stage in self.stages], self.config.train
+        threads = self._pace.first_threads(lambda: self._rehearse(self.stages[0]))
         if settings.steps:
-            return divide_steps(names, settings)
-        assert self.deadline is not None, "a run without steps needs a deadline"
-        plan: dict[StageName, int] = {}
-        for stage in self.stages:
-            started = time.monotonic()
-            share = share_of(stage.name, names, settings)
-            seconds = (self.deadline - started) * (1 - RESERVED_SHARE - _SAMPLES_SHARE) * share
-            step_seconds, validation_seconds = self._calibrate(stage, seconds * CALIBRATION_SHARE)
-            seconds -= time.monotonic() - started + settings.validations * validation_seconds
-            plan[stage.name] = max(1, int(seconds / step_seconds))
-        return self.ranks.broadcast(plan)
+            self._pace.plan(divide_steps(names, settings), {}, threads)
+            return
+        assert self._deadline is not None, "a run without steps needs a deadline"
+        by_name = {stage.name: stage for stage in self.stages}
+        measured = plan_for_time(
+            names, settings, self._deadline, lambda name, seconds: self._calibrate(by_name[name], seconds)
+        )
+        self._pace.plan(*self.ranks.broadcast(measured), threads)
 
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
         """Seconds of a step and of a validation with its checkpoint; at a learning rate of 0, nothing is learned."""
@@ -340,13 +326,13 @@ class Trainer:
         started = time.monotonic()
         if stage.validation:
             self.validate(stage)
-        where = self.run.checkpoints if self.ranks.is_main else None
-        with user_errors(self.run.checkpoints), TemporaryDirectory(prefix=".", suffix=".tmp", dir=where) as folder:
-            save_checkpoint(Path(folder) / "probe", self.model, optimizer, self.state, self.ranks)
+        with temporary_folder(self.run.checkpoints) if self.ranks.is_main else nullcontext(Path()) as folder:
+            save_checkpoint(folder / "probe", self.model, optimizer, self.state, self.ranks)
         return step_seconds, (time.monotonic() - started) * 1.5
 
     def _save_last(self, optimizer: Optimizer | None, keep: bool = False) -> None:
         """Save; with `keep`, as one of the earlier checkpoints too, which are of the same steps in every repetition."""
+        self.state.seconds_left = self._pace.seconds_left()
         save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state, self.ranks)
         if keep:
             self.ranks.on_main(self._keep_if_there)
@@ -360,7 +346,7 @@ class Trainer:
 
     def _log(self, **values: Any) -> None:
         if self.ranks.is_main:
-            append_metrics(self.run.metrics, **values)
+            self._log_writer.append(**values)
 
     def _roll_back(self, stage: Stage, problem: DivergedError) -> Optimizer:
         """Go back to an earlier checkpoint of the stage, at a lower learning rate.
@@ -368,17 +354,13 @@ class Trainer:
         Raises:
             RunError: there is none, or it has happened too often.
         """
-        state, settings = self.state, self.config.train
+        state = self.state
         kept = self.ranks.from_main(lambda: checkpoint_to_go_back_to(self.run, stage.name, state.rolled_back_to))
-        if state.rollbacks >= settings.max_rollbacks or kept is None:
-            key = "train.learning_rate" if stage.name == "pretrain" else "train.finetune_learning_rate"
-            times = f" after {state.rollbacks} rollbacks" if state.rollbacks else ""
-            raise RunError(
-                f"the loss {problem.reason} at {stage.name} step {problem.step}{times}; "
-                f"the last good checkpoint is kept: try a lower {key}"
-            )
+        if state.rollbacks >= self.config.train.max_rollbacks or kept is None:
+            raise lasting_divergence(state, problem)
         earlier = self.ranks.from_main(lambda: load_state(kept))
         state.step, state.smoothed_loss, state.lowest_loss = earlier.step, earlier.smoothed_loss, earlier.lowest_loss
+        state.rises, state.overfits = earlier.rises, False
         state.rollbacks, state.rolled_back_to = state.rollbacks + 1, earlier.step
         state.rate_factor *= RATE_FACTOR
         load_parameters(kept, self.model, self.ranks)
@@ -390,12 +372,12 @@ class Trainer:
         details = {"from_step": problem.step, "reason": f"the loss {problem.reason}", "rate_factor": state.rate_factor}
 
         def log() -> None:
-            trim_metrics(self.run.metrics, [each.name for each in self.stages], stage.name, state.step)
-            append_event(self.run.metrics, stage.name, state.step, "rolled_back", **details)
+            self._log_writer.trim([each.name for each in self.stages], stage.name, state.step)
+            self._log_writer.append_event(stage.name, state.step, "rolled_back", **details)
 
         self.ranks.on_main(log)
-        self.reporter.rolled_back(stage.name, state.step)
-        self.notify(
+        self.callbacks.on_rollback(stage.name, state.step)
+        self.callbacks.on_warning(
             f"the loss {problem.reason} at {stage.name} step {problem.step:,}: back to step {state.step:,}, "
             f"from there at {state.rate_factor:g} of the learning rate"
         )
@@ -404,11 +386,3 @@ class Trainer:
 
 def _reads_before_update(device: torch.device) -> bool:
     return device.type == "cpu"
-
-
-def _is_validation_step(step: int, steps: int, validations: int) -> bool:
-    return step == steps or step * validations // steps != (step - 1) * validations // steps
-
-
-def _mix(seed: int, stage: str, step: int) -> int:
-    return int.from_bytes(hashlib.blake2b(f"{seed}/{stage}/{step}".encode(), digest_size=7).digest(), "big")

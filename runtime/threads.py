@@ -1,4 +1,4 @@
-"""How many threads a bundle runs fastest with on this machine: measured once, and remembered."""
+"""The number of threads with which a bundle is fastest on this machine: measured once and remembered."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import onnxruntime
-
 from tinylm.errors import TinyLMError
 from tinylm.manifest import MODEL_FILE, Manifest, read_manifest
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import cpu_name
-from tinylm.runtime.device.subprocess_call import call
+from tinylm.runtime.device.subprocess_call import call, python_can_start
+from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session, decode_file, default_threads
 from tinylm.user_cache import is_writable, recall, remember
 
 CLEAR_GAIN = 1.05
-"""How much faster more threads must be: they take cores from other programs, and current."""
+"""How many times as fast more threads must be, as they take cores from other programs and need more power."""
 
 _ONE_THREAD_BYTES = 3_000_000
-"""Models below are fastest on one thread where it was measured (2.1 MB: 0.14 ms a token, with two threads 0.24)."""
+"""Smaller models are fastest with one thread (measured with 2.1 MB: 0.14 ms a token, with two threads 0.24)."""
 
 _WARM_SECONDS, _PAIR_SECONDS = 0.05, 0.25
 _BLOCK_SECONDS = 0.004
@@ -34,9 +33,10 @@ _KIND = "threads"
 
 
 def best_threads(folder: Path, manifest: Manifest) -> int:
-    """The number of threads for a bundle: remembered, or else measured where it can matter.
+    """The number of threads for a bundle: the remembered one, or a measured one where it can matter.
 
-    It takes part of a second on a PC, once; a process of its own measures, so that the memory it takes is given back.
+    Measuring takes part of a second on a PC, once. A subprocess does it, so that its memory is given back; where no
+    Python interpreter can be started, as in a frozen program, the model's size decides.
     """
     cores = usable_threads()
     size = manifest.files[MODEL_FILE].size
@@ -46,23 +46,23 @@ def best_threads(folder: Path, manifest: Manifest) -> int:
     if size < _ONE_THREAD_BYTES:
         return 1
     guess = min(cores, default_threads(size))
-    if not is_writable():
+    if not is_writable() or not python_can_start():
         return guess
     try:
         threads = int(call(f"{__name__}:measure_threads", str(folder.absolute()), candidates(cores), timeout=_TIMEOUT))
     except TinyLMError:
-        threads = guess  # and remembered, or every start would try in vain
+        threads = guess  # remembered too, or each start would try again
     remember_threads(manifest, threads)
     return threads
 
 
 def remember_threads(manifest: Manifest, threads: int) -> None:
-    """Let chats with these very files on this very machine use so many threads."""
+    """Store the number of threads for chats with these files on this machine."""
     remember(_KIND, _key(manifest, usable_threads()), str(threads))
 
 
 def candidates(cores: int) -> list[int]:
-    """Numbers of threads to try: 1, 2, 4, … up to the cores."""
+    """Numbers of threads to try: 1, 2, 4, … and `cores`."""
     powers = [2**n for n in range(cores.bit_length()) if 2**n <= cores]
     return powers if powers[-1] == cores else [*powers, cores]
 
@@ -76,19 +76,19 @@ def measure_threads(folder: str, counts: Sequence[int]) -> int:
     """
     path = Path(folder)
     manifest = read_manifest(path)
-    # Without the graph for prompts: decoding is what takes the time, and memory is scarce
+    # Without the graph for prompts: decoding takes most of the time, and memory may be scarce
     graph = path / (decode_file(manifest.graph.decode) or MODEL_FILE)
     return climb(counts, lambda threads: _stepper(Session(graph, manifest.model, threads)))
 
 
 def climb(counts: Sequence[int], load: Callable[[int], Callable[[], object]]) -> int:
-    """The smallest number of threads after which more gain nothing.
+    """The largest number of threads up to which each step is clearly faster than the one before.
 
-    Only two models are loaded at a time, and what more threads than enough would cost is never found out.
+    Only two models are loaded at a time, and numbers beyond the first step without gain are not tried.
 
     Args:
         counts: numbers of threads, ascending.
-        load: loads a model with so many threads; what it returns decodes a token.
+        load: loads a model with a number of threads, and returns a function that decodes a token.
     """
     best, step = counts[0], load(counts[0])
     for threads in counts[1:]:
@@ -102,7 +102,8 @@ def climb(counts: Sequence[int], load: Callable[[int], Callable[[], object]]) ->
 def speed_ratio(one: Callable[[], object], other: Callable[[], object]) -> float:
     """How many times as fast `other` is as `one`.
 
-    In turns, and by the first quartile of each: what else the machine does hits both alike, and only ever adds time.
+    They run in turns, and the first quartiles of their times are compared: other programs slow both, and only ever add
+    time.
     """
     warm = time.perf_counter() + _WARM_SECONDS
     one()
@@ -115,7 +116,7 @@ def speed_ratio(one: Callable[[], object], other: Callable[[], object]) -> float
     deadline = time.perf_counter() + _PAIR_SECONDS
     rounds = 0
     while rounds < _LEAST_ROUNDS or time.perf_counter() < deadline:
-        # There and back, so that neither profits from its place
+        # In alternating order, so that neither profits from its position
         for step in (one, other) if rounds % 2 else (other, one):
             times[step].append(_seconds(step, block))
         rounds += 1

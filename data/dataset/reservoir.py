@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class Sample(Generic[Item]):
+class BoundedSample(Generic[Item]):
     """A uniform sample of a stream, the same for equal streams; all of it as long as it is small.
 
     Attributes:

@@ -1,0 +1,78 @@
+"""Bundles whose files are overwritten while they are in use."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinylm.errors import BundleError
+from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.runtime import ChatModel, SamplingOptions
+from tinylm.runtime.demo import DEMO_BUNDLE
+from tinylm.runtime.private_copy import private_copy
+from tinylm.user_cache import cache_folder
+
+
+@pytest.fixture
+def copy(tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(DEMO_BUNDLE, folder)
+    return folder
+
+
+def reply(model):
+    return "".join(model.start_chat(options=SamplingOptions(temperature=0)).send("Hello! Who are you?"))
+
+
+def copies():
+    return [*cache_folder().glob("bundle-*")]
+
+
+def test_what_is_loaded_privately_stays_as_it_is(copy):
+    model = ChatModel(copy, threads=1, private=True)
+    expected = reply(model)
+    for file in copy.iterdir():
+        with file.open("r+b") as opened:
+            opened.truncate(0)
+    assert reply(model) == expected
+    assert not copies()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_nothing_of_the_bundle_is_mapped(bundles, precision):
+    bundle = bundles["classic", precision]
+    model = ChatModel(bundle, threads=1, private=True)
+    model.session.append([1])
+    assert str(bundle) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_file_that_is_not_the_manifest_s_is_not_loaded(copy):
+    manifest = read_manifest(copy)
+    data = bytearray((copy / MODEL_FILE).read_bytes())
+    data[-1] ^= 1
+    (copy / MODEL_FILE).write_bytes(data)
+    with (
+        pytest.raises(BundleError, match=r"model\.onnx: changed since it was written"),
+        private_copy(copy, manifest, "decode.onnx"),
+    ):
+        pass
+    assert not copies()
+
+
+def test_where_no_copy_can_be_made_the_bundle_itself_is_loaded(copy, monkeypatch, caplog):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))
+    with private_copy(copy, read_manifest(copy), "decode.onnx") as folder:
+        assert folder == copy
+    assert "do not overwrite" in caplog.text
+
+
+def test_errors_name_the_bundle_and_not_the_copy(copy, monkeypatch):
+    def refuse(path, *_, **__):
+        raise BundleError(f"{path}: no")
+
+    monkeypatch.setattr("tinylm.runtime.session.load_onnx", refuse)
+    with pytest.raises(BundleError) as refusal:
+        ChatModel(copy, threads=1, private=True)
+    assert str(refusal.value) == f"{copy / MODEL_FILE}: no"

@@ -1,0 +1,137 @@
+"""The pace of a run: which schedule a stage follows, and when it is replaced by another.
+
+Three things replace it: the time that is left, other programs on the machine, and a validation loss that rises before
+the learning rate falls. Every change is in the state, so that a resumed run repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from msgspec.structs import replace
+
+from tinylm.config import TrainConfig
+from tinylm.run_folder import Schedule, StageName, TrainState
+from tinylm.training.distributed import Ranks
+from tinylm.training.schedule import TimePlanner, decaying_now, first_schedule, has_later, schedule_at
+from tinylm.training.threads import ThreadChooser
+
+# The validation loss rises where it is so many times the best, or above the best so many times in a row
+_RISE, _RISES = 1.01, 2
+
+
+class Pace:
+    """Keeps the schedules in the state of a run.
+
+    Args:
+        state: of the run; changed in place.
+        settings: of training.
+        ranks: that train together; the main one decides.
+    """
+
+    def __init__(self, state: TrainState, settings: TrainConfig, ranks: Ranks) -> None:
+        self._state, self._settings, self._ranks = state, settings, ranks
+        self._planner: TimePlanner | None = None
+        self._threads: ThreadChooser | None = None
+
+    def plan(self, steps: Mapping[StageName, int], seconds_left: Mapping[StageName, float], threads: int) -> None:
+        """Make the first schedule of every stage.
+
+        Args:
+            steps: of each stage.
+            seconds_left: for each stage; empty where steps are the budget.
+            threads: to begin with; 0: as the process has them.
+        """
+        self._state.plan = dict(steps)
+        self._state.schedules = {
+            stage: [first_schedule(count, self._settings, threads)] for stage, count in steps.items()
+        }
+        self._state.seconds_left = dict(seconds_left)
+
+    def first_threads(self, work: Callable[[], object]) -> int:
+        """The fastest number of threads to begin with; 0, as the process has them, where it does not follow the load.
+
+        Args:
+            work: as of `start`.
+        """
+        return ThreadChooser(self._settings.threads, work).first() if self._state.follows_load else 0
+
+    def start(self, work: Callable[[], object]) -> None:
+        """Begin the state's stage or go on with it.
+
+        Args:
+            work: a part of a step that changes nothing, to be timed with other numbers of threads.
+        """
+        state = self._state
+        if state.seconds_left:
+            self._planner = self._planner or TimePlanner(state.seconds_left, self._settings)
+            self._planner.start(state.stage)
+        if state.follows_load:
+            self._threads = ThreadChooser(self._settings.threads, work)
+
+    def enter(self) -> None:
+        """Begin the state's stage, which is another one than before, with the threads of the one before."""
+        schedules = self._state.schedules[self._state.stage]
+        if self._state.follows_load and len(schedules) == 1:
+            schedules[0] = replace(schedules[0], threads=torch.get_num_threads())
+
+    def add_step(self, seconds: float) -> None:
+        """Note how long a step took."""
+        if self._planner is not None:
+            self._planner.add_step(seconds)
+        if self._threads is not None:
+            self._threads.add_step(torch.get_num_threads(), seconds)
+
+    def add_validation(self, seconds: float) -> None:
+        """Note how long a validation took with what came after it."""
+        if self._planner is not None:
+            self._planner.add_validation(seconds)
+
+    def judge(self, loss: float) -> None:
+        """Note the loss of a validation, before it becomes the best one in the state."""
+        state = self._state
+        best = loss if state.best_loss is None else state.best_loss
+        state.rises = state.rises + 1 if loss > best else 0
+        schedule = self.schedule()
+        on_plateau = schedule.warmup <= state.step < schedule.decay_start
+        state.overfits = on_plateau and (loss > _RISE * best or state.rises >= _RISES)
+
+    def schedule(self) -> Schedule:
+        """The schedule in force."""
+        return schedule_at(self._state.schedules[self._state.stage], self._state.step)
+
+    def change(self) -> Schedule | None:
+        """Replace the schedule in force where that is better: the new one, which is in the state then.
+
+        Every process calls it after every step.
+        """
+        state = self._state
+        if has_later(state.schedules[state.stage], state.step):
+            return None  # an earlier process has decided
+        change: Schedule | None = None
+        if state.overfits and self._settings.decay:
+            change = decaying_now(self.schedule(), state.step, self._settings.decay)
+        elif state.seconds_left or state.follows_load:
+            change = self._wanted() if self._ranks.is_main else None
+            if self._ranks.any(change is not None)[0]:
+                change = self._ranks.broadcast(change)
+        state.overfits = False
+        if change is not None:
+            state.schedules[state.stage].append(change)
+        return change
+
+    def seconds_left(self) -> dict[StageName, float]:
+        """Seconds that each stage has left, of those that are not done; empty where steps are the budget."""
+        return self._planner.seconds_left() if self._planner is not None else self._state.seconds_left
+
+    def _wanted(self) -> Schedule | None:
+        schedule, taken = self.schedule(), self._state.step
+        change = self._planner.change(schedule, taken) if self._planner is not None else None
+        if self._threads is not None and taken < schedule.steps:
+            now = torch.get_num_threads()
+            threads = self._threads.wanted(now)
+            if threads != now:
+                reason = "threads" if change is None else change.reason
+                change = replace(change or schedule, step=taken, threads=threads, reason=reason)
+        return change

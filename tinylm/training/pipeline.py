@@ -1,0 +1,340 @@
+"""From files and a configuration to a trained run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from tinylm.config import Config, StrPath, config_values, make_config
+from tinylm.data.dataset.preparation import Preparation
+from tinylm.data.dataset.stages import StageData
+from tinylm.errors import RunError, TinyLMError
+from tinylm.evaluation import byte_lengths_of, make_windows
+from tinylm.files import new_folder, remove_folder
+from tinylm.printable import command_line
+from tinylm.processors import usable_threads
+from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
+from tinylm.run_log import RunLogWriter
+from tinylm.signatures import takes_fields_of
+from tinylm.tokenizer import Tokenizer
+from tinylm.training.autosize import choose
+from tinylm.training.callbacks import CallbackList, StopWhen, TrainingCallback
+from tinylm.training.checkpoint import load_parameters, load_run_model, load_weights
+from tinylm.training.checkpoint_history import make_last_readable
+from tinylm.training.distributed import Ranks, start_ranks
+from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
+from tinylm.training.memory import is_out_of_memory, out_of_memory
+from tinylm.training.model import LanguageModel
+from tinylm.training.options import TrainingOptions, requested_config, require_data
+from tinylm.training.progress import ProgressLines
+from tinylm.training.run_lock import locked, remove_abandoned
+from tinylm.training.run_report import RunReport
+from tinylm.training.samples import SampleGenerator
+from tinylm.training.stage import NewTraining, Stage, Task
+from tinylm.training.stopping import StopRequest, stop_on_signals
+from tinylm.training.trained_run import TrainedRun, last_scores
+from tinylm.training.trainer import Trainer
+
+# Of the minutes, for the report after training
+_REPORT_SECONDS, _REPORT_SHARE = 3.0, 0.05
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of `train`: its arguments, processes and callbacks."""
+
+    options: TrainingOptions
+    ranks: Ranks
+    callbacks: TrainingCallback
+    stop: StopRequest
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a run is trained from."""
+
+    run: RunFolder
+    config: Config
+    tokenizer: Tokenizer
+    model: LanguageModel
+    data: Mapping[StageName, StageData]
+
+
+@takes_fields_of(TrainingOptions)
+def train(options: TrainingOptions) -> TrainedRun:  # noqa: D417 - its parameters are the fields of the options
+    """Train a model: pre-training on raw text, then fine-tuning on conversations; either alone works too.
+
+    The same as the command `tinylm train`. The first interrupt (Ctrl-C, the stop button of a notebook, SIGTERM or
+    SIGHUP) completes the step, saves, and lets `train` return a run whose `finished` is False. A second one raises
+    KeyboardInterrupt at once; the last checkpoint remains. An interrupt before the first step raises KeyboardInterrupt
+    and leaves no run folder.
+
+    Args:
+        pretrain: raw text for stage 1: a path, or several; files, folders and globs, as `PATH` or `PATH=WEIGHT`.
+        finetune: conversations for stage 2, likewise.
+        out: the run folder, which must not exist; by default `runs/<date>-<time>`.
+        config: hyperparameters: a TOML file, a mapping of sections, or a `Config`, of which every value counts as set.
+        settings: single hyperparameters, as `{"model.d_model": 256}` or `["model.d_model=256"]`.
+        steps: the budget in optimizer steps, both stages together.
+        minutes: the budget in minutes of wall clock for the whole call; model size, vocabulary and batch size are
+            chosen for it unless they are set.
+        init: a run to start from: its weights, shape and tokenizer.
+        new_tokenizer: with `init`, train a new tokenizer and match the rows of the vocabulary by piece.
+        resume: a stopped run to continue, exactly as it was begun; no other argument but `tensorboard`, `progress`,
+            `callbacks` and `should_stop` may be given.
+        tensorboard: write event files for TensorBoard into the run folder.
+        progress: print progress, information and warnings as lines to standard output.
+        callbacks: see `TrainingCallback`.
+        should_stop: called after every step; True saves and returns.
+
+    Returns:
+        the run, finished or not; its last checkpoint is saved in both cases.
+
+    Raises:
+        ConfigError: an argument, section, key or value is wrong.
+        DataError: a file cannot be read as what it should be.
+        RunError: the run folder exists, is locked or broken, or the loss diverges again and again.
+        TinyLMError: something cannot be written. All of these are one line for the user.
+        KeyboardInterrupt: interrupted before the first step, or twice.
+    """
+    return run_training(options)
+
+
+def run_training(options: TrainingOptions, *callbacks: TrainingCallback) -> TrainedRun:
+    """Train with the arguments of `train` as one object, and with further callbacks."""
+    run = RunFolder(Path(options.resume or options.out or _default_out()))
+    with (
+        start_ranks() as ranks,
+        closing(_all_callbacks(options, callbacks, ranks)) as listening,
+        stop_on_signals(listening.on_message) as stop,
+        _report_interrupt(listening, run),
+    ):
+        call = _Call(options, ranks, listening, stop)
+        try:
+            return _begin(call, run) if options.resume is None else _resume(call, run)
+        except (MemoryError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise out_of_memory() from None
+            raise
+
+
+def _default_out() -> Path:
+    return Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+def _all_callbacks(options: TrainingOptions, callbacks: Sequence[TrainingCallback], ranks: Ranks) -> CallbackList:
+    """The callbacks of this process; none in other processes than the main one."""
+    if not ranks.is_main:
+        return CallbackList()
+    first = [*([ProgressLines()] if options.progress else []), *callbacks, *options.callbacks]
+    if options.tensorboard:
+        from tinylm.training.tensorboard import TensorBoardCallback
+
+        first.append(TensorBoardCallback())
+    shown = CallbackList(*first)
+    return CallbackList(shown, RunReport(shown.on_warning))
+
+
+@contextmanager
+def _report_interrupt(callbacks: TrainingCallback, run: RunFolder) -> Iterator[None]:
+    """Say what remains of a run that is left at once."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run.checkpoint("last").is_dir():
+            callbacks.on_message(f"Left at once. The last checkpoint is whole; go on with:\n  {_resume_command(run)}")
+        else:
+            callbacks.on_message("Stopped before the first step: nothing is kept")
+        raise
+
+
+def _begin(call: _Call, run: RunFolder) -> TrainedRun:
+    """Train a new run."""
+    options, ranks, callbacks = call.options, call.ranks, call.callbacks
+    config, given = ranks.from_main(lambda: requested_config(options))
+    require_data(config)
+    ranks.on_main(lambda: _check_place(run))
+    config = ranks.broadcast(_with_hardware(config, ranks))
+    trains_tokenizer = options.init is None or options.new_tokenizer
+    preparation = _prepare(call, config, trains_tokenizer)
+    if not config.train.steps:
+        config = ranks.from_main(lambda: _with_size(call, config, given, preparation.text_bytes))
+    if trains_tokenizer:
+        tokenizer = Tokenizer(ranks.from_main(lambda: preparation.tokenizer(config).serialized()))
+    else:
+        tokenizer = RunFolder(Path(options.init or "")).load_tokenizer()
+    config = _changed(config, "model", vocab_size=tokenizer.vocab_size)
+    data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
+    model = _new_model(config, tokenizer, options.init, callbacks)
+    parts = _Parts(run, config, tokenizer, model, data)
+    ranks.on_main(lambda: _create_run(parts, preparation, callbacks.on_warning))
+    budget = 60 * config.train.minutes
+    deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
+    try:
+        with locked(run) if ranks.is_main else nullcontext():
+            return _fit(call, parts, NewTraining(deadline, follow_load="train.threads" not in given))
+    except BaseException:
+        # Without a single checkpoint there is nothing to continue
+        if ranks.is_main and not run.checkpoint("last").is_dir():
+            with suppress(TinyLMError):
+                remove_folder(run.path)
+        raise
+
+
+def _resume(call: _Call, run: RunFolder) -> TrainedRun:
+    """Continue a run from its last checkpoint."""
+    ranks = call.ranks
+    if ranks.is_main and not run.config.is_file():
+        ranks.on_main(run.check)
+    with locked(run) if ranks.is_main else nullcontext():
+        config, model_bytes, state = ranks.from_main(lambda: _load_stopped(call, run))
+        tokenizer = Tokenizer(model_bytes)
+        preparation = _prepare(call, config, trains_tokenizer=False)
+        ranks.on_main(lambda: preparation.check_unchanged(run))
+        data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
+        model = LanguageModel(config.model)
+        load_parameters(run.checkpoint("last"), model, ranks)
+        log = RunLogWriter(run.metrics, call.callbacks.on_warning)
+        ranks.on_main(lambda: log.append_event(state.stage, state.step, "resumed", **machine_facts()))
+        return _fit(call, _Parts(run, config, tokenizer, model, data), state)
+
+
+def _fit(call: _Call, parts: _Parts, start: TrainState | NewTraining) -> TrainedRun:
+    """Run the training loop on what is prepared."""
+    run, config, ranks, callbacks = parts.run, parts.config, call.ranks, call.callbacks
+    callbacks.on_message(_headline(parts, ranks))
+    # Weights in parts can only be used by all processes together
+    generates = ranks.is_main and not (config.train.sharded and ranks.size > 1)
+    sampler = SampleGenerator(config.train, parts.model, parts.tokenizer, callbacks.on_warning) if generates else None
+    task = Task(parts.model, _stages(parts), byte_lengths_of(parts.tokenizer))
+    stops = StopWhen(lambda: call.stop.made), StopWhen(call.options.should_stop)
+    trainer = Trainer(run, config, task, start, callbacks=CallbackList(callbacks, *stops), sampler=sampler, ranks=ranks)
+    callbacks.on_start(run)
+    call.stop.training = True
+    try:
+        state = trainer.train()
+    except Exception as problem:
+        error = out_of_memory(config, ranks.size) if is_out_of_memory(problem) else problem
+        callbacks.on_end(run, trainer.state, error)
+        if isinstance(error, RunError) or not isinstance(error, TinyLMError):
+            raise
+        whole = ranks.is_main and run.checkpoint("last").is_dir()
+        hint = f". The last checkpoint is whole: {_resume_command(run)}" if whole else ""
+        raise TinyLMError(f"{error}{hint}") from None
+    finally:
+        call.stop.training = False
+    callbacks.on_end(run, state, None)
+    return TrainedRun(run, state, ranks.from_main(lambda: last_scores(run)))
+
+
+def _prepare(call: _Call, config: Config, trains_tokenizer: bool) -> Preparation:
+    """Survey the data files, and make sure that all processes see the same ones."""
+    inform, warn = call.callbacks.on_message, call.callbacks.on_warning
+    preparation = call.ranks.one_first(lambda: Preparation(config, trains_tokenizer, inform, warn))
+    if not call.ranks.same(preparation.hashes):
+        raise RunError("the processes see different data files; put the same ones on every machine")
+    return preparation
+
+
+def _with_hardware(config: Config, ranks: Ranks) -> Config:
+    """Fill in device, precision, compilation and threads of this machine."""
+    device, precision = resolve_hardware(config.train)
+    compiled = resolve_compile(config.train, device)
+    threads = config.train.threads or usable_threads(ranks.local_size)
+    return _changed(config, "train", device=device, precision=precision, compile=compiled, threads=threads)
+
+
+def _with_size(call: _Call, config: Config, given: set[str], text_bytes: Mapping[StageName, float]) -> Config:
+    """Choose size, vocabulary and batch of the model for the minutes, but for what is given."""
+    torch.set_num_threads(config.train.threads)
+    spent = time.monotonic() - call.options.started
+    choice = choose(config, given, text_bytes, spent=spent, processes=call.ranks.size)
+    for line in choice.lines:
+        call.callbacks.on_message(line)
+    return choice.config
+
+
+def _changed(config: Config, section: str, **changes: object) -> Config:
+    values = config_values(config)
+    values[section].update(changes)
+    return make_config(values)
+
+
+def _new_model(
+    config: Config, tokenizer: Tokenizer, init: StrPath | None, callbacks: TrainingCallback
+) -> LanguageModel:
+    """A model of random weights, or of those of the run `init`."""
+    torch.manual_seed(config.train.seed)
+    model = LanguageModel(config.model)
+    if init is not None:
+        source = RunFolder(Path(init))
+        _, init_tokenizer, _ = load_run_model(source)
+        folder = source.checkpoint_folder("best")
+        load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), callbacks.on_warning)
+    return model
+
+
+def _check_place(run: RunFolder) -> None:
+    remove_abandoned(run)
+    check_free(run.path)
+
+
+def _create_run(parts: _Parts, preparation: Preparation, warn: Callable[[str], None]) -> None:
+    """Write the run folder as it is before the first step."""
+    run, config = parts.run, parts.config
+    with new_folder(run.path) as folder:
+        begun = RunFolder(folder)
+        begun.create(config, parts.tokenizer)
+        preparation.record(begun, parts.data)
+    facts = preparation.facts(config, parts.data)
+    stage = next(iter(parts.data))
+    RunLogWriter(run.metrics, warn).append_event(
+        stage, 0, "started", data=facts, parameters=_parameters(parts.model), **machine_facts()
+    )
+
+
+def _load_stopped(call: _Call, run: RunFolder) -> tuple[Config, bytes, TrainState]:
+    """Configuration, serialized tokenizer and state of a run that can be continued."""
+    run.check()
+    make_last_readable(run, call.callbacks.on_warning)
+    state = load_state(run.checkpoint("last"))
+    if state.finished:
+        start = command_line("--init", run.path)
+        raise RunError(f"{run.path}: this run has finished; start another from it with {start}")
+    return run.load_config(), run.load_tokenizer().serialized(), state
+
+
+def _headline(parts: _Parts, ranks: Ranks) -> str:
+    config = parts.config
+    return (
+        f"Model: {config.model.arch}, {_parameters(parts.model):,} parameters; {config.train.device} in "
+        f"{config.train.precision}, {f'{ranks.size} processes of ' if ranks.size > 1 else ''}"
+        f"{config.train.threads} threads. Run folder: {parts.run.path}"
+    )
+
+
+def _stages(parts: _Parts) -> list[Stage]:
+    config, bos_id = parts.config, parts.tokenizer.bos_id
+    length, most = config.model.context_length, config.data.validation_tokens
+    rates: dict[StageName, float] = {
+        "pretrain": config.train.learning_rate,
+        "finetune": config.train.finetune_learning_rate,
+    }
+    return [
+        Stage(name, stage.batches, make_windows(stage.held_out, length, bos_id, most), rates[name])
+        for name, stage in parts.data.items()
+    ]
+
+
+def _resume_command(run: RunFolder) -> str:
+    return command_line("tinylm", "train", "--resume", run.path)
+
+
+def _parameters(model: LanguageModel) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

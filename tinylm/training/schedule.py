@@ -1,0 +1,185 @@
+"""Schedules of a stage: number of steps, course of the learning rate, and how they change while training goes on.
+
+The learning rate rises, stays and falls linearly to zero (Hägele et al. 2024, arXiv:2405.18392). Where the rate stays,
+the number of steps is still open: a schedule for more or fewer of them has the same beginning.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from tinylm.config import TrainConfig
+from tinylm.run_folder import ChangeReason, Schedule, StageName
+
+# Planned anew where the stage would end early or late by this part of its time, and no more often than this part
+_TOLERATED_SHARE, _PAUSE_SHARE = 0.02, 0.03
+_LEAST_PAUSE = 2.0
+# Of past steps in the mean time of a step: those of this part of the stage's time, in seconds at least
+_MEMORY_SHARE, _LEAST_MEMORY = 0.03, 2.0
+_LEAST_STEPS = 3
+# A step that takes so many times the mean, and so many seconds more, was interrupted: the process was stopped
+_INTERRUPTION_FACTOR, _INTERRUPTION_SECONDS = 10.0, 5.0
+# However late it is, the rest of a stage is never cut to less than this part of itself
+_LEAST_REST = 0.1
+
+
+def first_schedule(steps: int, settings: TrainConfig, threads: int = 0) -> Schedule:
+    """The schedule that a stage of so many steps begins with."""
+    return Schedule(
+        steps=steps, warmup=settings.warmup * steps, decay_start=(1 - settings.decay) * steps, threads=threads
+    )
+
+
+def rate_factor(schedule: Schedule, step: int) -> float:
+    """The learning rate as a part of its peak, from above 0 to 1.
+
+    Args:
+        schedule: in force.
+        step: steps taken before the one about to be taken.
+    """
+    middle = step + 0.5
+    rising = middle / schedule.warmup if schedule.warmup else 1.0
+    falling_steps = schedule.steps - schedule.decay_start
+    falling = schedule.decay_from * (schedule.steps - middle) / falling_steps if falling_steps > 0 else 1.0
+    return min(1.0, rising, falling)
+
+
+def schedule_at(schedules: Sequence[Schedule], step: int) -> Schedule:
+    """The schedule in force for the step after `step` steps; the last one that has come into force by then."""
+    return [schedule for schedule in schedules if schedule.step <= step][-1]
+
+
+def has_later(schedules: Sequence[Schedule], step: int) -> bool:
+    """Whether a schedule comes into force only after `step` steps: an earlier process went further."""
+    return any(schedule.step > step for schedule in schedules)
+
+
+def validates_at(step: int, steps: int, validations: int) -> bool:
+    """Whether one of a stage's validations comes after a step; the last one comes at the end."""
+    return step == steps or step * validations // steps != (step - 1) * validations // steps
+
+
+def with_steps(schedule: Schedule, taken: int, steps: int, decay: float, reason: ChangeReason) -> Schedule:
+    """A schedule that goes on from here with another number of steps.
+
+    Args:
+        schedule: in force.
+        taken: steps taken so far.
+        steps: wanted; at least one more is taken.
+        decay: part of a stage's steps that decays.
+        reason: of the change.
+    """
+    steps = max(taken + 1, steps)
+    if taken > schedule.decay_start or schedule.decay_from < 1:
+        left = (schedule.steps - taken) / (schedule.steps - schedule.decay_start)
+        start, factor = float(taken), schedule.decay_from * left
+    else:
+        start, factor = max(float(taken), (1 - decay) * steps), schedule.decay_from
+    return replace(schedule, step=taken, steps=steps, decay_start=start, decay_from=factor, reason=reason)
+
+
+def decaying_now(schedule: Schedule, taken: int, decay: float) -> Schedule:
+    """A schedule whose learning rate falls from here on, over as many steps as a stage that ended its plateau here."""
+    steps = min(schedule.steps, math.ceil(taken / max(1e-9, 1 - decay)))
+    start = float(min(taken, steps))
+    steps = max(taken + 1, steps)
+    return replace(schedule, step=taken, steps=steps, decay_start=start, may_grow=False, reason="overfitting")
+
+
+class TimePlanner:
+    """Plans the steps of a stage anew when it would not end in its time.
+
+    Args:
+        seconds_left: from now, of each stage that is not done, in order.
+        settings: decay and number of validations of a stage.
+    """
+
+    def __init__(self, seconds_left: Mapping[StageName, float], settings: TrainConfig) -> None:
+        self._settings = settings
+        self._ends: dict[StageName, float] = {}
+        end = time.monotonic()
+        for stage, seconds in seconds_left.items():
+            end += seconds
+            self._ends[stage] = end
+
+    def seconds_left(self) -> dict[StageName, float]:
+        """Seconds from now that each stage has, of those that are not done; negative where its time is over."""
+        begin = time.monotonic()
+        left: dict[StageName, float] = {}
+        for stage, end in self._ends.items():
+            left[stage] = end - begin
+            begin = max(begin, end)
+        return left
+
+    def start(self, stage: StageName) -> None:
+        """Begin a stage, or continue it: nothing is known of its speed yet."""
+        for done in list(self._ends)[: list(self._ends).index(stage)]:
+            del self._ends[done]
+        self._stage = stage
+        self._seconds = max(1.0, self._ends[stage] - time.monotonic())
+        self._step_seconds = self._weight = 0.0
+        self._seen, self._validation_steps = 0, math.inf
+        self._planned, self._interrupted = time.monotonic(), False
+
+    def add_step(self, seconds: float) -> None:
+        """Note a step; where the process was stopped meanwhile, the stages share what is lost."""
+        mean = self._step_seconds
+        if self._seen >= _LEAST_STEPS and seconds > _INTERRUPTION_FACTOR * mean + _INTERRUPTION_SECONDS:
+            self._share_loss(seconds - mean)
+            return
+        memory = max(_LEAST_MEMORY, _MEMORY_SHARE * self._seconds)
+        kept = math.exp(-seconds / memory)
+        # A mean of time over steps, in which older ones count less and less
+        total = self._step_seconds * self._weight * kept + seconds
+        self._weight = self._weight * kept + 1
+        self._step_seconds = total / self._weight
+        self._seen += 1
+
+    def add_validation(self, seconds: float) -> None:
+        """Note a validation with all that is done after it."""
+        if self._step_seconds:
+            self._validation_steps = min(self._validation_steps, seconds / self._step_seconds)
+
+    def change(self, schedule: Schedule, taken: int) -> Schedule | None:
+        """Another schedule where the one in force would end too early or too late.
+
+        Args:
+            schedule: in force.
+            taken: steps taken so far.
+        """
+        now, left = time.monotonic(), schedule.steps - taken
+        if self._seen < _LEAST_STEPS or left <= 0:
+            return None
+        # Not so seldom that a stage could end before
+        pause = min(max(_LEAST_PAUSE, _PAUSE_SHARE * self._seconds), left * self._step_seconds / 2)
+        if not self._interrupted and now - self._planned < pause:
+            return None
+        validations = self._settings.validations - taken * self._settings.validations // schedule.steps
+        validating = validations * self._validation_steps if math.isfinite(self._validation_steps) else 0.0
+        available = self._ends[self._stage] - now
+        missed = (left + validating) * self._step_seconds - available
+        if abs(missed) <= _TOLERATED_SHARE * self._seconds or (missed < 0 and not schedule.may_grow):
+            return None
+        wanted = int(available / self._step_seconds - validating)
+        least = math.ceil(_LEAST_REST * left)
+        if wanted < least:
+            wanted = least
+            self._ends[self._stage] = now + (least + validating) * self._step_seconds
+        if wanted == left:
+            return None
+        self._planned, self._interrupted = now, False
+        return with_steps(schedule, taken, taken + wanted, self._settings.decay, "time")
+
+    def _share_loss(self, lost: float) -> None:
+        """Shorten what is left of every stage in the same proportion."""
+        now = time.monotonic()
+        before = now - lost
+        end = max(self._ends.values())
+        if end > before:
+            kept = max(0.0, end - now) / (end - before)
+            self._ends = {stage: now + max(0.0, at - before) * kept for stage, at in self._ends.items()}
+        self._interrupted = True
