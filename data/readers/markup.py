@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -73,57 +73,64 @@ class Markup:
         return found
 
 
-def make_markup(name: str, pattern: str, roles: Mapping[str, Role | None], **options: bool) -> Markup:
-    """A markup of a pattern without regard to case."""
-    return replace(Markup(name, re.compile(pattern, FLAGS), roles), **options)
+def _markup(
+    name: str,
+    pattern: str,
+    roles: Mapping[str, Role | None],
+    *,
+    preamble_is_system: bool = False,
+    has_comments: bool = False,
+) -> Markup:
+    compiled = re.compile(pattern, FLAGS)
+    return Markup(name, compiled, roles, preamble_is_system=preamble_is_system, has_comments=has_comments)
 
 
 _NAMES = "|".join(ROLES)
 # Where a template leaves room for any role, that of a tool is there too
 _OTHER = r"(?P<other>[\w-]+)"
 _TOOLS = r"(?P<other>tool[\w ]*|function[\w ]*|observation|ipython)"
-TAGS = make_markup(
+TAGS = _markup(
     "tagged text",
     r"(?P<bos><bos>)|(?P<eos><eos>)|<(?P<role>system|user|assistant|bot)>:?",
     ROLES,
     has_comments=True,
 )
 _TEMPLATES = (
-    make_markup(
+    _markup(
         "ChatML",
         rf"(?P<bos><\|endoftext\|>)|(?P<end><\|im_end\|>)|<\|im_start\|>[ \t]*(?:(?P<role>{_NAMES})\b|{_OTHER})",
         ROLES,
     ),
-    make_markup(
+    _markup(
         "Llama 3's template",
         r"(?P<bos><\|begin_of_text\|>)|(?P<end><\|eot_id\|>|<\|eom_id\|>|<\|end_of_text\|>)"
         rf"|<\|start_header_id\|>[ \t]*(?:(?P<role>{_NAMES})|{_OTHER})[ \t]*<\|end_header_id\|>",
         ROLES,
     ),
-    make_markup(
+    _markup(
         "Gemma's template",
         rf"(?P<bos><bos>)|(?P<end><end_of_turn>|<eos>)|<start_of_turn>[ \t]*(?:(?P<role>{_NAMES})\b|{_OTHER})",
         ROLES,
     ),
-    make_markup(
+    _markup(
         "Zephyr's template",
         r"(?P<bos><\|endoftext\|>)|(?P<end><\|end\|>|</s>|<s>)"
         r"|<\|(?:(?P<role>system|user|assistant)|(?P<other>tool|function|observation))\|>",
         ROLES,
     ),
-    make_markup(
+    _markup(
         "Llama 2's template",
         r"(?P<bos><\|endoftext\|>)|(?P<end></?s>)|(?P<role>\[INST\][ \t]*<<SYS>>|<</SYS>>|\[INST\]|\[/INST\])"
         r"|(?P<other>\[TOOL_CALLS\]|\[TOOL_RESULTS\])",
         {"[inst]<<sys>>": "system", "<</sys>>": "user", "[inst]": "user", "[/inst]": "assistant"},
     ),
-    make_markup(
+    _markup(
         "Baize's template",
         r"(?P<bos><\|endoftext\|>)|\[\|(?P<role>human|ai)\|\]",
         {"human": "user", "ai": "assistant"},
         preamble_is_system=True,
     ),
-    make_markup(
+    _markup(
         "### headings",
         r"(?P<bos><\|endoftext\|>)|(?P<end></s>)"
         rf"|\#\#\#[ \t]*(?:(?P<role>{_NAMES}|instruction|input|question|response|answer)|{_TOOLS})[ \t]*:",

@@ -32,93 +32,23 @@ _FROM_ME_KEYS = ("is_from_me", "from_me", "is_sender", "is_outgoing", "outgoing"
 _DIRECTIONS = {"outgoing": True, "sent": True, "incoming": False, "received": False}
 # With one of these, a row is a text of its own that happens to have an author and a date
 _TEXT_OF_ITS_OWN = frozenset(
-    [
-        "title",
-        "headline",
-        "subject",
-        "subreddit",
-        "permalink",
-        "url",
-        "link",
-        "link_id",
-        "score",
-        "ups",
-        "num_comments",
-        "likes",
-        "retweets",
-        "retweet_count",
-        "favorite_count",
-        "views",
-        "tags",
-        "category",
-        "publisher",
-        "section",
-        "isbn",
-        "genre",
-        "abstract",
-        "summary",
-        "license",
-        "story",
-        "article",
-        "chapter",
-        "book",
-        "lang",
-        "stars",
-        "rating",
-    ]
+    {"title", "headline", "subject", "subreddit", "permalink", "url", "link", "link_id", "score", "ups"}
+    | {"num_comments", "likes", "retweets", "retweet_count", "favorite_count", "views", "tags", "category"}
+    | {"publisher", "section", "isbn", "genre", "abstract", "summary", "license", "story", "article"}
+    | {"chapter", "book", "lang", "stars", "rating"}
 )
 # With one of these, it is a message whoever wrote it
 _MESSAGE_OF_A_CHAT = frozenset(
-    [
-        "sender",
-        "user_profile",
-        "client_msg_id",
-        "thread_ts",
-        "reply_to",
-        "reply_to_message_id",
-        "reactions",
-        "attachments",
-        "embeds",
-        "sender_name",
-        "from_id",
-        "author_id",
-        "sticker",
-        "stickers",
-        "quote",
-        "mentions",
-        "media_type",
-        "is_from_me",
-        "timestamp_ms",
-        "date_unixtime",
-        "message_type",
-        "edited",
-        "sent_at",
-        "is_read",
-        "chat",
-        "channel",
-        "recipients",
-    ]
+    {"sender", "user_profile", "client_msg_id", "thread_ts", "reply_to", "reply_to_message_id"}
+    | {"reactions", "attachments", "embeds", "sender_name", "from_id", "author_id", "sticker", "stickers"}
+    | {"quote", "mentions", "media_type", "is_from_me", "timestamp_ms", "date_unixtime", "message_type"}
+    | {"edited", "sent_at", "is_read", "chat", "channel", "recipients"}
 )
 _SERVICE_TYPES = frozenset(
-    [
-        "service",
-        "call",
-        "recipientadd",
-        "recipientremove",
-        "channelnamechange",
-        "channeliconchange",
-        "guildmemberjoin",
-        "channelpinnedmessage",
-        "threadcreated",
-        "userpremiumguildsubscription",
-        "group-v2-change",
-        "keychange",
-        "verified-change",
-        "profile-change",
-        "timer-notification",
-        "call-history",
-        "change-number-notification",
-    ]
+    {"service", "call", "recipientadd", "recipientremove", "channelnamechange", "channeliconchange"}
+    | {"guildmemberjoin", "channelpinnedmessage", "threadcreated", "userpremiumguildsubscription"}
+    | {"group-v2-change", "keychange", "verified-change", "profile-change", "timer-notification"}
+    | {"call-history", "change-number-notification"}
 )
 _SERVICE_SUBTYPES = ("channel_", "group_", "pinned_item", "bot_add", "bot_remove", "reminder_add", "huddle_thread")
 SERVICE = "messages of the messenger itself, not of a person"

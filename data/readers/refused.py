@@ -29,52 +29,10 @@ _LEADING = re.compile(r"(?:\s|<!--.*?-->)*", re.DOTALL)
 _OPENING = re.compile(r"<([a-z][\w.:-]*)(?:\s[^<>]*)?/?>", _FLAGS)
 _CLOSING = re.compile(r"</([a-z][\w.:-]*)\s*>", _FLAGS)
 _HTML_NAMES = frozenset(
-    [
-        "a",
-        "b",
-        "article",
-        "blockquote",
-        "body",
-        "br",
-        "button",
-        "center",
-        "div",
-        "em",
-        "font",
-        "footer",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "head",
-        "header",
-        "hr",
-        "html",
-        "i",
-        "img",
-        "input",
-        "li",
-        "link",
-        "main",
-        "meta",
-        "nav",
-        "ol",
-        "p",
-        "script",
-        "section",
-        "span",
-        "strong",
-        "style",
-        "table",
-        "tbody",
-        "td",
-        "th",
-        "thead",
-        "title",
-        "tr",
-        "u",
-        "ul",
-    ]
+    {"a", "b", "article", "blockquote", "body", "br", "button", "center", "div", "em", "font", "footer"}
+    | {"h1", "h2", "h3", "h4", "head", "header", "hr", "html", "i", "img", "input", "li", "link", "main"}
+    | {"meta", "nav", "ol", "p", "script", "section", "span", "strong", "style", "table", "tbody", "td"}
+    | {"th", "thead", "title", "tr", "u", "ul"}
 )
 # Marks of turns and documents, which are no markup of a text
 _OUR_NAMES = frozenset({"system", "user", "assistant", "bot", "bos", "eos", "s", "human", "sep", "unk", "pad"})
