@@ -7,11 +7,6 @@ from os import PathLike, fspath
 from typing import Any
 
 
-def shown_path(path: str | PathLike[str]) -> str:
-    """A path as text that can be printed: bytes of a name that are not UTF-8 become question marks."""
-    return fspath(path).encode("utf-8", "replace").decode("utf-8")
-
-
 class TinyLMError(Exception):
     """Base of every error that is not a bug in TinyLM; the command line shows its message without a traceback."""
 
@@ -57,7 +52,7 @@ class DataError(TinyLMError):
         super().__init__(self.path, line, problem)
 
     def __str__(self) -> str:
-        where = shown_path(self.path) if self.line is None else f"{shown_path(self.path)}:{self.line}"
+        where = self.path if self.line is None else f"{self.path}:{self.line}"
         return f"{where}: {self.problem}"
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tinylm.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tinylm.config import DataConfig
 
 BLANK_LINES, WHOLE_FILE = "blank-lines", "file"
 
@@ -26,6 +30,11 @@ class ReadOptions:
     assistant: str | None = None
     user: str | None = None
     documents: str | None = None
+
+    @classmethod
+    def of(cls, config: DataConfig) -> ReadOptions:
+        """The options that a configuration has; there, an empty text is one that was not given."""
+        return cls(config.assistant or None, config.user or None, config.documents or None)
 
     def __post_init__(self) -> None:
         for option, value in (("assistant", self.assistant), ("user", self.user), ("documents", self.documents)):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
-
-from tinylm.errors import shown_path
 
 if TYPE_CHECKING:
     from tinylm.data.readers.turns import UnusableError
@@ -16,6 +16,8 @@ NOT_UNDERSTOOD = "not understood"
 """The reason for which records and lines are left out that have no known form."""
 
 _SHOWN_KEYS = 8
+_SHOWN_KINDS = 12
+_VARIABLE = re.compile(r"[\d,.]*\d|\"[^\"]*\"|\(the first at [^()]*\)")
 
 
 @dataclass
@@ -64,11 +66,11 @@ class ReadSummary:
         """The file, how much was kept of it, and in which forms."""
         forms = ", ".join(form for form, _ in self.forms.most_common())
         how = "; ".join(part for part in (forms, self.container, self.encoding, self.compression) if part)
-        return f"{shown_path(self.path)}: {self.kept:,} read ({how})"
+        return f"{fspath(self.path)}: {self.kept:,} read ({how})"
 
     def sentences(self) -> list[str]:
         """What the user should know, a line each: skipped and dropped text, unread columns, and the notes."""
-        name = shown_path(self.path)
+        name = fspath(self.path)
         lines = [f"{name}: {note}" for note in self.notes]
         for reason, count in self.skipped.most_common():
             first = self.skipped_first[reason]
@@ -82,3 +84,24 @@ class ReadSummary:
             more = ", ..." if len(self.unread_keys) > _SHOWN_KEYS else ""
             lines.append(f"{name}: not read, as no part of a conversation or text: {', '.join(keys)}{more}")
         return lines
+
+
+def summed_up(reports: Iterable[tuple[str, Iterable[str]]]) -> list[str]:
+    """What was said about many files, once for all files of which it was said.
+
+    Args:
+        reports: files with what was said of each, a sentence each.
+
+    Returns:
+        a line for each kind of sentence, the commonest first; sentences of a kind differ in numbers and quotations.
+    """
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for path, sentences in reports:
+        for sentence in sentences:
+            kinds.setdefault(_VARIABLE.sub("#", sentence), []).append((path, sentence))
+    lines: list[str] = []
+    for said in sorted(kinds.values(), key=len, reverse=True):
+        path, sentence = said[0]
+        lines.append(f"{path}: {sentence}" if len(said) == 1 else f"{len(said):,} files, as {path}: {sentence}")
+    more = len(lines) - _SHOWN_KINDS
+    return [*lines[:_SHOWN_KINDS], f"and {more:,} more kinds of note"] if more > 1 else lines
