@@ -11,7 +11,7 @@ from tinylm.data.readers.forms import Reading
 from tinylm.data.readers.lines import Place
 from tinylm.data.readers.messages import ROLE_KEYS, TEXT_KEYS, turns_of_messages
 from tinylm.data.readers.people import conversations_of_people
-from tinylm.data.readers.people_records import in_order, is_log, is_people_list, person_messages
+from tinylm.data.readers.people_records import in_order, is_log, is_people_list, is_text_of_its_own, person_messages
 from tinylm.data.readers.preferences import check_mark
 from tinylm.data.readers.record_keys import MESSAGE_LISTS, has_role, is_conversation_key, is_record
 from tinylm.data.readers.record_values import fields_of, first_value, shown
@@ -120,6 +120,8 @@ def _take_turns(rows: Sequence[Mapping[str, object]], reading: Reading) -> bool:
     """Whether rows without a column that tells conversations apart are turns, not texts with an author each."""
     if any(isinstance(role := fields.get("role"), str) and known_role(role) is not None for fields in rows):
         return True
+    if any(map(is_text_of_its_own, rows)):
+        return False
     if all(map(has_role, rows)):
         return len({shown(first_value(fields, ROLE_KEYS)) for fields in rows}) > 1
     return not reading.documents and is_log(rows, reading.options)

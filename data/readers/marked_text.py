@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from tinylm.chat_format import Role
 from tinylm.data.readers.chat_logs import PeopleSurvey
@@ -35,21 +35,13 @@ class MarkedTurn:
         if self._pieces:
             self._pieces[-1] = self._pieces[-1].rstrip(" \t")
 
-    def close(self) -> Turn | None:
-        """The turn, if it is not left out.
-
-        Raises:
-            UnusableError: it is a tool's.
-            OddError: it is that of a role that is not known.
-        """
-        if self.role is None:
-            if not self.name:
-                return None
-            raise error_of_other(self.place, self.name)
-        return Turn(self.role, "".join(self._pieces), self.place)
+    @property
+    def text(self) -> str:
+        """All of its text."""
+        return "".join(self._pieces)
 
 
-def error_of_other(place: Place, name: str) -> UnusableError:
+def _error_of_other(place: Place, name: str) -> UnusableError:
     """Why a turn of somebody who is no user, assistant or system is not read."""
     if is_tool_role(name.strip("[]")) or "tool" in name.lower() or "function" in name.lower():
         return UnusableError(place, f"role {shown(name)}: tools are not read, so take the record out", TOOLS)
@@ -100,16 +92,19 @@ def turns_of_text(place: Place, text: str, options: ReadOptions) -> tuple[str, I
     return (markup.name, closed(turns)) if len(turns) > 1 else None
 
 
-def closed(turns: Iterable[MarkedTurn]) -> Iterator[Turn]:
+def closed(turns: Sequence[MarkedTurn]) -> Iterator[Turn]:
     """The turns that are not left out.
 
     Raises:
-        UnusableError: one of them is not read, as `MarkedTurn.close` says.
+        UnusableError: one of them is a tool's.
+        OddError: one is that of a role that is not known.
     """
-    for marked in turns:
-        turn = marked.close()
-        if turn is not None:
-            yield turn
+    for turn in turns:
+        if turn.role is None and turn.name:
+            raise _error_of_other(turn.place, turn.name)
+    for turn in turns:
+        if turn.role is not None:
+            yield Turn(turn.role, turn.text, turn.place)
 
 
 def people_in_text(text: str) -> list[tuple[str, str]]:

@@ -89,9 +89,14 @@ def is_log(rows: Sequence[Mapping[str, object]], options: ReadOptions) -> bool:
     """Whether rows that say who wrote a text and when are a conversation, not texts of their own."""
     rows = [fields for fields in rows if not _is_service(fields)]
     names = [_names_of(fields) or ("",) for fields in rows]
-    if any(_TEXT_OF_ITS_OWN & fields.keys() for fields in rows) or not _are_people(names, options):
+    if any(map(is_text_of_its_own, rows)) or not _are_people(names, options):
         return False
     return 2 * sum(map(_is_of_a_chat, rows)) > len(rows) or 2 * len({name for name, *_ in names}) <= max(4, len(names))
+
+
+def is_text_of_its_own(fields: Mapping[str, object]) -> bool:
+    """Whether a row is a text that has an author, such as an article or a post, rather than a message in a chat."""
+    return not _TEXT_OF_ITS_OWN.isdisjoint(fields)
 
 
 def person_messages(
