@@ -13,7 +13,7 @@ from tinylm.cli.options import FILE, FOLDER, TEXT, json_option, sampling_options
 from tinylm.cli.piped_prompt import piped_prompt
 from tinylm.cli.terminal.results import cut_note, dropped_note, result_values, stats_line
 from tinylm.errors import BundleError, ContextFullError
-from tinylm.printable import command_line
+from tinylm.printable import command_line, printable
 
 if TYPE_CHECKING:
     from tinylm.runtime import Chat, WhenFull
@@ -84,7 +84,7 @@ def command(
 
         if saved is not None:
             _restore(chat, saved, system)
-        run_chat(TerminalChat(chat, saved, stats), str(bundle) if bundle else "the demo model in the box")
+        run_chat(TerminalChat(chat, saved, stats), printable(bundle) if bundle else "the demo model in the box")
 
 
 def _session(path: Path) -> SavedChat:

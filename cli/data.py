@@ -10,7 +10,7 @@ import click
 
 from tinylm.cli.console import notice, print_json, say
 from tinylm.cli.options import FILE, FOLDER, json_option, reading_options
-from tinylm.printable import command_line
+from tinylm.printable import command_line, printable
 from tinylm.signatures import takes_fields_of
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _inspect(options: InspectCommand) -> Inspection:
             notify=status.update,
         )
     if options.tokenizer is not None:
-        inspection.tokenizer = f"of {options.tokenizer}"
+        inspection.tokenizer = f"of {printable(options.tokenizer)}"
     return inspection
 
 
@@ -158,9 +158,8 @@ def cache(clear: bool, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(kept.folder), "entries": len(entries), "bytes": size, "limit": kept.limit_bytes})
     else:
-        click.echo(
-            f"{kept.folder}: {len(entries):,} entries, {size / 1e6:,.1f} MB of at most {kept.limit_bytes / 1e9:g} GB"
-        )
+        held = f"{len(entries):,} entries, {size / 1e6:,.1f} MB of at most {kept.limit_bytes / 1e9:g} GB"
+        click.echo(f"{printable(kept.folder)}: {held}")
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:

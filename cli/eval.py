@@ -12,6 +12,7 @@ import click
 from tinylm.cli.console import notice, print_json, say
 from tinylm.cli.options import FILE, FOLDER, json_option
 from tinylm.errors import ContextFullError, DataError, RunError, TinyLMError
+from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.chat_format import Conversation
@@ -200,7 +201,7 @@ def _total(scores: dict[str, Score]) -> Score:
 
 def _print_scores(scores: dict[str, Score]) -> None:
     """A line a file, and one of all where there are several."""
-    named = [(Path(name).name, result) for name, result in scores.items()]
+    named = [(printable(Path(name).name), result) for name, result in scores.items()]
     if len(named) > 1:
         named.append(("all", _total(scores)))
     width = max(len(name) for name, _ in named)

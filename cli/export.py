@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FOLDER
+from tinylm.export.options import ExportOptions
 from tinylm.printable import command_line
+from tinylm.signatures import takes_fields_of
 
 if TYPE_CHECKING:
     from tinylm.manifest import Manifest
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     type=click.Choice(["8", "4"]),
     default="8",
     show_default=True,
+    callback=lambda _context, _option, bits: int(bits),
     help="Of a quantized weight. 4 costs quality, and is slow without dot-product instructions (Pi 4 and older).",
 )
 @click.option("--portable", is_flag=True, help="Standard ONNX operators alone, for other runtimes; slower in this one.")
@@ -33,47 +37,25 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A limit of the gate, as quality_loss_percent=0.5."
 )
-def command(
-    run: Path,
-    out: Path,
-    checkpoint: Literal["best", "last"],
-    quantize: bool,
-    bits: str,
-    portable: bool,
-    genai: bool,
-    overwrite: bool,
-    limits: tuple[str, ...],
-) -> None:
+@takes_fields_of(ExportOptions)
+def command(options: ExportOptions) -> None:
     """Make a bundle of a RUN: ONNX with a KV cache, proven against torch before it appears."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from tinylm.export.bundle import check_out, export_bundle
-    from tinylm.export.gate import GateLimits
-    from tinylm.run_folder import RunFolder
+    from tinylm.export.bundle import export_run
 
-    if bits == "4" and not quantize:
-        raise click.UsageError("--bits 4 goes with --quantize")
-    if portable and bits == "4":
-        raise click.UsageError("--bits 4 needs onnxruntime's own operators: leave out --portable")
-    gate_limits = GateLimits.parse(limits, int(bits))
-    check_out(out, overwrite)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Comparing with torch", total=None)
-        manifest = export_bundle(
-            RunFolder(run),
-            out,
-            quantize=quantize,
-            bits=int(bits),
-            portable=portable,
-            genai=genai,
-            checkpoint=checkpoint,
-            overwrite=overwrite,
-            limits=gate_limits,
-            notify=notice,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        bundle = export_run(
+            replace(
+                options,
+                notify=notice,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
         )
+    manifest, out = bundle.manifest, bundle.path
     show_gate(manifest)
     verb = "chat" if manifest.chat else "complete"
     more = [] if manifest.chat else ["--prompt", "Once upon a time"]

@@ -11,6 +11,7 @@ from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FOLDER, json_option
 from tinylm.errors import BundleError
 from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.manifest import Manifest
@@ -52,7 +53,7 @@ def _show(manifest: Manifest, bundle: Path) -> None:
     from rich.table import Table
 
     model, gate = manifest.model, manifest.gate
-    table = Table(title=str(bundle), show_header=False, title_justify="left")
+    table = Table(title=printable(bundle), show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     measured_on = "held-out text"

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tinylm.data.inspection.token_statistics import clipped
 from tinylm.data.readers.read_summary import summed_up
+from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.data.inspection.checks import DataFinding
@@ -55,7 +56,7 @@ def show(inspection: Inspection, findings: list[DataFinding], verdict: str) -> N
 
 def _show_file(console: Console, file: InspectedFile) -> None:
     packed = f", packed with {file.compression}" if file.compression else ""
-    console.print(Text(file.path, style="bold"))
+    console.print(Text(printable(file.path), style="bold"))
     if file.kind is not None:
         facts = ", ".join(part for part in (file.form, file.encoding, _size(file.bytes)) if part)
         kind = file.kind.removesuffix("s") if file.read == 1 else file.kind

@@ -41,6 +41,13 @@ class TrainCommand(TrainingOptions):
     type=NumberRange(min=0, min_open=True),
     help="Budget: wall clock of this whole command, tokenizer and validation included.",
 )
+@click.option(
+    "--device-tokens-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Speed of the demo model where the model will run, as `tinylm bench` shows it there. Of about equally good "
+    "sizes, the fastest there is chosen.",
+)
 @click.option("--init", type=FOLDER, help="Start from another run's weights and tokenizer.")
 @click.option(
     "--new-tokenizer",

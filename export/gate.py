@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -57,8 +57,8 @@ class GateLimits:
     prefill_agreement: float = 0.95
 
     @classmethod
-    def parse(cls, settings: Sequence[str], bits: int = 8) -> GateLimits:
-        """Limits from `name=value` settings.
+    def parse(cls, settings: Sequence[str] | Mapping[str, float], bits: int = 8) -> GateLimits:
+        """Read limits from `name=value` settings, or from values by name.
 
         Args:
             settings: as given with `--limit`.
@@ -69,6 +69,8 @@ class GateLimits:
         """
         known = [field.name for field in fields(cls)]
         values = {"quality_loss_percent": 5.0, "greedy_agreement": 0.85} if bits == 4 else {}
+        if isinstance(settings, Mapping):
+            settings = [f"{name}={value}" for name, value in settings.items()]
         for setting in settings:
             name, _, text = setting.partition("=")
             if name not in known:

@@ -1,12 +1,17 @@
 """Token shards: the same rows from the same data however they came about, and nothing broken is ever used."""
 
+import errno
 import json
 import os
+import re
+import shutil
 import threading
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import every_full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import ArrayRows
@@ -18,7 +23,7 @@ from tinylm.data.dataset.held_out import HeldOut, characters_of, content_hash
 from tinylm.data.dataset.stages import prepare_stage, tokenize_files
 from tinylm.data.dataset.survey import TextSample, find_tokenizer, survey_files
 from tinylm.data.readers.paths import DataFile
-from tinylm.errors import DataError, TinyLMError
+from tinylm.errors import DataError, TinyLMError, WriteError
 from tinylm.evaluation import IGNORED
 
 WORDS = ["pond", "frog", "lamp", "rain", "moss", "bell", "kite", "plum"]
@@ -458,3 +463,40 @@ def test_a_document_too_long_to_be_held_comes_in_parts(tmp_path, monkeypatch):
     assert "\n".join(documents[1:-1]) == "\n".join(lines)
     assert all(len(part) <= 600 for part in documents[1:-1])
     assert "a document of more than 4,000 characters comes in parts of some 500" in summary.notes
+
+
+@pytest.mark.parametrize("how", [{}, {"stays": True}, {"cuts": True}], ids=["once", "from then on", "cut"])
+def test_a_full_disk_costs_nothing_but_the_entry(how, tmp_path):
+    path = write_documents(tmp_path / "a.txt", range(30))
+    expected = batches_of(prepare(DataCache(tmp_path / "other"), "pretrain", path)[0])
+    for full in every_full_disk(tmp_path / "cache", **how):
+        problem = ""
+        with full as disk:
+            try:
+                prepare(DataCache(tmp_path / "cache"), "pretrain", path)
+            except WriteError as error:
+                problem = str(error)
+        if problem:
+            assert disk.failed
+            assert re.search(r"cache/[\w./-]+: cannot be written \(.*\); make room, or let TINYLM_DATA_CACHE", problem)
+        assert not list((tmp_path / "cache").glob(".*"))
+        assert batches_of(prepare(DataCache(tmp_path / "cache"), "pretrain", path)[0]) == expected
+        shutil.rmtree(tmp_path / "cache")
+
+
+def test_an_entry_of_another_user_is_neither_used_nor_removed(tmp_path, monkeypatch):
+    cache = DataCache(tmp_path / "cache")
+    cache.make("tokens", "1", lambda folder: (folder / "a").write_text("x") and {"n": 1})
+    said = []
+    read_text = Path.read_text
+
+    def refuse(self, *arguments, **options):
+        if self.name == INDEX:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+        return read_text(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refuse)
+        assert DataCache(tmp_path / "cache", notify=said.append).find("tokens", "1") is None
+    assert said == []
+    assert DataCache(tmp_path / "cache").find("tokens", "1").facts == {"n": 1}

@@ -140,7 +140,8 @@ def test_it_chats_without_torch(environment, bundle, tmp_path):
 
 
 def test_the_demo_model_in_the_box_answers_at_once(environment, tmp_path):
-    result = must_run(environment / "tinylm", "chat", "--prompt", "Hello, who are you?", "--json", cwd=tmp_path)
+    options = ("--prompt", "Hello, who are you?", "--temperature", "0", "--json")
+    result = must_run(environment / "tinylm", "chat", *options, cwd=tmp_path)
     assert "Pip" in json.loads(result.stdout)["reply"]
 
 

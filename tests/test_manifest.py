@@ -14,6 +14,7 @@ from tinylm.manifest import encode_manifest, read_manifest, verify_files, verify
 from tinylm.runtime import ChatModel
 from tinylm.runtime.session import Session
 from tinylm.runtime.verification import verify_bundle
+from tinylm.user_cache import cache_folder
 
 FILES = ("model.onnx", "decode.onnx", "tokenizer.model", "manifest.json")
 
@@ -267,13 +268,16 @@ def test_a_cache_folder_that_is_a_file(copy, tmp_path):
 
 
 def test_no_home_at_all(copy, monkeypatch):
-    from pathlib import Path
+    import pwd
 
-    def homeless():
-        raise RuntimeError("Could not determine home directory.")
+    def homeless(user):
+        raise KeyError(user)
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", homeless)
+    with pytest.raises(RuntimeError):
+        cache_folder()
     ChatModel(copy)
 
 

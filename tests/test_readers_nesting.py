@@ -1,4 +1,4 @@
-"""What stands around conversations and beside them: system messages, instructions, weights, thoughts, pictures, trees."""
+"""What stands around conversations and beside them: system messages, instructions, weights, pictures, trees."""
 
 import pytest
 from reading import chat, lines, read
@@ -39,21 +39,34 @@ def test_a_system_message_in_a_column(tmp_path):
     ("record", "conversations"),
     [
         (
-            {"instruction": "Say the opposite.", "instances": [{"input": "hot", "output": "cold"}, {"input": "", "output": "x"}]},
+            {
+                "instruction": "Say the opposite.",
+                "instances": [{"input": "hot", "output": "cold"}, {"input": "", "output": "x"}],
+            },
             [chat("U:Say the opposite.\n\nhot", "A:cold"), chat("U:Say the opposite.", "A:x")],
         ),
         (
-            {"Definition": ["Say the opposite."], "Instances": [{"input": "hot", "output": ["cold"]}],
-             "Positive Examples": [{"input": "a", "output": "b"}], "Negative Examples": [{"input": "a", "output": "bad"}]},
+            {
+                "Definition": ["Say the opposite."],
+                "Instances": [{"input": "hot", "output": ["cold"]}],
+                "Positive Examples": [{"input": "a", "output": "b"}],
+                "Negative Examples": [{"input": "a", "output": "bad"}],
+            },
             [chat("U:Say the opposite.\n\nhot", "A:cold")],
         ),
         (
-            {"context": "The pond is deep.", "qas": [{"question": "Deep?", "answer": "Yes."}, {"question": "Cold?", "answer": "No."}]},
+            {
+                "context": "The pond is deep.",
+                "qas": [{"question": "Deep?", "answer": "Yes."}, {"question": "Cold?", "answer": "No."}],
+            },
             [chat("U:Deep?\n\nThe pond is deep.", "A:Yes."), chat("U:Cold?\n\nThe pond is deep.", "A:No.")],
         ),
-        ({"system": SYSTEM, "data": [{"prompt": "a", "response": "b", "system": "Own."}]}, [chat("S:Own.", "U:a", "A:b")]),
+        (
+            {"system": SYSTEM, "data": [{"prompt": "a", "response": "b", "system": "Own."}]},
+            [chat("S:Own.", "U:a", "A:b")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_around_records_is_read_with_them(tmp_path, record, conversations):
     assert read(tmp_path / "a.jsonl", lines(record)).items == conversations
 

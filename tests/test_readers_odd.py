@@ -17,7 +17,7 @@ EMPTY_REPLY, EMPTY_QUESTION = "an empty assistant turn", "an empty user turn"
     [
         pytest.param(
             "a.jsonl",
-            lines({"messages": chat("U:hi") + [{"role": "assistant", "content": None}]}, GOOD),
+            lines({"messages": [*chat("U:hi"), {"role": "assistant", "content": None}]}, GOOD),
             [HI],
             {EMPTY_REPLY: 1},
             id="content",
@@ -51,7 +51,9 @@ EMPTY_REPLY, EMPTY_QUESTION = "an empty assistant turn", "an empty user turn"
         ),
         pytest.param(
             "a.jsonl",
-            lines({"prompt": "a", "chosen": None, "rejected": "b"}, {"prompt": "hi", "chosen": "hello", "rejected": None}),
+            lines(
+                {"prompt": "a", "chosen": None, "rejected": "b"}, {"prompt": "hi", "chosen": "hello", "rejected": None}
+            ),
             [HI],
             {EMPTY_REPLY: 1},
             id="chosen",
@@ -68,10 +70,14 @@ EMPTY_REPLY, EMPTY_QUESTION = "an empty assistant turn", "an empty user turn"
             {EMPTY_QUESTION: 1},
             id="rows",
         ),
-        pytest.param("a.yml", "- question: a\n  answer:\n- question: hi\n  answer: hello\n", [HI], {EMPTY_REPLY: 1}, id="yaml"),
-        pytest.param("a.csv", "prompt,response\na,\nhi,hello\n,b\n", [HI], {EMPTY_REPLY: 1, EMPTY_QUESTION: 1}, id="csv"),
+        pytest.param(
+            "a.yml", "- question: a\n  answer:\n- question: hi\n  answer: hello\n", [HI], {EMPTY_REPLY: 1}, id="yaml"
+        ),
+        pytest.param(
+            "a.csv", "prompt,response\na,\nhi,hello\n,b\n", [HI], {EMPTY_REPLY: 1, EMPTY_QUESTION: 1}, id="csv"
+        ),
     ],
-)  # fmt: skip
+)
 def test_null_is_an_empty_text(tmp_path, name, text, conversations, skipped):
     found = read(tmp_path / name, text)
     assert (found.items, found.skipped, found.error) == (conversations, skipped, "")
@@ -127,35 +133,114 @@ def test_an_odd_record_is_left_out_wherever_it_stands(tmp_path, record, what, po
 @pytest.mark.parametrize(
     ("name", "text", "conversations", "said"),
     [
-        pytest.param("a.jsonl", lines(GOOD) + "{broken\n" + lines(GOOD_TOO), [HI, BYE], "line 2: this line is no JSON", id="no_json"),
-        pytest.param("a.jsonl", "{broken\n" + lines(GOOD, GOOD_TOO), [HI, BYE], "line 1: this line is no JSON", id="at_first"),
-        pytest.param("a.jsonl", "# made by hand\n" + lines(GOOD, GOOD_TOO), [HI, BYE], "line 1: this line is no JSON", id="comment"),
-        pytest.param("a.jsonl", lines(GOOD) + '{"messages": [{"role": "us\n' + lines(GOOD_TOO), [HI, BYE], "line 2: this", id="cut"),
-        pytest.param("a.csv", "prompt,response\nhi,hello\nalone\na,b,c\nbye,see you\nbye,see you\n", [HI, BYE, BYE],
-                     "line 3: 1 cells where the first line has 2 columns", id="cells"),
-        pytest.param("a.csv", "prompt,response\nhi,hello\nprompt,response\nbye,see you\n", [HI, BYE],
-                     "line 3: the names of the columns once more", id="header_again"),
-        pytest.param("a.csv", 'dialogue\n"User: hi\nBot: hello"\n"* * *\nUser: a\nBot: b"\n', [HI],
-                     "line 4: dialogue does not mark who speaks", id="cell"),
-        pytest.param("a.csv", "conversation_id,role,text\n1,narrator,a\n1,bot,b\n2,user,hi\n2,bot,hello\n", [HI],
-                     'line 2: role "narrator" is not read', id="rows"),
-        pytest.param("a.csv", "session_id,role,text\n1,user,hi\n1,bot,hello\n2,user,bye\n2,bot,see you\n", [HI, BYE], "", id="session"),
-        pytest.param("a.yml", "conversations:\n- - hi\n  - hello\n- Cold?\n  - Yes.\n", [HI],
-                     "line 4: a text where the others are conversations; is a dash or a bracket missing?", id="dash"),
-        pytest.param("a.yml", "conversations:\n- Cold?\n  - Yes.\n- - hi\n  - hello\n", [HI], "line 2: a text where", id="first_dash"),
-        pytest.param("a.yml", "- question: hi\n  answer: hello\n- stray\n- question: bye\n  answer: see you\n", [HI, BYE],
-                     "line 3: a text where", id="yaml_text"),
-        pytest.param("a.json", {"id1": HI, "id2": [{"role": "narrator", "content": "x"}, HI[1]], "id3": BYE}, [HI, BYE],
-                     'line 1: role "narrator" is not read', id="dict"),
-        pytest.param("a.txt", "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello<|im_end|>\n\n"
-                     "<|im_start|>user\na<|im_end|>\n<|im_start|>narrator\nb<|im_end|>\n", [HI],
-                     'line 8: role "narrator" is not read', id="chatml"),
-        pytest.param("a.jsonl", lines({"message_id": "a", "parent_id": None, "role": "prompter", "text": "hi"},
-                                      {"message_id": "b", "parent_id": "a", "role": "assistant", "text": "hello"},
-                                      {"message_id": "c", "parent_id": "lost", "role": "assistant", "text": "r"}), [HI],
-                     'line 3: its parent "lost" is no message of this file', id="orphan"),
+        pytest.param(
+            "a.jsonl",
+            lines(GOOD) + "{broken\n" + lines(GOOD_TOO),
+            [HI, BYE],
+            "line 2: this line is no JSON",
+            id="no_json",
+        ),
+        pytest.param(
+            "a.jsonl", "{broken\n" + lines(GOOD, GOOD_TOO), [HI, BYE], "line 1: this line is no JSON", id="at_first"
+        ),
+        pytest.param(
+            "a.jsonl",
+            "# made by hand\n" + lines(GOOD, GOOD_TOO),
+            [HI, BYE],
+            "line 1: this line is no JSON",
+            id="comment",
+        ),
+        pytest.param(
+            "a.jsonl",
+            lines(GOOD) + '{"messages": [{"role": "us\n' + lines(GOOD_TOO),
+            [HI, BYE],
+            "line 2: this",
+            id="cut",
+        ),
+        pytest.param(
+            "a.csv",
+            "prompt,response\nhi,hello\nalone\na,b,c\nbye,see you\nbye,see you\n",
+            [HI, BYE, BYE],
+            "line 3: 1 cells where the first line has 2 columns",
+            id="cells",
+        ),
+        pytest.param(
+            "a.csv",
+            "prompt,response\nhi,hello\nprompt,response\nbye,see you\n",
+            [HI, BYE],
+            "line 3: the names of the columns once more",
+            id="header_again",
+        ),
+        pytest.param(
+            "a.csv",
+            'dialogue\n"User: hi\nBot: hello"\n"* * *\nUser: a\nBot: b"\n',
+            [HI],
+            "line 4: dialogue does not mark who speaks",
+            id="cell",
+        ),
+        pytest.param(
+            "a.csv",
+            "conversation_id,role,text\n1,narrator,a\n1,bot,b\n2,user,hi\n2,bot,hello\n",
+            [HI],
+            'line 2: role "narrator" is not read',
+            id="rows",
+        ),
+        pytest.param(
+            "a.csv",
+            "session_id,role,text\n1,user,hi\n1,bot,hello\n2,user,bye\n2,bot,see you\n",
+            [HI, BYE],
+            "",
+            id="session",
+        ),
+        pytest.param(
+            "a.yml",
+            "conversations:\n- - hi\n  - hello\n- Cold?\n  - Yes.\n",
+            [HI],
+            "line 4: a text where the others are conversations; is a dash or a bracket missing?",
+            id="dash",
+        ),
+        pytest.param(
+            "a.yml",
+            "conversations:\n- Cold?\n  - Yes.\n- - hi\n  - hello\n",
+            [HI],
+            "line 2: a text where",
+            id="first_dash",
+        ),
+        pytest.param(
+            "a.yml",
+            "- question: hi\n  answer: hello\n- stray\n- question: bye\n  answer: see you\n",
+            [HI, BYE],
+            "line 3: a text where",
+            id="yaml_text",
+        ),
+        pytest.param(
+            "a.json",
+            {"id1": HI, "id2": [{"role": "narrator", "content": "x"}, HI[1]], "id3": BYE},
+            [HI, BYE],
+            'line 1: role "narrator" is not read',
+            id="dict",
+        ),
+        pytest.param(
+            "a.txt",
+            "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nhello<|im_end|>\n\n"
+            "<|im_start|>user\na<|im_end|>\n<|im_start|>narrator\nb<|im_end|>\n",
+            [HI],
+            'line 8: role "narrator" is not read',
+            id="chatml",
+        ),
+        pytest.param(
+            "a.jsonl",
+            lines(
+                {"message_id": "a", "parent_id": None, "role": "prompter", "text": "hi"},
+                {"message_id": "b", "parent_id": "a", "role": "assistant", "text": "hello"},
+                {"message_id": "c", "parent_id": "lost", "role": "assistant", "text": "r"},
+            ),
+            [HI],
+            'line 3: its parent "lost" is no message of this file',
+            id="orphan",
+        ),
     ],
-)  # fmt: skip
+)
 def test_odd_lines_of_every_form(tmp_path, name, text, conversations, said):
     found = read(tmp_path / name, text)
     assert (found.items, found.error) == (conversations, "")

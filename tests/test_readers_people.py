@@ -21,20 +21,33 @@ UNIX = [1705314600, 1705314660, 1705395600, 1705395750]
 
 def telegram():
     messages = [
-        {"id": n, "type": "message", "date": ISO[n], "date_unixtime": str(UNIX[n]), "from": who, "from_id": f"user{who}",
-         "text": [text[:2], {"type": "bold", "text": text[2:]}] if n == 1 else text}
+        {
+            "id": n,
+            "type": "message",
+            "date": ISO[n],
+            "date_unixtime": str(UNIX[n]),
+            "from": who,
+            "from_id": f"user{who}",
+            "text": [text[:2], {"type": "bold", "text": text[2:]}] if n == 1 else text,
+        }
         for n, (who, text) in enumerate(SAID)
-    ]  # fmt: skip
+    ]
     call = {"id": 9, "type": "service", "date": ISO[0], "actor": "Ruth", "action": "phone_call", "text": ""}
     return {"name": "Ruth", "type": "personal_chat", "id": 1, "messages": [call, *messages]}
 
 
 def discord():
     messages = [
-        {"id": str(n), "type": "Reply" if n else "Default", "timestamp": f"{ISO[n]}.12+00:00", "content": text,
-         "author": {"id": f"7{who}", "name": who.lower(), "nickname": who, "isBot": False}, "attachments": []}
+        {
+            "id": str(n),
+            "type": "Reply" if n else "Default",
+            "timestamp": f"{ISO[n]}.12+00:00",
+            "content": text,
+            "author": {"id": f"7{who}", "name": who.lower(), "nickname": who, "isBot": False},
+            "attachments": [],
+        }
         for n, (who, text) in enumerate(SAID)
-    ]  # fmt: skip
+    ]
     pinned = {**messages[0], "type": "ChannelPinnedMessage", "content": "Pinned a message."}
     return {"guild": {"name": "Pond"}, "channel": {"name": "talk"}, "messages": [pinned, *messages], "messageCount": 5}
 
@@ -51,10 +64,15 @@ def instagram():
 def slack():
     joined = {"type": "message", "subtype": "channel_join", "user": "U1", "text": "<@U1> has joined", "ts": "1.0"}
     messages = [
-        {"type": "message", "user": f"U{who}", "text": text, "ts": f"{UNIX[n]}.0002",
-         "user_profile": {"real_name": who, "display_name": who.lower(), "name": who}}
+        {
+            "type": "message",
+            "user": f"U{who}",
+            "text": text,
+            "ts": f"{UNIX[n]}.0002",
+            "user_profile": {"real_name": who, "display_name": who.lower(), "name": who},
+        }
         for n, (who, text) in enumerate(SAID)
-    ]  # fmt: skip
+    ]
     return [joined, *messages]
 
 
@@ -80,11 +98,15 @@ FILES = {
     "instagram": ("message_1.json", json.dumps(instagram())),
     "slack": ("2024-01-15.json", json.dumps(slack(), indent=1)),
     "signal": ("data.json", lines(*signal())),
-    "signal_markdown": ("chat.md", "".join(f"[{ISO[n].replace('T', ', ')[:-3]}] {w}: {t}\n" for n, (w, t) in enumerate(SAID))),
+    "signal_markdown": (
+        "chat.md",
+        "".join(f"[{ISO[n].replace('T', ', ')[:-3]}] {w}: {t}\n" for n, (w, t) in enumerate(SAID)),
+    ),
     "whatsapp_android": (
         "chat.txt",
         "1/15/24, 10:29 AM - Messages and calls are end-to-end encrypted.\n1/15/24, 10:30 AM - Ruth: Deep?\n"
-        "1/15/24, 10:31 AM - Tim: Two metres.\n1/15/24, 10:31 AM - Tim: <Media omitted>\n1/16/24, 9:00 AM - Ruth: Cold?\n"
+        "1/15/24, 10:31 AM - Tim: Two metres.\n1/15/24, 10:31 AM - Tim: <Media omitted>\n"
+        "1/16/24, 9:00 AM - Ruth: Cold?\n"
         "1/16/24, 9:02 AM - Tim: Very.\n",
     ),
     "whatsapp_ios": (
@@ -93,11 +115,18 @@ FILES = {
         "\u200e[15.01.24, 10:30:30] Tim: \u200eimage omitted\n[15.01.24, 10:31:00] Tim: Two metres.\n"
         "[16.01.24, 09:00:00] Ruth: Cold?\n[16.01.24, 09:02:30] Tim: Very.\n",
     ),
-    "line": ("line.txt", "2024/01/15(Mon)\n10:30\tRuth\tDeep?\n10:31\tTim\tTwo metres.\n2024/01/16(Tue)\n09:00\tRuth\tCold?\n"
-                         "09:02\tTim\tVery.\n"),
-    "irc": ("irc.log", "[10:30] <Ruth> Deep?\n[10:31] <Tim> Two metres.\n[10:32] * Ann left\n[09:00] <Ruth> Cold?\n[09:02] <Tim> Very.\n"),
+    "line": (
+        "line.txt",
+        "2024/01/15(Mon)\n10:30\tRuth\tDeep?\n10:31\tTim\tTwo metres.\n2024/01/16(Tue)\n09:00\tRuth\tCold?\n"
+        "09:02\tTim\tVery.\n",
+    ),
+    "irc": (
+        "irc.log",
+        "[10:30] <Ruth> Deep?\n[10:31] <Tim> Two metres.\n[10:32] * Ann left\n"
+        "[09:00] <Ruth> Cold?\n[09:02] <Tim> Very.\n",
+    ),
     "play": ("play.txt", "RUTH: Deep?\nTIM: Two metres.\n\nRUTH: Cold?\nTIM: Very.\n"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -133,14 +162,32 @@ def test_from_python(tmp_path):
     "value",
     [
         {"messages": [{"from": "Ruth", "text": "Deep?"}, {"from": "Tim", "text": "Two metres."}]},
-        [{"type": "message", "user": "Ruth", "text": "Deep?"}, {"type": "message", "user": "Tim", "text": "Two metres."}],
+        [
+            {"type": "message", "user": "Ruth", "text": "Deep?"},
+            {"type": "message", "user": "Tim", "text": "Two metres."},
+        ],
         [{"sender": "Ruth", "body": "Deep?"}, {"sender": "Tim", "body": "Two metres."}],
-        {"messages": [{"author": {"name": "Ruth"}, "content": "Deep?"}, {"author": {"name": "Tim"}, "content": "Two metres."}]},
-        {"participants": [], "messages": [{"senderName": "Ruth", "text": "Deep?"}, {"senderName": "Tim", "text": "Two metres."}]},
-        {"conversations": [{"displayName": "x", "MessageList": [{"from": "Ruth", "content": "Deep?"}, {"from": "Tim", "content": "Two metres."}]}]},
+        {
+            "messages": [
+                {"author": {"name": "Ruth"}, "content": "Deep?"},
+                {"author": {"name": "Tim"}, "content": "Two metres."},
+            ]
+        },
+        {
+            "participants": [],
+            "messages": [{"senderName": "Ruth", "text": "Deep?"}, {"senderName": "Tim", "text": "Two metres."}],
+        },
+        {
+            "conversations": [
+                {
+                    "displayName": "x",
+                    "MessageList": [{"from": "Ruth", "content": "Deep?"}, {"from": "Tim", "content": "Two metres."}],
+                }
+            ]
+        },
         {"dialogue": "Ruth: Deep?\nTim: Two metres."},
     ],
-)  # fmt: skip
+)
 def test_messages_without_times_are_one_conversation(tmp_path, value):
     assert read(tmp_path / "a.json", value, assistant="Tim").items == [FIRST]
     assert read(tmp_path / "a.json", value, documents=True).items == WORDS[:1]

@@ -10,12 +10,25 @@ MARKED = "replies marked as bad"
 @pytest.mark.parametrize(
     "marks",
     [
-        {"label": False}, {"label": 0}, {"label": 0.0}, {"label": "False"}, {"label": "0"}, {"label": "bad"},
-        {"label": "rejected"}, {"is_good": False}, {"accepted": "False"}, {"chosen": False}, {"rejected": True},
-        {"thumbs_up": 0}, {"thumbsUp": False}, {"is_correct": "no"}, {"feedback": "thumbs_down"},
-        {"metadata": {"label": False}}, {"Label": False},
+        {"label": False},
+        {"label": 0},
+        {"label": 0.0},
+        {"label": "False"},
+        {"label": "0"},
+        {"label": "bad"},
+        {"label": "rejected"},
+        {"is_good": False},
+        {"accepted": "False"},
+        {"chosen": False},
+        {"rejected": True},
+        {"thumbs_up": 0},
+        {"thumbsUp": False},
+        {"is_correct": "no"},
+        {"feedback": "thumbs_down"},
+        {"metadata": {"label": False}},
+        {"Label": False},
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize(
     "record",
     [

@@ -43,15 +43,34 @@ Slowly.
     [
         ("book.txt", BOOK),
         ("book.txt", BOOK.replace("\n", "\r\n")),
-        ("buch.txt", "Anna ging zum Teich.\n\n\u201eEr ist tief\u201c, sagte Tim.\n\nSie lachte.\n\nDann schwieg er.\n\nEs wurde Abend.\n"),
+        (
+            "buch.txt",
+            "Anna ging zum Teich.\n\n\u201eEr ist tief\u201c, sagte Tim.\n\nSie lachte.\n\nDann schwieg er.\n\n"
+            "Es wurde Abend.\n",
+        ),
         ("livre.txt", "Anne alla au bord.\n\n\u00ab C'est profond \u00bb, dit-il.\n\nElle rit.\n\nPuis elle partit.\n"),
         ("pond.md", MANUAL),
-        ("wide.txt", "\n\n".join(
-            f"{start} sat by the pond for a while and thought of the water that was there and\nof all that had been "
-            f"there before the ducks came and took the place for them-\nselves." for start in
-            ("Ruth", "Tim", "\u201cWell,\u201d said Ruth and", "Ann", "She", "Tim", "Ruth", "They", "The dog", "The cat"))),
+        (
+            "wide.txt",
+            "\n\n".join(
+                f"{start} sat by the pond for a while and thought of the water that was there\nand of all that had been "
+                f"there before the ducks came and took the place for them-\nselves."
+                for start in (
+                    "Ruth",
+                    "Tim",
+                    "\u201cWell,\u201d said Ruth and",
+                    "Ann",
+                    "She",
+                    "Tim",
+                    "Ruth",
+                    "They",
+                    "The dog",
+                    "The cat",
+                )
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_paragraphs_of_prose_are_one_text(tmp_path, name, text):
     found = read(tmp_path / name, text, documents=True)
     assert found.items == [text.replace("\r\n", "\n").strip()]
@@ -70,8 +89,8 @@ def test_paragraphs_of_prose_are_one_text(tmp_path, name, text):
 def test_texts_between_blank_lines_are_documents_and_it_is_said(tmp_path, text, count, median):
     found = read(tmp_path / "a.txt", text, documents=True)
     assert len(found.items) == count
-    said = f"blank lines part it into {count} documents of {median} characters (median); if it is one text, say --documents file"
-    assert found.said == [said]
+    said = f"blank lines part it into {count} documents of {median} characters (median); if it is one text, say"
+    assert found.said == [f"{said} --documents file"]
 
 
 def test_the_user_says_what_parts_documents(tmp_path):
@@ -185,21 +204,61 @@ def test_other_text_with_such_signs_is_read(tmp_path, name, text):
 @pytest.mark.parametrize(
     ("name", "text", "documents"),
     [
-        ("a.csv", "author,title,text\nRuth Moss,Beans,Beans need sun.\nTim Fern,Ponds,A pond.\n", ["Beans need sun.", "A pond."]),
+        (
+            "a.csv",
+            "author,title,text\nRuth Moss,Beans,Beans need sun.\nTim Fern,Ponds,A pond.\n",
+            ["Beans need sun.", "A pond."],
+        ),
         ("a.csv", "author,title,text\nAI,Beans,Beans need sun.\nAI,Ponds,A pond.\n", ["Beans need sun.", "A pond."]),
         ("a.csv", "speaker,text\nRuth,Deep it is.\nTim,Yes.\nRuth,Ok.\n", ["Deep it is.", "Yes.", "Ok."]),
-        ("a.json", [{"from": "Ruth", "text": "A letter."}, {"from": "Tim", "text": "Another."}], ["A letter.", "Another."]),
-        ("a.csv", "from,to,date,subject,body\na@x,b@x,2020-01-01,Hi,Dear B\nb@x,a@x,2020-01-02,Re,Dear A\n", ["Dear B", "Dear A"]),
-        ("a.jsonl", lines({"author": "a", "title": "T", "content": "One."}, {"author": "b", "title": "U", "content": "Two."}),
-         ["One.", "Two."]),
-        ("a.jsonl", lines(
-            {"author": "a", "subreddit": "x", "body": "First.", "created_utc": 1700000000, "id": "1", "parent_id": "t3_1"},
-            {"author": "b", "subreddit": "x", "body": "[deleted]", "created_utc": 1700000001, "id": "2", "parent_id": "t1_1"},
-            {"author": "c", "subreddit": "x", "body": "Second.", "created_utc": 1700000002, "id": "3", "parent_id": "t1_1"}),
-         ["First.", "Second."]),
+        (
+            "a.json",
+            [{"from": "Ruth", "text": "A letter."}, {"from": "Tim", "text": "Another."}],
+            ["A letter.", "Another."],
+        ),
+        (
+            "a.csv",
+            "from,to,date,subject,body\na@x,b@x,2020-01-01,Hi,Dear B\nb@x,a@x,2020-01-02,Re,Dear A\n",
+            ["Dear B", "Dear A"],
+        ),
+        (
+            "a.jsonl",
+            lines({"author": "a", "title": "T", "content": "One."}, {"author": "b", "title": "U", "content": "Two."}),
+            ["One.", "Two."],
+        ),
+        (
+            "a.jsonl",
+            lines(
+                {
+                    "author": "a",
+                    "subreddit": "x",
+                    "body": "First.",
+                    "created_utc": 1700000000,
+                    "id": "1",
+                    "parent_id": "t3_1",
+                },
+                {
+                    "author": "b",
+                    "subreddit": "x",
+                    "body": "[deleted]",
+                    "created_utc": 1700000001,
+                    "id": "2",
+                    "parent_id": "t1_1",
+                },
+                {
+                    "author": "c",
+                    "subreddit": "x",
+                    "body": "Second.",
+                    "created_utc": 1700000002,
+                    "id": "3",
+                    "parent_id": "t1_1",
+                },
+            ),
+            ["First.", "Second."],
+        ),
         ("a.jsonl", lines({"author": "a", "title": "T", "selftext": "One.", "subreddit": "x"}), ["One."]),
     ],
-)  # fmt: skip
+)
 def test_texts_with_an_author_are_documents(tmp_path, name, text, documents):
     found = read(tmp_path / name, text, documents=True)
     assert (found.items, found.error) == (documents, "")
@@ -216,8 +275,8 @@ def test_texts_with_an_author_are_documents(tmp_path, name, text, documents):
 @pytest.mark.parametrize("documents", [True, False])
 def test_a_table_without_names_on_top_is_seen(tmp_path, name, text, problem, documents):
     found = read(tmp_path / name, text, documents)
-    said = f"the first line is taken for the columns' names, and none of them is known: {problem}; put a line of names on top"
-    assert found.error.startswith(f"{name}:1: {said}")
+    said = f"the first line is taken for the columns' names, and none of them is known: {problem}; put a line of"
+    assert found.error.startswith(f"{name}:1: {said} names on top")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +300,7 @@ def test_names_of_columns_in_text_files(tmp_path, text, said):
 def test_a_third_column_is_asked_for(tmp_path):
     found = read(tmp_path / "a.txt", "hi\thello\tweb\nbye\tsee you\tweb\n")
     assert found.error == (
-        "a.txt:1: three columns in every line, of which two are turns; put names on top, such as prompt, response, note, "
-        "and name the file .tsv"
+        "a.txt:1: three columns in every line, of which two are turns; put names on top, such as prompt, response, "
+        "note, and name the file .tsv"
     )
     assert len(read(tmp_path / "a.txt", "hi\thello\tyou\nbye\tsee you\na\tb\tc\td\n").items) == 3

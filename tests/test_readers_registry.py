@@ -19,7 +19,7 @@ class PhoneCalls(Reader):
     suffixes = (".calls",)
 
     def claims(self, reading):
-        return True
+        return reading.suffix in self.suffixes
 
     def parts(self, reading):
         turns = []

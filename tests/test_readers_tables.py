@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
 from tinylm.data.readers.messages import is_role_pair
+from tinylm.data.readers.tables import iter_table_rows
 from tinylm.installation import install_command
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -240,3 +241,25 @@ def test_json_in_other_columns_stays_unread(tmp_path):
     summary = ReadSummary(path)
     assert list(iter_conversations(path, summary)) == [HI]
     assert summary.sentences() == [f"{path}: not read, as no part of a conversation or text: scores"]
+
+
+def test_the_limit_of_the_csv_module_is_changed_for_nobody_else(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("prompt,response\nHi,Hello\n" + "word " * 40_000 + ",yes\nAnd?,So\n")
+    before = csv.field_size_limit()
+    rows = iter_table_rows(path, False, ReadSummary(path))
+    for _ in range(2):  # also while a file is being read
+        next(rows)
+        assert csv.field_size_limit() == before
+    rows.close()
+    other = iter_table_rows(path, False, ReadSummary(path))
+    assert [len(row["prompt"]) for _, row in other] == [2, 200_000, 4]
+    assert csv.field_size_limit() == before
+    with pytest.raises(csv.Error, match="field larger"):
+        list(csv.reader(["x" * 200_000]))
+
+
+def test_a_first_line_longer_than_the_limit_of_the_csv_module(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("word " * 40_000 + "\nmore text\n")
+    assert len(list(iter_documents(path))) == 2

@@ -105,6 +105,14 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = 10.0
     steps: Annotated[int, Meta(ge=0, description="Optimizer steps of both stages together. 0: from minutes.")] = 0
+    max_epochs: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Passes over the data of a stage, at most, where minutes are the budget. 0: no limit.",
+        ),
+    ] = 0.0
     pretrain_share: Annotated[
         float, Meta(gt=0, lt=1, description="Part of the budget for pre-training where both stages run.")
     ] = 0.5
@@ -161,6 +169,15 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Meta(description="torch.compile. auto: for CUDA, with a C compiler and two minutes or more."),
     ] = "auto"
     threads: Annotated[int, Meta(ge=0, description="CPU threads. 0: the usable cores, at most OMP_NUM_THREADS.")] = 0
+    device_tokens_per_second: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Decode speed of the demo model where the model will run, as tinylm bench shows it there. 0: "
+            "not known.",
+        ),
+    ] = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**62, description="Of weights, shuffling and dropout.")] = 1
 
     def __post_init__(self) -> None:

@@ -90,6 +90,9 @@ class RunFolder:
 
     path: Path
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def config(self) -> Path:
         """The configuration with every default filled in."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from os import PathLike
+from threading import Lock
 from typing import ClassVar
 
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading, Record
@@ -24,6 +25,7 @@ from tinylm.data.readers.turns import OddError, Part
 from tinylm.errors import DataError
 
 _DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with bars"}
+_LIMIT_LOCK = Lock()
 _TAB_SUFFIXES = (".tsv", ".tab")
 _LONGEST_NAME, _LONGEST_HEADER, _SHOWN_NAMES = 40, 10_000, 4
 _TAKEN_FOR_NAMES = "the first line is taken for the columns' names"
@@ -95,29 +97,25 @@ def iter_table_rows(path: str | PathLike[str], tabs: bool, summary: ReadSummary)
     delimiter = "\t" if tabs else _delimiter_of(header)
     quoting = csv.QUOTE_NONE if delimiter == "\t" and _is_unquoted(path) else csv.QUOTE_MINIMAL
     summary.container = _DELIMITERS[delimiter]
-    previous_limit = csv.field_size_limit(LONGEST_LINE)
-    try:
-        rows = _Rows(path, header_line, delimiter, quoting)
-        names, first_place = next(rows)
-        names = [name.strip() for name in names]
-        if len(names) == 1 and not _is_name(names[0]):
-            summary.note("its one column has no name on top: every row is a text")
-            yield first_place, {"text": names[0]}
-            names = ["text"]
-        elif len(names) == 1 and not is_text_column(names[0]):
-            summary.note(f"its one column is {shown(names[0])}: every row is a text")
-            names = ["text"]
-        repeated = next((name for name in names if name and names.count(name) > 1), None)
-        if repeated is not None:
-            raise first_place.error(f"two columns are named {shown(repeated)}; rename one ({_TAKEN_FOR_NAMES})")
-        for cells, place in rows:
-            if any(cell.strip() for cell in cells):
-                if [cell.strip() for cell in cells] == names:
-                    yield place, OddError(place, "the names of the columns once more; take the line out")
-                else:
-                    yield place, _row(place, names, cells)
-    finally:
-        csv.field_size_limit(previous_limit)
+    rows = _Rows(path, header_line, delimiter, quoting)
+    names, first_place = next(rows)
+    names = [name.strip() for name in names]
+    if len(names) == 1 and not _is_name(names[0]):
+        summary.note("its one column has no name on top: every row is a text")
+        yield first_place, {"text": names[0]}
+        names = ["text"]
+    elif len(names) == 1 and not is_text_column(names[0]):
+        summary.note(f"its one column is {shown(names[0])}: every row is a text")
+        names = ["text"]
+    repeated = next((name for name in names if name and names.count(name) > 1), None)
+    if repeated is not None:
+        raise first_place.error(f"two columns are named {shown(repeated)}; rename one ({_TAKEN_FOR_NAMES})")
+    for cells, place in rows:
+        if any(cell.strip() for cell in cells):
+            if [cell.strip() for cell in cells] == names:
+                yield place, OddError(place, "the names of the columns once more; take the line out")
+            else:
+                yield place, _row(place, names, cells)
 
 
 def looks_like_table(path: str | PathLike[str]) -> bool:
@@ -177,7 +175,7 @@ class _Rows:
     def __next__(self) -> tuple[list[str], Place]:
         place = Place(self._path, self._skipped_lines + self._reader.line_num + 1)
         try:
-            return next(self._reader), place
+            return _next_row(self._reader), place
         except csv.Error as error:
             if "end of data" in str(error):
                 problem = "a quotation mark is never closed; is the file cut short?"
@@ -186,6 +184,19 @@ class _Rows:
             else:
                 problem = f"broken quoting ({error}); write a quotation mark inside a cell twice"
             raise place.error(problem) from None
+
+
+def _next_row(reader: Iterator[list[str]]) -> list[str]:
+    """The next row, with cells as long as a line may be.
+
+    The limit of the csv module is one for the whole process, so it is raised for this row only.
+    """
+    with _LIMIT_LOCK:
+        limit = csv.field_size_limit(LONGEST_LINE)
+        try:
+            return next(reader)
+        finally:
+            csv.field_size_limit(limit)
 
 
 def _row(place: Place, names: list[str], cells: list[str]) -> dict[str, str] | OddError:
@@ -207,8 +218,8 @@ def _first_line(path: str | PathLike[str]) -> tuple[int, str | None]:
 def _delimiter_of(header: str) -> str:
     def columns(delimiter: str) -> int:
         try:
-            return len(next(csv.reader([header[:_LONGEST_HEADER]], delimiter=delimiter), []))
-        except csv.Error:
+            return len(_next_row(csv.reader([header[:_LONGEST_HEADER]], delimiter=delimiter)))
+        except (csv.Error, StopIteration):
             return 0
 
     return max(_DELIMITERS, key=columns)

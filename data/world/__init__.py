@@ -8,9 +8,8 @@ Files:
     generator.py     conversations for fine-tuning
     talk.py          a conversation under construction
     intents.py       what users ask, and the right answers
-    topic_animals.py topic_counting.py topic_garden.py topic_kitchen.py topic_pip.py
-    topic_seasons.py topic_talk.py topic_weather.py topic_workshop.py
-                     the topics: questions and answers
+    topics/          the topics as text: questions and answers; README.md describes their form
+    topic_files.py   reader of these files
     phrasings.py     from a core phrasing to what a user types
     recall_kinds.py  the facts that users tell about themselves
     recall.py        the questions about them

@@ -70,11 +70,6 @@ def _any_kind(rng: random.Random) -> Callable[[random.Random], str]:
     return rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
 
 
-def _cut(words: list[str]) -> str:
-    text = " ".join(words[:LONGEST_WORDS])
-    return text[: max(text.rfind(mark) for mark in ".!?") + 1]
-
-
 def _people(rng: random.Random) -> str:
     """Several people and one thing each, then questions about some of them."""
     statement, question, values = rng.choice(_ABOUT_PEOPLE)

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Literal
 
 from tinylm.chat_format import Conversation
+from tinylm.data.world.generator import training_conversations
 from tinylm.data.world.intents import Groups, all_intents
 from tinylm.data.world.phrasings import normal
 
@@ -75,8 +76,6 @@ class WorldScore:
 @cache
 def constant_replies() -> tuple[str, ...]:
     """The commonest replies of a training sample and every fixed reply: what a lazy model would always say."""
-    from tinylm.data.world.generator import training_conversations
-
     counts = Counter(
         message["content"]
         for conversation in training_conversations(2000, seed=1)

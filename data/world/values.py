@@ -45,6 +45,8 @@ ASSISTANTS = _words(
     Buddy Noodle
     """
 )
+VALUE_LISTS = {"names": NAMES, "colours": COLOURS, "numbers": NUMBERS, "pets": PETS, "towns": TOWNS, "foods": FOODS}
+"""The values of told facts, by the names that topics/told_facts.txt gives them."""
 ALL_VALUES = (*NAMES, *COLOURS, *NUMBERS, *PETS, *TOWNS, *FOODS, *ASSISTANTS)
 # What a reply ends with under a style message, and who talks like that (None: only "End every reply with ...").
 SOUNDS: dict[str, str | None] = {

@@ -41,8 +41,7 @@ def read(path, text, documents=False, **options):
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
     summary, items, error = ReadSummary(path), [], ""
     try:
-        for item in (iter_documents if documents else iter_conversations)(path, summary, ReadOptions(**options)):
-            items.append(item)
+        items.extend((iter_documents if documents else iter_conversations)(path, summary, ReadOptions(**options)))
     except DataError as problem:
         error = str(problem).removeprefix(f"{path.parent}/")
     said = [sentence.removeprefix(f"{path}: ") for sentence in summary.sentences()]

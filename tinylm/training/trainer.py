@@ -157,7 +157,7 @@ class Trainer:
         self.callbacks.on_stage_start(stage.name, state.step, state.plan[stage.name])
         saved = time.monotonic()
         meter = Meter(self.device)
-        self._pace.start(lambda: self._rehearse(stage))
+        self._pace.start(lambda: self._rehearse(stage), stage.most_steps)
         while state.step < (schedule := self._schedule(optimizer, meter)).steps:
             factor = rate_factor(schedule, state.step) * state.rate_factor
             try:
@@ -307,10 +307,7 @@ class Trainer:
             self._pace.plan(divide_steps(names, settings), {}, threads)
             return
         assert self._deadline is not None, "a run without steps needs a deadline"
-        by_name = {stage.name: stage for stage in self.stages}
-        measured = plan_for_time(
-            names, settings, self._deadline, lambda name, seconds: self._calibrate(by_name[name], seconds)
-        )
+        measured = plan_for_time(self.stages, settings, self._deadline, self._calibrate)
         self._pace.plan(*self.ranks.broadcast(measured), threads)
 
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
