@@ -53,7 +53,7 @@ Slowly.
         (
             "wide.txt",
             "\n\n".join(
-                f"{start} sat by the pond for a while and thought of the water that was there\nand of all that had been "
+                f"{start} sat by the pond for a while and thought of the water that was there\nand all that had been "
                 f"there before the ducks came and took the place for them-\nselves."
                 for start in (
                     "Ruth",
