@@ -69,20 +69,18 @@ def show_gate(manifest: Manifest) -> None:
     from rich.table import Table
 
     gate = manifest.gate
-    table = Table(title=f"The gate: {gate['positions']:,} positions, decoded one by one", title_justify="left")
+    table = Table(title=f"The gate: {gate.positions:,} positions, decoded one by one", title_justify="left")
     for column in ("", "torch fp32", "ONNX fp32", f"this bundle ({manifest.graph.precision})"):
         table.add_column(column, justify="right" if column else "left")
     table.add_row(
         "bits per byte",
-        f"{gate['torch_bits_per_byte']:.4f}",
-        f"{gate['fp32_bits_per_byte']:.4f}",
-        f"{gate['bits_per_byte']:.4f} ({gate['quality_loss_percent']:+.3f} %)",
+        f"{gate.torch_bits_per_byte:.4f}",
+        f"{gate.fp32_bits_per_byte:.4f}",
+        f"{gate.bits_per_byte:.4f} ({gate.quality_loss_percent:+.3f} %)",
     )
-    table.add_row(
-        "largest logit difference", "", f"{gate['fp32_logit_difference']:.1e}", f"{gate['logit_difference']:.4f}"
-    )
-    table.add_row("same likeliest token", "", "", f"{gate['greedy_agreement']:.2%}")
-    table.add_row("prefill agrees with decode", "", "", f"{gate['prefill_agreement']:.2%}")
+    table.add_row("largest logit difference", "", f"{gate.fp32_logit_difference:.1e}", f"{gate.logit_difference:.4f}")
+    table.add_row("same likeliest token", "", "", f"{gate.greedy_agreement:.2%}")
+    table.add_row("prefill agrees with decode", "", "", f"{gate.prefill_agreement:.2%}")
     Console(stderr=True).print(table)
 
 

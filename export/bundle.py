@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
 
 import onnx
 import sentencepiece
@@ -17,12 +15,12 @@ import torch
 
 import tinylm
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
-from tinylm.errors import RunError, TinyLMError
+from tinylm.errors import TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
 from tinylm.export.card import model_card
 from tinylm.export.decoders import write_decoders
-from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
+from tinylm.export.gate import GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.genai import genai_files
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.options import ExportOptions
@@ -35,13 +33,17 @@ from tinylm.manifest import (
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     X86,
+    ExportSpeed,
     FileEntry,
+    GateFigures,
     Golden,
     GraphInfo,
     Manifest,
+    Provenance,
     SamplingDefaults,
     encode_manifest,
 )
+from tinylm.provenance import read_provenance
 from tinylm.run_folder import RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
@@ -150,10 +152,9 @@ def export_run(options: ExportOptions) -> Bundle:
         (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         if options.genai:
             _write_genai_files(folder, model, tokenizer, options.portable)
-        figures, byte_lengths = [], byte_lengths_of(tokenizer)
-        for session in sessions:
-            figures.append(run_gate(model, fp32, session, windows, sampled, byte_lengths, options.progress))
-            check_limits(figures[-1], limits)
+        figures = run_gate(model, fp32, sessions, windows, sampled, byte_lengths_of(tokenizer), options.progress)
+        for measured in figures:
+            check_limits(measured, limits)
         info = GraphInfo(
             precision=precision,
             opset=OPSET,
@@ -227,7 +228,7 @@ def _make_manifest(
         sampling=SamplingDefaults(),
         files=files,
         golden=_make_golden(sessions, tokenizer, chat, max(_LEAST_GOLDEN_GAP, figures.prefill_logit_difference)),
-        gate=figures.values(),
+        gate=figures,
         provenance=_provenance(source, sessions[-1]),
     )
 
@@ -246,8 +247,8 @@ def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, 
     return max(candidates, key=lambda golden: len(golden.continuation))
 
 
-def _speed(session: Session) -> dict[str, Any]:
-    """Tokens a second, of some hundred."""
+def measure_speed(session: Session) -> ExportSpeed:
+    """Measure tokens a second on this machine, of some hundred tokens."""
     count = min(_TIMED_TOKENS, session.context_length // 2)
     session.truncate(0)
     times = [time.perf_counter()]
@@ -257,33 +258,27 @@ def _speed(session: Session) -> dict[str, Any]:
         session.append([0])
     times.append(time.perf_counter())
     prefill, decode = (count / (end - start) for start, end in pairwise(times))
-    return {
-        "machine": platform.machine(),
-        "threads": session.threads,
-        "prefill_tokens_per_second": round(prefill, 1),
-        "decode_tokens_per_second": round(decode, 1),
-    }
+    return ExportSpeed(
+        machine=platform.machine(),
+        threads=session.threads,
+        prefill_tokens_per_second=round(prefill, 1),
+        decode_tokens_per_second=round(decode, 1),
+    )
 
 
-def _provenance(source: _Source, session: Session) -> dict[str, Any]:
+def _provenance(source: _Source, session: Session) -> Provenance:
     run, state = source.run, source.state
-    data: dict[str, Any] = {}
-    if run.provenance.is_file():
-        try:
-            data = json.loads(run.provenance.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{run.provenance}: cannot be read ({error})") from None
-    return {
-        "data": data,
-        "parameters": sum(parameter.numel() for parameter in source.model.parameters()),
-        "steps": dict(state.plan),
-        "training_seconds": round(state.seconds, 1),
-        "training_tokens": state.tokens,
-        "speed": _speed(session),
-        "packages": {
+    return Provenance(
+        data=read_provenance(run.provenance) if run.provenance.is_file() else {},
+        parameters=sum(parameter.numel() for parameter in source.model.parameters()),
+        steps={str(stage): steps for stage, steps in state.plan.items()},
+        training_seconds=round(state.seconds, 1),
+        training_tokens=state.tokens,
+        speed=measure_speed(session),
+        packages={
             "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,
         },
-    }
+    )

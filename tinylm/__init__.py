@@ -1,6 +1,7 @@
 """TinyLM: your own text and chats in, a chat model on a Raspberry Pi out.
 
-This folder is the core, which every other part may import. It needs neither torch nor onnx.
+This folder is the core, which every other part may import. It needs neither torch nor onnx; quality.py alone is on top
+of the other parts.
 
 Files:
     chat_format.py  a conversation as token ids and a loss mask
@@ -13,11 +14,13 @@ Files:
     manifest.py     a bundle's manifest and its hashes
     printable.py    text that every stream, file and JSON parser takes
     processors.py   cores and threads that this process may use
+    provenance.py   what a run was trained on
     run_folder.py   a run's folder and the state of its checkpoints
     run_log.py      metrics.jsonl: the log of a run
     signatures.py   functions that take the fields of a dataclass
     tokenizer.py    SentencePiece BPE: training, encoding, streaming decoding
     user_cache.py   disposable key-value cache in the user's cache folder
+    quality.py      `evaluate`: the quality of a run or a bundle
     __main__.py     `python -m tinylm`
     training/       the model and its training, with torch
     report/         the report of a run

@@ -112,6 +112,12 @@ class Score:
     tokens: int
     bytes: int
 
+    @classmethod
+    def total(cls, scores: Iterable[Score]) -> Score:
+        """The score on several texts together."""
+        sums = [(score.nll, score.tokens, score.bytes) for score in scores]
+        return cls(sum(nll for nll, _, _ in sums), sum(n for _, n, _ in sums), sum(size for _, _, size in sums))
+
     @property
     def loss(self) -> float:
         """Mean negative log-likelihood a token, in nats."""

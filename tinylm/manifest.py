@@ -15,6 +15,7 @@ from tinylm.config import ModelConfig
 from tinylm.errors import BundleError
 from tinylm.files import recover_folder, sha256_of
 from tinylm.printable import command_line
+from tinylm.provenance import StageProvenance
 from tinylm.user_cache import recall, remember
 
 SCHEMA_VERSION = 1
@@ -85,6 +86,77 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
     continuation: list[int]
 
 
+class GateFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate measured before the bundle was written.
+
+    Attributes:
+        positions: counted positions, decoded one by one.
+        sampled_positions: how many of them are of text that the model itself wrote, for want of held-out text.
+        torch_bits_per_byte, fp32_bits_per_byte, bits_per_byte: of torch, of the fp32 graph and of the bundle's graph.
+        quality_loss_percent: the bundle's bits per byte over torch's.
+        quality_loss_standard_error: of that figure, from its variation between windows.
+        fp32_logit_difference, logit_difference: largest difference of the fp32 graph's and of the bundle's logits to
+            torch's.
+        greedy_agreement: share of the positions at which the bundle's most likely token is torch's.
+        prefill_agreement: share of the prefixes after which prefill and decode have the same most likely token.
+        prefill_logit_difference: largest difference of the bundle's logits between prefill and decode.
+        cache_agreement: whether the fp32 graph gives the same greedy tokens with its cache and without.
+        torch_loss, loss: of torch and of the bundle's graph, nats a token.
+    """
+
+    positions: int
+    sampled_positions: int
+    torch_bits_per_byte: float
+    fp32_bits_per_byte: float
+    bits_per_byte: float
+    quality_loss_percent: float
+    quality_loss_standard_error: float
+    fp32_logit_difference: float
+    logit_difference: float
+    greedy_agreement: float
+    prefill_agreement: float
+    prefill_logit_difference: float
+    cache_agreement: bool
+    torch_loss: float
+    loss: float
+
+
+class ExportSpeed(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens a second on the machine that exported the bundle.
+
+    Attributes:
+        machine: its architecture.
+        threads: of the session.
+        prefill_tokens_per_second, decode_tokens_per_second: of some hundred tokens.
+    """
+
+    machine: str
+    threads: int
+    prefill_tokens_per_second: float
+    decode_tokens_per_second: float
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a bundle's model is from.
+
+    Attributes:
+        data: of each stage: its files with their hashes, and counts. No text is quoted.
+        parameters: of the model.
+        steps: of each stage.
+        training_seconds, training_tokens: of all stages.
+        speed: of the bundle on the machine that exported it.
+        packages: their versions there.
+    """
+
+    data: dict[str, StageProvenance]
+    parameters: int
+    steps: dict[str, int]
+    training_seconds: float
+    training_tokens: int
+    speed: ExportSpeed
+    packages: dict[str, str]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a device needs to know about a bundle.
 
@@ -99,8 +171,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         sampling: defaults.
         files: every file but README.md and the manifest itself.
         golden: see `Golden`.
-        gate: the figures that were measured before the bundle was written.
-        provenance: data (described, not quoted), steps, package versions.
+        gate: see `GateFigures`.
+        provenance: see `Provenance`.
     """
 
     schema_version: int
@@ -113,8 +185,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sampling: SamplingDefaults
     files: dict[str, FileEntry]
     golden: Golden
-    gate: dict[str, Any]
-    provenance: dict[str, Any]
+    gate: GateFigures
+    provenance: Provenance
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -24,7 +24,7 @@ from tinylm.data.dataset.survey import Notify, Survey, sentencepiece_version
 from tinylm.data.dataset.tokens import TokenFile, id_type, tokenize, tokenize_all
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
-from tinylm.printable import printable
+from tinylm.provenance import StageProvenance, TrainingFile
 from tinylm.tokenizer import Tokenizer
 
 # Raised by whoever changes what tokens are made of an example
@@ -39,13 +39,13 @@ class StageData:
     Attributes:
         batches: the rows, mixed and shuffled.
         held_out: what it is measured on; there may be nothing.
-        facts: files with their SHA-256, and counts.
+        provenance: the files with their SHA-256, and counts.
         notes: what became of the data that did not fit the context, by kind.
     """
 
     batches: Batches
     held_out: TokenSequences
-    facts: dict[str, Any]
+    provenance: StageProvenance
     notes: Mapping[str, int] = field(default_factory=dict)
 
     def with_replay(self, text: StageData, share: float) -> StageData:
@@ -139,7 +139,7 @@ def prepare_stage(
     if shards.passages:
         notify(f"{shards.passages:,} passages are conversations that are held out for fine-tuning: left out here too")
     _tell_of_cuts(notes, context, notify)
-    return StageData(Batches(parts, seed), shards.held_out, _facts(survey, shards), notes)
+    return StageData(Batches(parts, seed), shards.held_out, _provenance(survey, shards), notes)
 
 
 def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: int) -> dict[str, Any]:
@@ -176,13 +176,18 @@ def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: in
     return {"dtype": id_type(tokenizer).str, "counts": counts, "passages": max(0, passages)}
 
 
-def _facts(survey: Survey, shards: Shards) -> dict[str, Any]:
+def _provenance(survey: Survey, shards: Shards) -> StageProvenance:
     files = [
-        {"name": printable(Path(file.path).name), "bytes": file.bytes, "sha256": file.sha256}
-        | ({"weight": file.weight} if file.weight != 1 else {})
+        TrainingFile(
+            name=Path(file.path).name,
+            bytes=file.bytes,
+            sha256=file.sha256,
+            # Only the default itself is left out of the JSON
+            **({} if file.weight == 1 else {"weight": file.weight}),
+        )
         for file in survey.files
     ]
-    return {"files": files, "examples": sum(shards.counts), "held_out": len(shards.held_out)}
+    return StageProvenance(files=files, examples=sum(shards.counts), held_out=len(shards.held_out))
 
 
 def _tell_of_cuts(notes: Mapping[str, int], context: int, notify: Notify) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +15,7 @@ from tinylm.config import Config, config_values
 from tinylm.errors import RunError, TinyLMError
 from tinylm.files import write_file
 from tinylm.printable import command_line, printable
+from tinylm.provenance import read_provenance
 from tinylm.report.advice import smoothed, stage_advice
 from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState, load_state
 from tinylm.run_log import EventLine, RunLog, read_metrics
@@ -161,24 +161,21 @@ def _charts(log: RunLog, offset: dict[StageName, int]) -> list[dict[str, Any]]:
 
 def _data(run: RunFolder, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """A stage's files, counts and notes."""
-    try:
-        provenance = json.loads(run.provenance.read_text("utf-8"))
-        return [
-            {
-                "title": STAGE_TITLES[stage].capitalize(),
-                "kind": "documents" if stage == "pretrain" else "conversations",
-                "files": provenance[stage]["files"],
-                "examples": provenance[stage]["examples"],
-                "held_out": provenance[stage]["held_out"],
-                "tokens": facts.get(stage, {}).get("tokens"),
-                "held_out_tokens": facts.get(stage, {}).get("held_out_tokens"),
-                "notes": facts.get(stage, {}).get("notes", []),
-            }
-            for stage in STAGE_TITLES
-            if stage in provenance
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{run.provenance}: cannot be read ({type(error).__name__})") from None
+    provenance = read_provenance(run.provenance)
+    recorded = {stage: provenance[stage] for stage in STAGE_TITLES if stage in provenance}
+    return [
+        {
+            "title": STAGE_TITLES[stage].capitalize(),
+            "kind": "documents" if stage == "pretrain" else "conversations",
+            "files": trained.files,
+            "examples": trained.examples,
+            "held_out": trained.held_out,
+            "tokens": facts.get(stage, {}).get("tokens"),
+            "held_out_tokens": facts.get(stage, {}).get("held_out_tokens"),
+            "notes": facts.get(stage, {}).get("notes", []),
+        }
+        for stage, trained in recorded.items()
+    ]
 
 
 def _configuration(config: Config) -> list[tuple[str, list[tuple[str, str, bool]]]]:
