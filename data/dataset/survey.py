@@ -6,7 +6,7 @@ Everything is found in one reading, in bounded memory, and kept in a `DataCache`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from tinylm.data.dataset.disk_cache import DataCache, key_of
 from tinylm.data.dataset.held_out import HeldOut, HeldOutSplit, content_hash
 from tinylm.data.dataset.reservoir import BoundedSample
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
+from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.paths import DataFile
-from tinylm.data.readers.read_summary import ReadSummary
+from tinylm.data.readers.read_summary import ReadSummary, summed_up
 from tinylm.data.readers.sources import check_regular, inner_suffix, iter_bytes
 from tinylm.errors import DataError
 from tinylm.files import sha256_of
@@ -28,7 +29,7 @@ from tinylm.tokenizer import Tokenizer, train_tokenizer
 Notify = Callable[[str], None]
 
 # Raised by whoever changes what readers, the split or the tokenizer make of a file
-_FORMAT = 2
+_FORMAT = 3
 _PIECE_CHARACTERS = 16_384
 _SAID_ONE_BY_ONE = 20
 _MODEL = "tokenizer.model"
@@ -79,12 +80,14 @@ class Survey:
         files: one by one.
         split: what of them is held out.
         key: the same for equal files and equal settings.
+        options: how the files are read.
     """
 
     stage: StageName
     files: tuple[SurveyedFile, ...]
     split: HeldOutSplit
     key: str
+    options: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def text_bytes(self) -> float:
@@ -102,7 +105,7 @@ class Survey:
 
     def examples_of(self, file: SurveyedFile) -> Iterator[Example]:
         """The examples of one file, as `examples` gives them."""
-        yield from _READERS[self.stage](file.path, ReadSummary(file.path))
+        yield from _READERS[self.stage](file.path, ReadSummary(file.path), self.options)
         file.check_unchanged()
 
 
@@ -139,6 +142,7 @@ def survey_files(
     cache: DataCache,
     *,
     sample: TextSample | None = None,
+    options: ReadOptions | None = None,
     notify: Notify = lambda _: None,
 ) -> tuple[Survey, bool]:
     """Find out what files hold and what of it is held out.
@@ -149,6 +153,7 @@ def survey_files(
         validation_fraction: wanted part of the examples held out.
         cache: where the survey of these very files may be, and goes.
         sample: is offered every example that is read.
+        options: how the files are read.
         notify: told how each file was read, what was left out, and what could not be held out.
 
     Returns:
@@ -159,10 +164,11 @@ def survey_files(
     """
     facts = [_looked_at(file) for file in files]
     names = [[fact.sha256, inner_suffix(fact.path)] for fact in facts]
-    key = key_of("survey", _FORMAT, stage, names, validation_fraction, CHAT_FORMAT_VERSION)
+    options = options or ReadOptions()
+    key = key_of("survey", _FORMAT, stage, names, validation_fraction, CHAT_FORMAT_VERSION, options.key)
     entry = cache.find("survey", key)
     if entry is None:
-        found, split = _read_files(stage, facts, HeldOut(validation_fraction), sample)
+        found, split = _read_files(stage, facts, HeldOut(validation_fraction), sample, options)
         values = {
             "split": split.as_json(),
             "files": [
@@ -181,7 +187,7 @@ def survey_files(
         notify(line)
     for note in split.notes:
         notify(note)
-    return Survey(stage, tuple(found), split, key), entry is None
+    return Survey(stage, tuple(found), split, key, options), entry is None
 
 
 def hold_out_together(surveys: Sequence[Survey]) -> list[Survey]:
@@ -260,13 +266,17 @@ def sentencepiece_version() -> str:
 
 
 def _read_files(
-    stage: StageName, files: Sequence[SurveyedFile], held_out: HeldOut, sample: TextSample | None
+    stage: StageName,
+    files: Sequence[SurveyedFile],
+    held_out: HeldOut,
+    sample: TextSample | None,
+    options: ReadOptions,
 ) -> tuple[list[SurveyedFile], HeldOutSplit]:
     found: list[SurveyedFile] = []
     for file in files:
         summary = ReadSummary(file.path)
         text_bytes = 0
-        for example in _READERS[stage](file.path, summary):
+        for example in _READERS[stage](file.path, summary, options):
             key = held_out.add(example)
             text_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts_of(example))
             if sample is not None:
@@ -287,12 +297,13 @@ def _sample_of(surveys: Sequence[Survey], max_bytes: int) -> TextSample:
 
 
 def _report(files: Sequence[SurveyedFile]) -> Iterator[str]:
-    """How files were read; of many, only what was left out is said file by file."""
-    many = len(files) > _SAID_ONE_BY_ONE
-    if many:
+    """How files were read; of many, what was left out is summed up."""
+    if len(files) > _SAID_ONE_BY_ONE:
         yield f"{len(files):,} files: {sum(file.examples for file in files):,} read"
+        yield from summed_up((file.path, file.report[1:]) for file in files)
+        return
     for file in files:
-        for line in file.report[many:]:
+        for line in file.report:
             yield f"{file.path}: {line}"
 
 
@@ -313,7 +324,7 @@ def _looked_at(file: DataFile) -> SurveyedFile:
         raise
 
 
-_READERS: dict[StageName, Callable[[str, ReadSummary], Iterator[str] | Iterator[Conversation]]] = {
+_READERS: dict[StageName, Callable[[str, ReadSummary, ReadOptions], Iterator[str] | Iterator[Conversation]]] = {
     "pretrain": iter_documents,
     "finetune": iter_conversations,
 }
