@@ -132,6 +132,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         0.5
     )
     weight_decay: Annotated[float, Meta(ge=0, le=1000, description="Decoupled weight decay of the matrices.")] = 0.05
+    finetune_weight_decay: Annotated[
+        float, Meta(ge=-1, le=1000, description="The same in fine-tuning. -1: as weight_decay.")
+    ] = -1.0
     clip_norm: Annotated[
         float, Meta(ge=0, le=1_000_000, description="Largest norm of the gradient. 0: not clipped.")
     ] = 1.0

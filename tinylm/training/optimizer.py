@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tinylm.config import TrainConfig
+from tinylm.run_folder import StageName
 from tinylm.training.distributed import Ranks, part_like, whole
 from tinylm.training.model import LanguageModel
 from tinylm.training.muon import BatchedMuon
@@ -24,9 +25,12 @@ class Optimizer:
         model: the model, on its device.
         config: optimizer, weight decay and precision.
         ranks: the processes that train together.
+        stage: the stage whose weight decay is used.
     """
 
-    def __init__(self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None, stage: StageName = "pretrain"
+    ) -> None:
         blocks = {id(p) for p in model.blocks.parameters() if p.ndim == 2}
         named = list(model.named_parameters())
         matrices = [p for _, p in named if id(p) in blocks]
@@ -35,6 +39,8 @@ class Optimizer:
         self._names: dict[Tensor, str] = {p: name for name, p in named}
         self._optimizers: list[torch.optim.Optimizer] = []
         decay = config.weight_decay
+        if stage == "finetune" and config.finetune_weight_decay >= 0:
+            decay = config.finetune_weight_decay
         adamw_groups = [
             {"params": embeddings, "weight_decay": decay},
             {"params": vectors, "weight_decay": 0.0},
