@@ -44,7 +44,9 @@ def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
     type=click.Choice(["text", "conversations"]),
     help="Read files that could be either as raw text, or as conversations.  [default: as conversations]",
 )
-@click.option("--tokenizer", "tokenizer_path", type=FILE, help="Measure with the tokenizer of a run, or of a file.")
+@click.option(
+    "--tokenizer", "tokenizer_path", type=FILE, help="Count tokens with the tokenizer of a run, or of a file."
+)
 @click.option(
     "--vocab-size",
     type=click.IntRange(264, 262_144),
@@ -64,11 +66,11 @@ def inspect(
     context_length: int | None,
     as_json: bool,
 ) -> None:
-    """Look at data before training: forms, roles, duplicates, lengths, and what would spoil training.
+    """Inspect data before training: forms, roles, duplicates, lengths, and problems with what to do about them.
 
     A PATH is a file, a folder or a quoted glob, as for `tinylm train`.
 
-    Exits with 1 where something would, and says what to do. Large files are measured by a sample, as the report says.
+    Exits with 1 if a problem makes training useless. Statistics of large files come from a sample, as the report says.
     """
     from rich.console import Console
 
@@ -106,12 +108,12 @@ def inspect(
 
 
 @command.command("cache")
-@click.option("--clear", is_flag=True, help="Remove all of it; it is made anew when it is wanted.")
+@click.option("--clear", is_flag=True, help="Remove all of it; training recreates what it needs.")
 @json_option
 def cache(clear: bool, as_json: bool) -> None:
-    """Show the folder where tokenized data is kept for the next run, and how much it holds.
+    """Show the folder that keeps tokenized data for later runs, and its size.
 
-    TINYLM_DATA_CACHE names another folder, TINYLM_DATA_CACHE_GB another limit.
+    TINYLM_DATA_CACHE sets another folder, TINYLM_DATA_CACHE_GB another limit of its size.
     """
     from tinylm.data.dataset.disk_cache import DataCache
 
