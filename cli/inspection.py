@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinylm.data.inspection.token_statistics import clipped
+from tinylm.data.readers.read_summary import summed_up
 from tinylm.printable import printable
 
 if TYPE_CHECKING:
@@ -19,14 +21,20 @@ if TYPE_CHECKING:
     from tinylm.data.inspection.token_statistics import MarkedText
 
 _SHOWN_CHARACTERS = 480
+_SHOWN_ONE_BY_ONE, _SHOWN_FORMS = 20, 10
 _SUPERVISED = "green"
 
 
-def show(inspection: Inspection, findings: list[DataFinding]) -> None:
+def show(inspection: Inspection, findings: list[DataFinding], verdict: str) -> None:
     """Print the report on stdout."""
     console = Console(highlight=False)
-    for file in inspection.files:
-        _show_file(console, file)
+    console.print(Text(verdict, style="bold"))
+    console.print()
+    if len(inspection.files) > _SHOWN_ONE_BY_ONE:
+        _show_files(console, inspection.files)
+    else:
+        for file in inspection.files:
+            _show_file(console, file)
     for kind, facts in inspection.kinds.items():
         console.print()
         table = Table(title=kind.capitalize(), title_justify="left", title_style="bold", show_header=False, box=None)
@@ -51,12 +59,27 @@ def _show_file(console: Console, file: InspectedFile) -> None:
     console.print(Text(printable(file.path), style="bold"))
     if file.kind is not None:
         facts = ", ".join(part for part in (file.form, file.encoding, _size(file.bytes)) if part)
-        console.print(Padding(Text(f"{file.read:,} {file.kind}: {facts}{packed}"), (0, 0, 0, 2), expand=False))
+        kind = file.kind.removesuffix("s") if file.read == 1 else file.kind
+        console.print(Padding(Text(f"{file.read:,} {kind}: {facts}{packed}"), (0, 0, 0, 2), expand=False))
     for note in file.notes:
         console.print(Padding(Text(note, style="yellow"), (0, 0, 0, 2), expand=False))
     if file.error is not None:
         how = "not read to its end; see below" if file.read else "not read; see below"
         console.print(Padding(Text(how, style="red"), (0, 0, 0, 2), expand=False))
+
+
+def _show_files(console: Console, files: list[InspectedFile]) -> None:
+    """Sum up many files."""
+    forms = Counter((file.kind, file.form) for file in files if file.kind is not None)
+    console.print(Text(f"{len(files):,} files", style="bold"))
+    for (kind, form), count in forms.most_common(_SHOWN_FORMS):
+        console.print(Padding(Text(f"{count:,} of {kind}: {form}"), (0, 0, 0, 2), expand=False))
+    unread = sum(file.error is not None for file in files)
+    if unread:
+        text = Text(f"{unread:,} not read, or not to their ends, see below", style="red")
+        console.print(Padding(text, (0, 0, 0, 2), expand=False))
+    for line in summed_up((file.path, file.notes) for file in files):
+        console.print(Padding(Text(line, style="yellow"), (0, 0, 0, 2), expand=False))
 
 
 def _rows(kind: ExampleKind, facts: ExampleFacts, inspection: Inspection) -> Iterator[tuple[str, str]]:
@@ -100,7 +123,7 @@ def _rows(kind: ExampleKind, facts: ExampleFacts, inspection: Inspection) -> Ite
 def _show_samples(console: Console, samples: list[MarkedText]) -> None:
     console.print()
     how = Text("green", style=_SUPERVISED) if console.is_terminal else Text("in «»")
-    console.print(Text.assemble(("Samples", "bold"), ": supervised text (what the model learns to reply) is ", how))
+    console.print(Text.assemble(("Samples", "bold"), ": supervised text, which the model learns to predict, is ", how))
     for sample in samples:
         text = Text()
         for content, said in clipped(sample, _SHOWN_CHARACTERS):

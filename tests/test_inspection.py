@@ -15,7 +15,7 @@ from rows import TokenArray, bounds_of
 
 from tinylm.data.dataset.reservoir import BoundedSample, DuplicateCounter
 from tinylm.data.inspection.checks import findings_of
-from tinylm.data.inspection.inspection import inspect
+from tinylm.data.inspection.inspection import inspect_files
 from tinylm.data.inspection.token_statistics import clipped
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -33,7 +33,7 @@ def write(path, conversations):
 
 
 def look(*paths, **options):
-    return inspect(paths, **{"vocab_size": 320, "context_length": 256, **options})
+    return inspect_files(paths, **{"tokenizer": 320, "context_length": 256, **options})
 
 
 def problems(inspection):

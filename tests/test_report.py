@@ -286,3 +286,38 @@ def test_drawing_says_nothing_and_leaves_no_files_of_matplotlib(home, runs, tmp_
     assert list((tmp_path / "tmp").iterdir()) == []
     if home == "fresh":
         assert [path.relative_to(place).as_posix() for path in place.glob(".*/*")] == [".cache/tinylm"]
+
+
+WITHOUT = """
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "onnx", "onnxruntime", "safetensors", "tomlkit", "torchvision"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from tinylm.cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["report", "info"])
+def test_report_and_info_need_no_package_of_training(command, run, bundle):
+    run.report.unlink(missing_ok=True)
+    subject = run.path if command == "report" else bundle
+    arguments = [sys.executable, "-c", WITHOUT, command, str(subject)]
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert run.report.is_file() == (command == "report")
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
+def test_a_missing_package_is_named_with_its_extra(module, run, run_cli, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("tinylm.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    result = run_cli("report", run.path)
+    assert result.exit_code == 1
+    assert f"`tinylm report` needs {module}" in result.stderr
+    assert "[report]'" in result.stderr

@@ -195,6 +195,15 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(description="Raw text: files, folders, globs. PATH=WEIGHT is seen WEIGHT times as often."),
     ] = []
     finetune: Annotated[list[str], Meta(description="Conversations: files, folders, globs, likewise.")] = []
+    assistant: Annotated[
+        str, Meta(description="Whose messages are the assistant's in chats of people; empty where roles are marked.")
+    ] = ""
+    user: Annotated[
+        str, Meta(description="Whose messages are the user's in chats of people; empty: everyone else's.")
+    ] = ""
+    documents: Annotated[
+        str, Meta(description="What parts the documents of a text file: blank-lines, file or a line; empty: found out.")
+    ] = ""
     replay: Annotated[
         float,
         Meta(ge=0, le=0.9, description="Part of fine-tuning's rows that is raw text, so that it is not forgotten."),
@@ -205,6 +214,10 @@ class DataConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     validation_tokens: Annotated[
         int, Meta(ge=256, description="Tokens that one validation during training looks at, at most.")
     ] = 16_384
+
+    def __post_init__(self) -> None:
+        if self.user and not self.assistant:
+            raise ValueError("user names who talks with the assistant; set assistant too")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tinylm.data.dataset.disk_cache import DataCache
 from tinylm.data.dataset.stages import StageData, prepare_stage, tokenize_files
 from tinylm.data.dataset.survey import Notify, Survey, TextSample, find_tokenizer, hold_out_together, survey_files
+from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.paths import find_files
 from tinylm.errors import DataError, RunError
 from tinylm.printable import command_line
@@ -59,6 +60,7 @@ class Preparation:
                 config.data.validation_fraction,
                 self._cache,
                 sample=self._sample,
+                options=ReadOptions.of(config.data),
                 notify=self._noting(stage),
             )
             self.surveys.append(survey)

@@ -6,7 +6,7 @@ It takes one reading of the files and bounded memory, and is kept in a `DataCach
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from tinylm.data.dataset.disk_cache import DataCache, key_of
 from tinylm.data.dataset.held_out import HeldOut, HeldOutSplit, content_hash
 from tinylm.data.dataset.reservoir import BoundedSample
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
+from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.paths import DataFile
-from tinylm.data.readers.read_summary import ReadSummary
+from tinylm.data.readers.read_summary import ReadSummary, summed_up
 from tinylm.data.readers.sources import check_regular, inner_suffix, iter_bytes
 from tinylm.errors import DataError
 from tinylm.files import sha256_of
@@ -28,7 +29,7 @@ from tinylm.tokenizer import Tokenizer, train_tokenizer
 Notify = Callable[[str], None]
 
 # Increased when readers, the split or the tokenizer give another result for a file
-_FORMAT = 2
+_FORMAT = 3
 _PIECE_CHARACTERS = 16_384
 _MAX_REPORTED_FILES = 20
 _MODEL = "tokenizer.model"
@@ -79,12 +80,14 @@ class Survey:
         files: each file with its counts.
         split: which examples are held out.
         key: equal for equal files and settings.
+        options: how the files are read.
     """
 
     stage: StageName
     files: tuple[SurveyedFile, ...]
     split: HeldOutSplit
     key: str
+    options: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def text_bytes(self) -> float:
@@ -102,7 +105,7 @@ class Survey:
 
     def examples_of(self, file: SurveyedFile) -> Iterator[Example]:
         """Read the examples of one file; see `examples`."""
-        yield from _READERS[self.stage](file.path, ReadSummary(file.path))
+        yield from _READERS[self.stage](file.path, ReadSummary(file.path), self.options)
         file.check_unchanged()
 
 
@@ -145,6 +148,7 @@ def survey_files(
     cache: DataCache,
     *,
     sample: TextSample | None = None,
+    options: ReadOptions | None = None,
     notify: Notify = lambda _: None,
 ) -> tuple[Survey, bool]:
     """Count what files hold and decide what is held out.
@@ -155,6 +159,7 @@ def survey_files(
         validation_fraction: share of the examples to hold out.
         cache: holds surveys of files.
         sample: receives every example that is read.
+        options: how the files are read.
         notify: receives lines that the user should read: how each file was read, and what was left out.
 
     Returns:
@@ -165,10 +170,11 @@ def survey_files(
     """
     facts = [_hashed(file) for file in files]
     names = [[fact.sha256, inner_suffix(fact.path)] for fact in facts]
-    key = key_of("survey", _FORMAT, stage, names, validation_fraction, CHAT_FORMAT_VERSION)
+    options = options or ReadOptions()
+    key = key_of("survey", _FORMAT, stage, names, validation_fraction, CHAT_FORMAT_VERSION, options.key)
     entry = cache.find("survey", key)
     if entry is None:
-        found, split = _read_files(stage, facts, HeldOut(validation_fraction), sample)
+        found, split = _read_files(stage, facts, HeldOut(validation_fraction), sample, options)
         values = {
             "split": split.as_json(),
             "files": [
@@ -187,7 +193,7 @@ def survey_files(
         notify(line)
     for note in split.notes:
         notify(note)
-    return Survey(stage, tuple(found), split, key), entry is None
+    return Survey(stage, tuple(found), split, key, options), entry is None
 
 
 def hold_out_together(surveys: Sequence[Survey]) -> list[Survey]:
@@ -266,13 +272,17 @@ def sentencepiece_version() -> str:
 
 
 def _read_files(
-    stage: StageName, files: Sequence[SurveyedFile], held_out: HeldOut, sample: TextSample | None
+    stage: StageName,
+    files: Sequence[SurveyedFile],
+    held_out: HeldOut,
+    sample: TextSample | None,
+    options: ReadOptions,
 ) -> tuple[list[SurveyedFile], HeldOutSplit]:
     found: list[SurveyedFile] = []
     for file in files:
         summary = ReadSummary(file.path)
         text_bytes = 0
-        for example in _READERS[stage](file.path, summary):
+        for example in _READERS[stage](file.path, summary, options):
             key = held_out.add(example)
             text_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts_of(example))
             if sample is not None:
@@ -293,12 +303,13 @@ def _sample_of(surveys: Sequence[Survey], max_bytes: int) -> TextSample:
 
 
 def _report(files: Sequence[SurveyedFile]) -> Iterator[str]:
-    """Lines on how files were read; for many files, one line for all and lines on what was left out."""
-    many = len(files) > _MAX_REPORTED_FILES
-    if many:
+    """Lines on how files were read; for many files, a summary."""
+    if len(files) > _MAX_REPORTED_FILES:
         yield f"{len(files):,} files: {sum(file.examples for file in files):,} read"
+        yield from summed_up((file.path, file.report[1:]) for file in files)
+        return
     for file in files:
-        for line in file.report[many:]:
+        for line in file.report:
             yield f"{file.path}: {line}"
 
 
@@ -319,7 +330,7 @@ def _hashed(file: DataFile) -> SurveyedFile:
         raise
 
 
-_READERS: dict[StageName, Callable[[str, ReadSummary], Iterator[str] | Iterator[Conversation]]] = {
+_READERS: dict[StageName, Callable[[str, ReadSummary, ReadOptions], Iterator[str] | Iterator[Conversation]]] = {
     "pretrain": iter_documents,
     "finetune": iter_conversations,
 }

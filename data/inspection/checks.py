@@ -11,6 +11,8 @@ from tinylm.data.inspection.token_statistics import TokenFacts
 _MUCH, _SOME = 0.5, 0.1
 _FEW_SUPERVISED = 0.1
 _LITTLE_TEXT = 50_000
+_SHOWN_FILES = 10
+_LONGEST_CONTEXT = 65_536
 
 
 class DataFinding(NamedTuple):
@@ -38,17 +40,17 @@ def findings_of(inspection: Inspection) -> list[DataFinding]:
 
 
 def _of_files(inspection: Inspection) -> Iterator[DataFinding]:
-    for file in inspection.files:
-        if file.error is not None:
-            yield DataFinding(
-                "error", f"cannot be read: {file.error}", "fix it or leave it out; if it is raw text, give --as text"
-            )
-        if "cp1252" in file.encoding:
-            yield DataFinding(
-                "warning",
-                f"{file.path} is not UTF-8 and is read as cp1252",
-                "check accented letters in the samples",
-            )
+    broken = [file for file in inspection.files if file.error is not None]
+    for file in broken[:_SHOWN_FILES]:
+        yield DataFinding("error", f"cannot be read: {file.error}", file.advice)
+    if len(broken) > _SHOWN_FILES:
+        problem = f"{len(broken) - _SHOWN_FILES:,} more files cannot be read"
+        yield DataFinding("error", problem, "see them in --json, and fix them or leave them out")
+    others = [file.path for file in inspection.files if "cp1252" in file.encoding]
+    if others:
+        more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+        problem = f"{others[0]}{more}: not UTF-8, read as cp1252"
+        yield DataFinding("warning", problem, "check accented letters in the samples")
 
 
 def _of_examples(kind: ExampleKind, facts: ExampleFacts) -> Iterator[DataFinding]:
@@ -56,9 +58,7 @@ def _of_examples(kind: ExampleKind, facts: ExampleFacts) -> Iterator[DataFinding
     skipped = left_out / (left_out + facts.count)
     if skipped > _SOME:
         yield _graded(
-            skipped,
-            f"{skipped:.0%} of the {kind} are left out",
-            "see the reasons with the files; fix or convert them",
+            skipped, f"{skipped:.0%} of the {kind} are left out", "see the reasons with the files; fix or convert them"
         )
     exact, normalized = facts.duplicates["exact"], facts.duplicates["normalized"]
     if normalized > _SOME:
@@ -83,20 +83,22 @@ def _of_tokens(kind: ExampleKind, tokens: TokenFacts, inspection: Inspection) ->
     context = inspection.context_length
     if tokens.supervised_lost == 1 or not tokens.supervised:
         problem = f"no supervised tokens: no reply fits a context of {context:,} tokens"
-        yield DataFinding("error", problem, f"train with --set model.context_length={_power_above(tokens.p95)}")
+        yield DataFinding("error", problem, _longer_context(tokens, context) or "shorten the conversations")
     elif kind == "conversations" and tokens.supervised < _FEW_SUPERVISED:
         problem = f"only {tokens.supervised:.1%} of the tokens are the assistant's"
         yield DataFinding("warning", problem, "training learns little per step: shorten system messages and questions")
     if kind == "conversations" and tokens.over_long > _SOME:
         problem = f"{tokens.over_long:.0%} of the conversations are longer than {context:,} tokens and are cut"
-        advice = f"train with --set model.context_length={_power_above(tokens.p95)}, or leave the longest out"
+        longer = _longer_context(tokens, context)
+        advice = f"{longer}, or leave the longest out" if longer else "leave the longest out, or split them"
         yield _graded(tokens.over_long, problem, advice)
     if kind == "conversations" and tokens.cut_turns > 0.01:
         problem = (
             f"{tokens.cut_turns:.0%} of the conversations have a turn of more than {context:,} tokens, which is cut: "
             f"{tokens.supervised_lost:.0%} of the supervised tokens are lost"
         )
-        yield _graded(tokens.cut_turns, problem, "shorten such turns, or train with a longer model.context_length")
+        longer = _longer_context(tokens, context)
+        yield _graded(tokens.cut_turns, problem, f"shorten such turns{f', or {longer}' if longer else ''}")
     if tokens.characters_as_bytes > 0.01:
         problem = f"{tokens.characters_as_bytes:.1%} of the characters are encoded as bytes"
         yield _graded(
@@ -111,6 +113,8 @@ def _graded(share: float, problem: str, advice: str) -> DataFinding:
     return DataFinding("error" if share > _MUCH else "warning", problem, advice)
 
 
-def _power_above(tokens: int) -> int:
-    """The smallest power of two of at least so many tokens."""
-    return 1 << max(4, (tokens - 1).bit_length())
+def _longer_context(tokens: TokenFacts, context_length: int) -> str:
+    """How to train with a context that holds nearly all examples; empty where none that is allowed does."""
+    wanted = 1 << max(4, (tokens.p95 - 1).bit_length())
+    fits = context_length < wanted <= _LONGEST_CONTEXT
+    return f"train with --set model.context_length={wanted}" if fits else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -26,8 +27,9 @@ from tinylm.data.inspection.token_statistics import (
     spans_of,
 )
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
+from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.read_summary import ReadSummary
-from tinylm.data.readers.turns import NotConversationsError
+from tinylm.data.readers.turns import AbsentError, NotConversationsError, PeopleError
 from tinylm.errors import DataError
 from tinylm.tokenizer import Tokenizer, train_tokenizer
 
@@ -35,7 +37,6 @@ ExampleKind = Literal["conversations", "documents"]
 _SAMPLE_CHARACTERS = 8_000_000
 # Of a longer document the beginning is measured
 _MEASURED_CHARACTERS = 1_000_000
-_SHOWN_SAMPLES = 3
 _SAMPLE_LENGTH = 2000
 
 
@@ -49,6 +50,7 @@ class InspectedFile:
         skipped: number of those that were left out, by reason.
         notes: lines that the user should read.
         error: why it could not be read to its end, or None.
+        advice: what to do about that.
     """
 
     path: str
@@ -61,6 +63,7 @@ class InspectedFile:
     skipped: dict[str, int]
     notes: list[str]
     error: str | None = None
+    advice: str = ""
 
 
 @dataclass
@@ -148,11 +151,14 @@ class _Collector:
 
     def add(self, example: Example) -> None:
         texts = texts_of(example)
+        size = sum(map(len, texts))
+        if size > _MEASURED_CHARACTERS:
+            example = _beginning(example)
+            texts = [*texts_of(example), str(size)]
         # Turns are joined by a character that no text holds: the same words in other turns are no duplicate
         joined = "\0".join(texts)
-        size = sum(map(len, texts))
         self.facts.count += 1
-        self.facts.turns += len(texts)
+        self.facts.turns += 1 if isinstance(example, str) else len(example)
         self.facts.characters += size
         self.facts.damaged += "\ufffd" in joined or "\u00c3\u00a9" in joined or "\u00e2\u20ac" in joined
         self._exact.add(joined)
@@ -162,7 +168,7 @@ class _Collector:
             for message in example:
                 if message["role"] == "assistant":
                     self._replies.add(message["content"])
-        self.sample.add(example[:_MEASURED_CHARACTERS] if isinstance(example, str) else example, size)
+        self.sample.add(example, min(size, _MEASURED_CHARACTERS))
 
     def finish(self, summaries: Sequence[ReadSummary]) -> ExampleFacts:
         facts = self.facts
@@ -174,13 +180,14 @@ class _Collector:
         return facts
 
 
-def inspect(
+def inspect_files(
     paths: Sequence[str | PathLike[str]],
     *,
     kind: ExampleKind | None = None,
-    tokenizer: Tokenizer | None = None,
-    vocab_size: int,
+    tokenizer: Tokenizer | int,
     context_length: int,
+    samples: int = 3,
+    options: ReadOptions | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Inspection:
     """Inspect data files. A file that cannot be read is reported in `InspectedFile.error`; the others are inspected.
@@ -188,9 +195,10 @@ def inspect(
     Args:
         paths: the files.
         kind: how to read them; None: as conversations where possible, else as documents.
-        tokenizer: to count tokens with; None: one is trained on the data.
-        vocab_size: of the tokenizer that is trained.
+        tokenizer: to count tokens with, or the size of the vocabulary of one that is trained on the data.
         context_length: in tokens; training cuts longer conversations.
+        samples: number of examples to show.
+        options: how the files are read.
         notify: receives what is being done.
     """
     collectors: dict[ExampleKind, _Collector] = {}
@@ -198,56 +206,68 @@ def inspect(
     files: list[InspectedFile] = []
     for path in paths:
         notify(f"Reading {fspath(path)}")
-        facts, summary = _read(path, kind, collectors)
+        facts, summary = _read(path, kind, collectors, options or ReadOptions())
         files.append(facts)
         if facts.kind is not None:
             summaries[facts.kind].append(summary)
     kinds = {name: collector.finish(summaries[name]) for name, collector in collectors.items()}
     result = Inspection(files, kinds, context_length)
-    samples = {name: collector.sample.items for name, collector in collectors.items()}
-    if not any(samples.values()):
+    measured = {name: collector.sample.items for name, collector in collectors.items()}
+    if not any(measured.values()):
         return result
-    if tokenizer is None:
+    if isinstance(tokenizer, int):
         notify("Training a tokenizer on the data")
-        texts = (text for items in samples.values() for item in items for text in texts_of(item))
-        tokenizer, result.tokenizer = train_tokenizer(texts, vocab_size, TokenizerConfig()), "trained on this data"
+        texts = (text for items in measured.values() for item in items for text in texts_of(item))
+        tokenizer, result.tokenizer = train_tokenizer(texts, tokenizer, TokenizerConfig()), "trained on this data"
     result.vocab_size = tokenizer.vocab_size
     notify("Counting tokens")
-    for name, items in samples.items():
+    for name, items in measured.items():
         kinds[name].tokens = _measure(items, tokenizer, context_length, kinds[name])
-    for item in _spread(samples):
-        spans = spans_of(encode_example(item, tokenizer, context_length), tokenizer)
+    for item in _spread(measured, samples):
+        shown = _beginning(item, _SAMPLE_LENGTH)
+        spans = spans_of(encode_example(shown, tokenizer, context_length), tokenizer)
         result.samples.append(clipped(spans, _SAMPLE_LENGTH))
     return result
 
 
 def _read(
-    path: str | PathLike[str], kind: ExampleKind | None, collectors: dict[ExampleKind, _Collector]
+    path: str | PathLike[str],
+    kind: ExampleKind | None,
+    collectors: dict[ExampleKind, _Collector],
+    options: ReadOptions,
 ) -> tuple[InspectedFile, ReadSummary]:
     """Read a file and add its examples to a collector."""
     order: list[ExampleKind] = [kind] if kind is not None else ["conversations", "documents"]
+    error: DataError | None = None
     for name in order:
         summary, error = ReadSummary(path), None
-        examples: Iterator[Example] = (
-            iter_conversations(path, summary) if name == "conversations" else iter_documents(path, summary)
-        )
+        read: Callable[..., Iterator[Example]] = iter_conversations if name == "conversations" else iter_documents
         try:
-            for example in examples:
+            for example in read(path, summary, options):
                 collectors.setdefault(name, _Collector()).add(example)
-        except NotConversationsError as not_conversations:
-            if kind is None and not summary.kept:
-                continue
-            error = str(not_conversations)
         except DataError as problem:
-            error = str(problem)
+            error = problem
+            if kind is None and not summary.kept and isinstance(error, NotConversationsError):
+                continue
         break
     found: ExampleKind | None = name if summary.kept else None
-    return _file_facts(path, found, summary, error), summary
+    facts = _file_facts(path, found, summary)
+    if error is not None:
+        facts.error, facts.advice = str(error), _advice(error, path, name, options)
+    return facts, summary
 
 
-def _file_facts(
-    path: str | PathLike[str], kind: ExampleKind | None, summary: ReadSummary, error: str | None
-) -> InspectedFile:
+def _advice(error: DataError, path: str | PathLike[str], kind: ExampleKind, options: ReadOptions) -> str:
+    """What the user can do about a file that is not read: raw text is offered where it works."""
+    as_text = False
+    if kind == "conversations":
+        with suppress(DataError):
+            as_text = next(iter_documents(path, ReadSummary(path), options), None) is not None
+    what = "name the assistant" if isinstance(error, PeopleError | AbsentError) else "fix it or leave it out"
+    return f"{what}; or read it as raw text: --as text" if as_text else what
+
+
+def _file_facts(path: str | PathLike[str], kind: ExampleKind | None, summary: ReadSummary) -> InspectedFile:
     prefix = f"{fspath(path)}: "
     forms = ", ".join(form for form, _ in summary.forms.most_common())
     return InspectedFile(
@@ -256,11 +276,10 @@ def _file_facts(
         form=", ".join(part for part in (summary.container, forms) if part),
         encoding=summary.encoding,
         compression=summary.compression,
-        bytes=Path(path).stat().st_size if error is None or summary.kept else 0,
+        bytes=Path(path).stat().st_size if summary.kept else 0,
         read=summary.kept,
         skipped=dict(summary.skipped),
         notes=[sentence.removeprefix(prefix) for sentence in summary.sentences()],
-        error=error,
     )
 
 
@@ -271,9 +290,20 @@ def _measure(items: Sequence[Example], tokenizer: Tokenizer, context_length: int
     return measure_tokens(encoded, tokenizer, context_length, scale)
 
 
-def _spread(samples: dict[ExampleKind, list[Example]]) -> list[Example]:
+def _spread(samples: dict[ExampleKind, list[Example]], count: int) -> list[Example]:
     """A few examples spread over the sample: conversations, or documents where there are none."""
     items = samples.get("conversations") or samples.get("documents") or []
     last = len(items) - 1
-    indexes = sorted({round(last * number / (_SHOWN_SAMPLES - 1)) for number in range(_SHOWN_SAMPLES)})
-    return [items[index] for index in indexes]
+    return [items[index] for index in sorted({round(last * number / max(1, count - 1)) for number in range(count)})]
+
+
+def _beginning(example: Example, characters: int = _MEASURED_CHARACTERS) -> Example:
+    """An example cut to its first characters; of a conversation, each message keeps one at least."""
+    if isinstance(example, str):
+        return example[:characters]
+    cut: Conversation = []
+    for message in example:
+        content = message["content"][: max(1, characters)]
+        characters -= len(content)
+        cut.append({"role": message["role"], "content": content})
+    return cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from tinylm.data.dataset.packing import chunks_of
 from tinylm.tokenizer import BOS, EOS, ROLE_PIECES, Tokenizer
 
 MarkedText = list[tuple[str, bool]]
+"""Spans of text, each with whether its tokens are supervised."""
 """Spans of text, each with whether its tokens are supervised."""
 _SPACE = 0x20
 _CONTINUATION_BYTES = range(0x80, 0xC0)
@@ -131,14 +133,12 @@ def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> MarkedText:
     symbols = {tokenizer.bos_id: BOS, tokenizer.eos_id: EOS}
     symbols |= {id_: f"\n{ROLE_PIECES[role]} " for role, id_ in tokenizer.role_ids.items()}
     table = tokenizer.token_bytes()
-    spans: list[tuple[bytes, bool]] = []
-    for id_, said in zip(example.ids.tolist(), example.supervised.tolist(), strict=True):
-        text = symbols[id_].encode() if id_ in symbols else table[id_]
-        if spans and spans[-1][1] == said:
-            spans[-1] = (spans[-1][0] + text, said)
-        else:
-            spans.append((text, said))
-    return [(text.decode("utf-8", "replace"), said) for text, said in spans]
+    tokens = zip(example.ids.tolist(), example.supervised.tolist(), strict=True)
+    spans: MarkedText = []
+    for said, group in groupby(tokens, key=lambda token: token[1]):
+        text = b"".join(symbols[id_].encode() if id_ in symbols else table[id_] for id_, _ in group)
+        spans.append((text.decode("utf-8", "replace"), said))
+    return spans
 
 
 def clipped(spans: MarkedText, characters: int) -> MarkedText:
