@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tinylm.config import TrainConfig
+from tinylm.run_folder import StageName
 from tinylm.training.distributed import Ranks, part_like, whole
 from tinylm.training.model import LanguageModel
 from tinylm.training.muon import BatchedMuon
@@ -18,9 +19,18 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter, besi
 
 
 class Optimizer:
-    """Muon and AdamW behind one face, with a state of plain tensors that safetensors can hold."""
+    """Muon and AdamW behind one face, with a state of plain tensors that safetensors can hold.
 
-    def __init__(self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None) -> None:
+    Args:
+        model: on the device.
+        config: rates and weight decay.
+        ranks: that train together.
+        stage: whose weight decay counts.
+    """
+
+    def __init__(
+        self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None, stage: StageName = "pretrain"
+    ) -> None:
         blocks = {id(p) for p in model.blocks.parameters() if p.ndim == 2}
         named = list(model.named_parameters())
         matrices = [p for _, p in named if id(p) in blocks]
@@ -29,6 +39,8 @@ class Optimizer:
         self._names: dict[Tensor, str] = {p: name for name, p in named}
         self._optimizers: list[torch.optim.Optimizer] = []
         decay = config.weight_decay
+        if stage == "finetune" and config.finetune_weight_decay >= 0:
+            decay = config.finetune_weight_decay
         adamw_groups = [
             {"params": embeddings, "weight_decay": decay},
             {"params": vectors, "weight_decay": 0.0},

@@ -339,7 +339,7 @@ class Trainer:
             keep_checkpoint(self.run, self.state, self.config.train.keep_checkpoints)
 
     def _new_optimizer(self) -> Optimizer:
-        return Optimizer(self.model, self.config.train, self.ranks)
+        return Optimizer(self.model, self.config.train, self.ranks, self.state.stage)
 
     def _log(self, **values: Any) -> None:
         if self.ranks.is_main:
