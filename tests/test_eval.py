@@ -114,7 +114,7 @@ def test_the_world_is_told_in_words(bundle, must):
     assert [line.split("  ")[0] for line in lines] == [
         "replies right",
         "of facts told in earlier turns",
-        "always the one commonest reply",
+        "best constant reply",
     ]
     assert all("%" in line for line in lines)
 
