@@ -1,8 +1,8 @@
 """Files for onnxruntime-genai: its configuration, and the tokenizer in Hugging Face's JSON format.
 
-There are two tokenizer files. `tokenizer.json` is for Hugging Face's `tokenizers` and gives the ids of our tokenizer for
-any text. onnxruntime-genai has its own reader, which knows a space only as U+2581; `genai/tokenizer.json` is for it.
-Neither holds control symbols, so that no text can become one: a program places them by id.
+There are two tokenizer files. `tokenizer.json` is for Hugging Face's `tokenizers` and gives the ids of our tokenizer
+for any text. onnxruntime-genai has its own reader, which knows a space only as U+2581; `genai/tokenizer.json` is for
+it. Neither holds control symbols, so that no text can become one: a program places them by id.
 """
 
 from __future__ import annotations
