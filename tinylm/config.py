@@ -142,8 +142,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sample_prompts: Annotated[
         list[str],
         Meta(
-            description="What the model is asked in between, to see it learn; in pre-training, what it goes on from. "
-            "Empty: prompts of our own."
+            description="Prompts of the samples that are generated during training: user messages, or in pre-training "
+            "beginnings of a text. Empty: built-in prompts."
         ),
     ] = []
     sample_tokens: Annotated[int, Meta(ge=0, le=1024, description="Length of such a sample. 0: no samples.")] = 32
