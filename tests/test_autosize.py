@@ -166,7 +166,7 @@ def test_the_devices_time_decides_between_models_that_are_about_as_good():
     (line,) = (line for line in bound.lines if "on your device" in line)
     # The demo model reads 1.97 million weights a token
     expected = 50 * 1.966 / (weights(bound.config) / 1e6)
-    assert f"some {expected:.0f} tokens/s" in line
+    assert f"about {expected:.0f} tokens/s" in line
     (line,) = (line for line in free.lines if "in int8" in line)
     share = free.config.model.vocab_size * free.config.model.d_model / weights(free.config)
     assert f"{share:.0%} of it for the vocabulary" in line
@@ -179,8 +179,8 @@ def test_a_busy_machine_is_told():
     assert not any("Other programs" in line for line in choose(config, (), {"pretrain": 1e6}, machine(100.0)).lines)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.3])
-def test_a_busy_machine_is_measured_with_one_thread_too(monkeypatch, share):
+@pytest.mark.parametrize(("share", "counts"), [(1.0, [2]), (0.6, [2, 1]), (0.1, [1])])
+def test_a_busy_machine_is_measured_with_one_thread_too(monkeypatch, share, counts):
     monkeypatch.setattr(speed_module, "processor_share", lambda: share)
     measured = []
 
@@ -196,12 +196,9 @@ def test_a_busy_machine_is_measured_with_one_thread_too(monkeypatch, share):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    assert speed.busy == (share < 0.5)
-    if speed.busy:
-        assert [threads for threads, _ in measured] == [2, 1]
-        assert speed.blocks == machine(30.0).blocks
-    else:
-        assert len(measured) == 1
+    assert speed.busy == (share < 0.8)
+    assert [threads for threads, _ in measured] == counts
+    assert speed.blocks == machine(30.0 if 1 in counts else 10.0).blocks
 
 
 @pytest.mark.parametrize("arch", ["classic", "modern"])

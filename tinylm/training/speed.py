@@ -25,8 +25,9 @@ _PROBED: tuple[Shape, Shape] = ((64, 2, 2), (256, 5, 4))
 _PROBED_VOCABULARY, _PROBED_ROWS = 4096, 8
 # Seconds that each part is timed for: on an idle machine, and under load by other programs
 _QUIET_SECONDS, _BUSY_SECONDS = 0.2, 0.6
-_LEAST_RUNS = 5
+_LEAST_RUNS, _LONGEST_SECONDS = 5, 1.0
 _BUSY_SHARE = 0.85  # of the wall clock; below it, the machine counts as busy
+_ONE_CORE = 0.8
 _SHARE_SIZE, _SHARE_SECONDS = 768, 0.1
 
 
@@ -71,13 +72,15 @@ def measure_speed(config: Config) -> Speed:
     """
     prepare_process()
     threads = config.train.threads or torch.get_num_threads()
-    if config.train.device != "cpu" or processor_share() >= _BUSY_SHARE:
+    share = processor_share() if config.train.device == "cpu" else 1.0
+    if share >= _BUSY_SHARE:
         return _measure(config, _QUIET_SECONDS)
     # Little of a short budget
     seconds = min(_BUSY_SECONDS, _QUIET_SECONDS + config.train.minutes / 10)
     found: list[Speed] = []
     try:
-        for count in dict.fromkeys((threads, 1)):
+        # Threads that together get less than a core are never faster than one
+        for count in dict.fromkeys((threads, 1) if share * threads > _ONE_CORE else (1,)):
             torch.set_num_threads(count)
             found.append(_measure(config, seconds))
     finally:
@@ -195,9 +198,11 @@ class _Probe:
         return passes / self._tokens, update
 
     def _fastest(self, run: Callable[[], tuple[float, ...]]) -> tuple[float, ...]:
-        """Take the fastest time of each part over several runs, after a first run that is not counted."""
-        run()
+        """Take the fastest time of each part over several runs; the first run counts only if it is the only one."""
+        started = time.perf_counter()
         times: list[tuple[float, ...]] = []
-        while len(times) < _LEAST_RUNS or sum(map(sum, times)) < self._seconds:
+        while len(times) <= _LEAST_RUNS or time.perf_counter() - started < self._seconds:
             times.append(run())
-        return tuple(float(value) for value in np.min(times, axis=0))
+            if time.perf_counter() - started > _LONGEST_SECONDS:
+                break
+        return tuple(float(value) for value in np.min(times[1:] or times, axis=0))
