@@ -200,3 +200,19 @@ def test_texts_become_token_ids_and_back(http, model):
     ):
         answer = http.post(path, json=body)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_the_end_of_a_completion_is_a_token_too(client, model):
+    """`lm-evaluation-harness` asks for one token more than it scores, and drops the last of all."""
+    eos = model.tokenizer.eos_id
+    options = {"model": "demo", "prompt": "Pip.", "max_tokens": 1, "echo": True, "logprobs": 1}
+    (choice,) = client.completions.create(logit_bias={str(eos): 100}, **options).choices
+    assert choice.text == "Pip."
+    assert choice.finish_reason == "stop"
+    tokens = choice.logprobs.tokens
+    assert tokens == [*tokens[:-1], "<eos>"]
+    assert "".join(tokens[:-1]) == "Pip."
+    streamed = client.completions.create(logit_bias={str(eos): 100}, stream=True, **options)
+    assert [
+        token for chunk in streamed for one in chunk.choices if one.logprobs for token in one.logprobs.tokens
+    ] == tokens
