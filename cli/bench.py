@@ -9,6 +9,7 @@ import click
 
 from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FOLDER, json_option
+from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.runtime.benchmark import BundleBenchmark
@@ -48,7 +49,7 @@ def command(bundle: Path | None, threads: tuple[int, ...], contexts: tuple[int, 
     if as_json:
         print_json(msgspec.to_builtins(results))
         return
-    _show(results, str(bundle or "the demo model in the box"))
+    _show(results, printable(bundle or "the demo model in the box"))
     if not threads and len(results.by_threads) > 1:
         say(f"Chats with this bundle take {_threads(results.threads)} from now on.")
 

@@ -9,6 +9,7 @@ import click
 
 from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FOLDER, json_option
+from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.runtime.checkup import DoctorReport, SizeEstimate
@@ -32,7 +33,7 @@ def command(bundle: Path | None, as_json: bool) -> None:
     from tinylm.runtime.demo import DEMO_BUNDLE
 
     say("Checking this machine; it takes some seconds …")
-    results = examine(bundle or DEMO_BUNDLE, str(bundle) if bundle else "the demo model in the box")
+    results = examine(bundle or DEMO_BUNDLE, printable(bundle) if bundle else "the demo model in the box")
     if as_json:
         print_json(msgspec.to_builtins(results))
     else:

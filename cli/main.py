@@ -31,8 +31,9 @@ COMMANDS = (
 )
 
 _EXTRAS = {
-    **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit", "jinja2", "markupsafe", "matplotlib"), "train"),
-    **dict.fromkeys(("starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
+    **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit"), "train"),
+    **dict.fromkeys(("jinja2", "markupsafe", "matplotlib"), "report"),
+    **dict.fromkeys(("starlette", "uvicorn", "h11", "prometheus_client", "ifaddr", "segno"), "serve"),
 }
 """The extra of the installation that brings a package, by the package."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tinylm.cli.options import FOLDER
+from tinylm.printable import printable
 
 
 @click.command("report")
@@ -16,4 +17,4 @@ def command(run: Path) -> None:
     from tinylm.report.report import write_report
     from tinylm.run_folder import RunFolder
 
-    click.echo(write_report(RunFolder(run)))
+    click.echo(printable(write_report(RunFolder(run))))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from tinylm.cli.console import print_toml, say
-from tinylm.cli.options import FILE, FOLDER, NumberRange
+from tinylm.cli.options import FILE, FOLDER, NumberRange, reading_options
 from tinylm.printable import command_line
 from tinylm.signatures import takes_fields_of
 from tinylm.training.options import TrainingOptions, requested_config, require_data
@@ -41,12 +41,20 @@ class TrainCommand(TrainingOptions):
     type=NumberRange(min=0, min_open=True),
     help="Budget: wall clock of this whole command, tokenizer and validation included.",
 )
+@click.option(
+    "--device-tokens-per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Speed of the demo model where the model will run, as `tinylm bench` shows it there. Of about equally good "
+    "sizes, the fastest there is chosen.",
+)
 @click.option("--init", type=FOLDER, help="Start from another run's weights and tokenizer.")
 @click.option(
     "--new-tokenizer",
     is_flag=True,
     help="With --init: train a new tokenizer on the data, and match the weights' rows by piece.",
 )
+@reading_options
 @click.option("--resume", type=FOLDER, help="Go on with a run that was stopped.")
 @click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard too, into the run's folder.")
 @click.option("--show-config", is_flag=True, help="Print the configuration with every default, and leave.")

@@ -1,14 +1,13 @@
-"""From a run to a bundle: the graph, its gate, the manifest and the model card, written whole or not at all."""
+"""Export a run as a bundle: graphs, gate, manifest and model card. The folder is written atomically."""
 
 from __future__ import annotations
 
-import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
 
 import onnx
 import sentencepiece
@@ -16,14 +15,15 @@ import torch
 
 import tinylm
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
-from tinylm.errors import RunError, TinyLMError
+from tinylm.errors import TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
 from tinylm.export.card import model_card
 from tinylm.export.decoders import write_decoders
-from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
+from tinylm.export.gate import GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.genai import genai_files
 from tinylm.export.graph import Form, build_graph
+from tinylm.export.options import ExportOptions
 from tinylm.export.weights import FloatWeights, Int4Weights, Int8Weights
 from tinylm.files import new_folder, sha256_of
 from tinylm.manifest import (
@@ -33,25 +33,30 @@ from tinylm.manifest import (
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     X86,
+    ExportSpeed,
     FileEntry,
+    GateFigures,
     Golden,
     GraphInfo,
     Manifest,
+    Provenance,
     SamplingDefaults,
     encode_manifest,
 )
-from tinylm.run_folder import CheckpointName, RunFolder, TrainState
+from tinylm.provenance import read_provenance
+from tinylm.run_folder import RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.session import Session, decode_file
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
+from tinylm.signatures import takes_fields_of
 from tinylm.tokenizer import Tokenizer
 from tinylm.training.checkpoint import load_run_model
 from tinylm.training.model import LanguageModel
 
 LEAST_ONNXRUNTIME = "1.23"
-# Whichever of these the model continues for longest without a close call becomes the bundle's golden text
+# The golden text is the one that the model continues longest without two nearly equal logits
 GOLDEN_TEXTS = (
     "Hello! Who are you, and what can you do?",
     "Good morning! How are you today?",
@@ -62,67 +67,94 @@ GOLDEN_TEXTS = (
 )
 GOLDEN_TOKENS = 64
 _TIMED_TOKENS = 128
-# Processors round differently: past a closer call than this, or than prefill and decode differ, they may well disagree
+# Smallest gap between the two highest logits: processors round differently, so that below it they may disagree
 _LEAST_GOLDEN_GAP = 0.1
 
 
-def export_bundle(
-    run: RunFolder,
-    out: Path,
-    *,
-    quantize: bool = False,
-    bits: int = 8,
-    portable: bool = False,
-    genai: bool = False,
-    checkpoint: CheckpointName = "best",
-    overwrite: bool = False,
-    limits: GateLimits | None = None,
-    notify: Callable[[str], None] = lambda _: None,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
-) -> Manifest:
-    """Export a run's model and prove the graph before the bundle appears.
+@dataclass(frozen=True)
+class Bundle:
+    """An exported bundle. It can be used wherever a path is expected, as in `ChatModel(bundle)`.
+
+    Attributes:
+        path: the folder.
+        manifest: its manifest.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A run as it is exported."""
+
+    run: RunFolder
+    model: LanguageModel
+    tokenizer: Tokenizer
+    state: TrainState
+
+
+@takes_fields_of(ExportOptions)
+def export_bundle(options: ExportOptions) -> Bundle:  # noqa: D417 - its parameters are the fields of the options
+    """Export a run's model and compare the graph with torch before the bundle appears.
 
     Args:
-        run: the run folder.
+        run: the run folder: a path, or what `train` returned.
         out: the bundle's folder, to be made.
         quantize: integer weights instead of fp32.
         bits: of a quantized weight, 8 or 4.
         portable: standard ONNX operators alone, for other runtimes, instead of onnxruntime's fused ones.
         genai: also write what onnxruntime-genai needs.
-        checkpoint: best or last.
+        checkpoint: `"best"` or `"last"`.
         overwrite: replace an existing bundle, once the new one has passed its gate.
-        limits: see `GateLimits`.
-        notify: told what the user should know.
-        progress: told how far the gate is, in positions.
+        limits: limits of the gate by name, as `{"quality_loss_percent": 0.5}`; see `GateLimits`.
+        notify: receives lines that the user should read.
+        progress: receives the positions that the gate has compared, and how many there are.
+
+    Returns:
+        the bundle.
 
     Raises:
-        RunError: the run is not whole.
+        ConfigError: an argument is wrong.
+        RunError: the run is incomplete.
         TinyLMError: `out` exists, cannot be written, or the graph did not pass its gate.
     """
-    check_out(out, overwrite)
-    model, tokenizer, state = load_run_model(run, checkpoint)
-    form = Form.PORTABLE if portable else Form.FUSED
+    return export_run(options)
+
+
+def export_run(options: ExportOptions) -> Bundle:
+    """Export with the arguments of `export_bundle` as one object."""
+    run, out, bits = RunFolder(Path(options.run)), Path(options.out), options.bits
+    limits = GateLimits.parse(options.limits, bits)
+    check_out(out, options.overwrite)
+    source = _Source(run, *load_run_model(run, options.checkpoint))
+    model, tokenizer = source.model, source.tokenizer
+    form = Form.PORTABLE if options.portable else Form.FUSED
     with new_folder(out) as folder:
         fp32_graph = build_graph(model, FloatWeights(), form)
         fp32 = _load_graph(fp32_graph, folder / MODEL_FILE, model)
-        windows, sampled = gate_windows(run, state.stage, model, tokenizer, fp32)
+        windows, sampled = gate_windows(run, source.state.stage, model, tokenizer, fp32)
         if sampled:
-            notify(f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model")
+            options.notify(
+                f"too little held-out text for the gate: {sampled:,} of its positions are samples of the model"
+            )
         precision, decode, sessions = "fp32", dict[str, str](), [fp32]
-        if quantize:
-            weights = Int4Weights() if bits == 4 else Int8Weights(portable)
+        if options.quantize:
+            weights = Int4Weights() if bits == 4 else Int8Weights(options.portable)
             precision = f"int{bits}"
             (folder / MODEL_FILE).write_bytes(build_graph(model, weights, form).SerializeToString())
-            if bits == 8 and not portable:
+            if bits == 8 and not options.portable:
                 decode = write_decoders(folder, model, weights)
             sessions = _open_all(folder, model, decode)
         (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
-        if genai:
-            _write_genai_files(folder, model, tokenizer, portable)
-        figures, byte_lengths = [], byte_lengths_of(tokenizer)
-        for session in sessions:
-            figures.append(run_gate(model, fp32, session, windows, sampled, byte_lengths, progress))
-            check_limits(figures[-1], limits or GateLimits())
+        if options.genai:
+            _write_genai_files(folder, model, tokenizer, options.portable)
+        figures = run_gate(model, fp32, sessions, windows, sampled, byte_lengths_of(tokenizer), options.progress)
+        for measured in figures:
+            check_limits(measured, limits)
         info = GraphInfo(
             precision=precision,
             opset=OPSET,
@@ -130,17 +162,17 @@ def export_bundle(
             least_onnxruntime=LEAST_ONNXRUNTIME,
             decode=decode,
         )
-        manifest = _make_manifest(run, folder, info, model, tokenizer, state, sessions, figures[-1])
+        manifest = _make_manifest(source, folder, info, sessions, figures[-1])
         (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
         (folder / README_FILE).write_text(model_card(manifest, fp32_graph.ByteSize()), "utf-8")
-    return manifest
+    return Bundle(out, manifest)
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Make sure that a bundle may be written here.
+    """Check that a bundle may be written to a folder.
 
     Raises:
-        TinyLMError: something is there that may not be replaced.
+        TinyLMError: the folder exists and may not be replaced.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -164,7 +196,7 @@ def _write_genai_files(folder: Path, model: LanguageModel, tokenizer: Tokenizer,
 
 
 def _open_all(folder: Path, model: LanguageModel, decode: dict[str, str]) -> list[Session]:
-    """A session for each of a bundle's decoding graphs that this CPU can run, the one that it does run last."""
+    """Open a session for each decoding graph that this CPU can run; the last is the one that the runtime would use."""
     files = [file for cpu, file in decode.items() if cpu != X86 or has_avx2()] or [MODEL_FILE]
     files.sort(key=lambda file: file == decode_file(decode))
     paths = [None if file == MODEL_FILE else folder / file for file in files]
@@ -177,16 +209,9 @@ def _contrib_operators(folder: Path) -> list[str]:
 
 
 def _make_manifest(
-    run: RunFolder,
-    folder: Path,
-    graph: GraphInfo,
-    model: LanguageModel,
-    tokenizer: Tokenizer,
-    state: TrainState,
-    sessions: Sequence[Session],
-    figures: GateFigures,
+    source: _Source, folder: Path, graph: GraphInfo, sessions: Sequence[Session], figures: GateFigures
 ) -> Manifest:
-    chat = state.stage == "finetune"
+    tokenizer, chat = source.tokenizer, source.state.stage == "finetune"
     files = {
         path.relative_to(folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=sha256_of(path))
         for path in sorted(folder.rglob("*"))
@@ -195,7 +220,7 @@ def _make_manifest(
     return Manifest(
         schema_version=SCHEMA_VERSION,
         tinylm_version=tinylm.__version__,
-        model=model.config,
+        model=source.model.config,
         chat=chat,
         chat_format_version=CHAT_FORMAT_VERSION,
         special_tokens=special_tokens(tokenizer),
@@ -203,13 +228,20 @@ def _make_manifest(
         sampling=SamplingDefaults(),
         files=files,
         golden=_make_golden(sessions, tokenizer, chat, max(_LEAST_GOLDEN_GAP, figures.prefill_logit_difference)),
-        gate=figures.values(),
-        provenance=_provenance(run, model, state, sessions[-1]),
+        gate=figures,
+        provenance=_provenance(source, sessions[-1]),
     )
 
 
 def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, least_gap: float) -> Golden:
-    """The text that is continued for longest alike by all sessions, and by any that rounds a little differently."""
+    """Choose the golden text: the one whose greedy continuation is equal in all sessions for longest.
+
+    Args:
+        sessions: of the bundle.
+        tokenizer: of the bundle.
+        chat: whether the text is a user's message.
+        least_gap: a continuation ends where the two highest logits are closer.
+    """
     candidates: list[Golden] = []
     for text in GOLDEN_TEXTS:
         conversation: Conversation = [{"role": "user", "content": text}] if chat else []
@@ -222,8 +254,8 @@ def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, 
     return max(candidates, key=lambda golden: len(golden.continuation))
 
 
-def _speed(session: Session) -> dict[str, Any]:
-    """Tokens a second, of some hundred."""
+def measure_speed(session: Session) -> ExportSpeed:
+    """Measure tokens a second on this machine, of some hundred tokens."""
     count = min(_TIMED_TOKENS, session.context_length // 2)
     session.truncate(0)
     times = [time.perf_counter()]
@@ -233,32 +265,27 @@ def _speed(session: Session) -> dict[str, Any]:
         session.append([0])
     times.append(time.perf_counter())
     prefill, decode = (count / (end - start) for start, end in pairwise(times))
-    return {
-        "machine": platform.machine(),
-        "threads": session.threads,
-        "prefill_tokens_per_second": round(prefill, 1),
-        "decode_tokens_per_second": round(decode, 1),
-    }
+    return ExportSpeed(
+        machine=platform.machine(),
+        threads=session.threads,
+        prefill_tokens_per_second=round(prefill, 1),
+        decode_tokens_per_second=round(decode, 1),
+    )
 
 
-def _provenance(run: RunFolder, model: LanguageModel, state: TrainState, session: Session) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    if run.provenance.is_file():
-        try:
-            data = json.loads(run.provenance.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{run.provenance}: cannot be read ({error})") from None
-    return {
-        "data": data,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "steps": dict(state.plan),
-        "training_seconds": round(state.seconds, 1),
-        "training_tokens": state.tokens,
-        "speed": _speed(session),
-        "packages": {
+def _provenance(source: _Source, session: Session) -> Provenance:
+    run, state = source.run, source.state
+    return Provenance(
+        data=read_provenance(run.provenance) if run.provenance.is_file() else {},
+        parameters=sum(parameter.numel() for parameter in source.model.parameters()),
+        steps={str(stage): steps for stage, steps in state.plan.items()},
+        training_seconds=round(state.seconds, 1),
+        training_tokens=state.tokens,
+        speed=measure_speed(session),
+        packages={
             "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,
         },
-    }
+    )

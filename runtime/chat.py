@@ -333,8 +333,8 @@ class Chat:
         used = len(opening) + sum(map(len, turns))
         if self.when_full != "drop" and used > self.context_length:
             raise ContextFullError(
-                f"the conversation has {used:,} tokens, but the context holds {self.context_length:,}, and when-full "
-                f"{self.when_full} drops none of them"
+                f"the conversation has {used:,} tokens, but the context holds {self.context_length:,}, and with "
+                f"when-full {self.when_full} no message is dropped"
             )
 
     def _check_length(self, text: str, kind: str) -> None:

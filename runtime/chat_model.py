@@ -1,4 +1,4 @@
-"""A bundle as a Python object: chats and completions."""
+"""The Python interface of a bundle: chats and completions."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class ChatModel:
             print(text, end="", flush=True)
 
     Args:
-        bundle: the folder; None for the demo model in the box.
-        threads: CPU threads; 0 takes as many as are fastest, see `tinylm.runtime.threads`.
-        private: whether the bundle's files may be overwritten while the model is in use: they are copied to be loaded.
+        bundle: the folder; None: the demo model in the box.
+        threads: CPU threads; 0: the fastest number, see `tinylm.runtime.threads`.
+        private: load a copy, as the bundle's files may be overwritten while the model is in use.
 
     Attributes:
-        manifest: of the bundle.
-        tokenizer: of the bundle.
+        manifest: the bundle's manifest.
+        tokenizer: the bundle's tokenizer.
         session: the loaded model.
 
     Raises:
-        BundleError: the folder is no whole bundle, or onnxruntime refuses it.
+        BundleError: the folder is not a complete bundle, or onnxruntime cannot load it.
     """
 
     def __init__(self, bundle: str | PathLike[str] | None = None, *, threads: int = 0, private: bool = False) -> None:
@@ -52,7 +52,7 @@ class ChatModel:
         self.session = open_bundle(folder, self.manifest, threads or best_threads(folder, self.manifest), private)
 
     def default_options(self, **changes: Any) -> SamplingOptions:
-        """The bundle's sampling defaults, with those changes that are not None."""
+        """The bundle's default sampling options, with changes; a change to None is ignored."""
         defaults = self.manifest.sampling
         values: dict[str, Any] = {
             "temperature": defaults.temperature,
@@ -66,14 +66,14 @@ class ChatModel:
     def start_chat(
         self, system: str | None = None, options: SamplingOptions | None = None, when_full: WhenFull = "drop"
     ) -> Chat:
-        """A new conversation on this model.
+        """Start a conversation.
 
         Conversations and completions on one model may take turns, but not run at the same time: they share its cache.
 
         Args:
             system: the system message, if any.
-            options: how replies are sampled; None for the bundle's defaults.
-            when_full: what happens when the context is full; see `Chat`.
+            options: how to sample replies; None: the bundle's defaults.
+            when_full: what to do when the context is full; see `WhenFull`.
 
         Raises:
             ContextFullError: the system message takes more than half of the context.
@@ -86,10 +86,15 @@ class ChatModel:
         options: SamplingOptions | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Generation:
-        """Go on with a raw text.
+        """Continue a raw text.
+
+        Args:
+            prompt: the text.
+            options: how to sample; None: the bundle's defaults.
+            should_stop: called between two tokens and between two chunks of the prompt; True cancels.
 
         Raises:
-            ContextFullError: the prompt does not fit.
+            ContextFullError: the prompt does not fit into the context.
         """
         least = self.tokenizer.least_tokens(prompt)
         if least >= self.session.context_length:
@@ -103,5 +108,5 @@ class ChatModel:
 
 
 def special_tokens(tokenizer: Tokenizer) -> SpecialTokens:
-    """The ids of a tokenizer's control symbols, as a manifest lists them."""
+    """Ids of the control symbols, in the form of a manifest."""
     return SpecialTokens(bos=tokenizer.bos_id, eos=tokenizer.eos_id, **tokenizer.role_ids)

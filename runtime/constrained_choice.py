@@ -1,4 +1,4 @@
-"""A reply that is one of given texts."""
+"""Constrain a reply to one of given texts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from tinylm.tokenizer import Tokenizer
 
 
 class Choices:
-    """Leaves the model, token by token, only what leads to one of the choices.
-
-    Where a token would go beyond what the choices have in common, the model decides among them.
+    """Allow at each token only what continues one of the choices; the model decides among those.
 
     Args:
-        tokenizer: of the model.
+        tokenizer: the model's tokenizer.
         choices: the texts; none is empty.
     """
 
@@ -30,10 +28,10 @@ class Choices:
         self._longest = max(map(len, self._ids))
 
     def restrict(self, logits: NDArray[np.float32]) -> None:
-        """Make every other token impossible.
+        """Set the logits of all tokens that are not allowed to minus infinity.
 
         Args:
-            logits: fp32 [vocab_size], overwritten.
+            logits: fp32 [vocab_size]; overwritten.
         """
         allowed: set[int] = set()
         for rest in self._left:
@@ -47,6 +45,6 @@ class Choices:
         logits[ids] = kept
 
     def feed(self, token: int) -> None:
-        """Take the token that was chosen."""
+        """Record the token that was chosen."""
         data = self._tokenizer.bytes_of(token)
         self._left = {rest[len(data) :] for rest in self._left if rest.startswith(data)}

@@ -1,4 +1,4 @@
-"""The generation loop: one for chat, completion, evaluation and server."""
+"""The generation loop, for chats, completions, evaluation and the server."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Result:
 
     Attributes:
         reply: its text.
-        ids: its token ids, without `<eos>` and without what a stop text ended.
-        prompt_tokens: tokens of the whole prompt, reused ones included.
+        ids: its token ids, without `<eos>` and without a stop text and what follows it.
+        prompt_tokens: tokens of the whole prompt, with reused ones.
         reused_tokens: tokens of the prompt that were in the cache already.
-        completion_tokens: tokens generated, `<eos>` included.
-        finish_reason: stop (the model ended, or a stop text came), length (max_new_tokens), context (no room left) or
-            cancelled.
-        time_to_first_token_s: from the start to the first generated token, in seconds.
-        decode_tokens_per_second: of the tokens after the first; 0 where there is none.
+        completion_tokens: generated tokens, with `<eos>`.
+        finish_reason: stop (the model generated `<eos>`, or a stop text), length (`max_new_tokens`), context (the
+            context is full) or cancelled.
+        time_to_first_token_s: seconds from the start to the first generated token.
+        decode_tokens_per_second: speed after the first token; 0 where there is no second.
     """
 
     reply: str
@@ -45,14 +45,14 @@ class Result:
 
 
 class Generation:
-    """Text as it is generated: iterate over it once, then read `result`.
+    """Generate text: iterate once for the pieces, then read `result`.
 
     Args:
-        decoder: the model; what its cache and the prompt begin with in common is not computed again.
-        tokenizer: of that model.
-        prompt: the whole prompt's ids.
-        sampler: chooses tokens.
-        should_stop: asked between two tokens and between two chunks of the prompt; True cancels.
+        decoder: the model. The common prefix of its cache and the prompt is not computed again.
+        tokenizer: the model's tokenizer.
+        prompt: token ids of the whole prompt.
+        sampler: chooses the tokens.
+        should_stop: called between two tokens and between two chunks of the prompt; True cancels.
         logprobs: records the log-probabilities of the tokens.
 
     Raises:
@@ -85,31 +85,31 @@ class Generation:
 
     @property
     def result(self) -> Result:
-        """The finished reply; iterate to the end first."""
+        """The finished reply, after the iteration has ended."""
         if self._result is None:
             raise RuntimeError("the generation has not finished: iterate over it first")
         return self._result
 
     @property
     def certain_logprobs(self) -> Sequence[TokenLogprob]:
-        """The recorded tokens of the reply whose text has come, whole; no stop text can take them back."""
+        """Recorded tokens of the reply whose whole text was yielded, so that no stop text can remove them."""
         return self._logprobs.reply[: self._certain] if self._logprobs is not None else ()
 
     def __iter__(self) -> Iterator[str]:
-        """Generate, in pieces of whole characters; joined they are `result.reply`."""
+        """Generate the reply in pieces of whole characters; joined they are `result.reply`."""
         with closing(self.steps()) as steps:
             for piece in steps:
                 if piece:
                     yield piece
 
     def steps(self) -> Generator[str, None, None]:
-        """The same, one step at a time, so that several generations can take turns.
+        """Generate one step at a time, so that several generations can take turns.
 
-        A step is a chunk of the prompt or a token of the reply, and its piece is empty where it gives no text yet.
+        A step is a chunk of the prompt or a token of the reply. Its piece is empty where it adds no text yet.
         """
         stream = TextStream(self._tokenizer, self._sampler.options.stop)
         started = time.perf_counter()
-        # All but one token at least: the last one gives the logits
+        # At most all tokens but the last, which gives the logits
         reused = keep_common_start(self._decoder, () if self._scored else self._prompt[:-1])
         pieces: list[str] = []
         finished = False
@@ -148,7 +148,7 @@ class Generation:
             )
 
     def _tokens(self, reused: int) -> Iterator[int | None]:
-        """The reply's tokens up to its end, whose reason is then in `_reason`; None between chunks of the prompt."""
+        """Generate tokens to the end of the reply, and set `_reason`; yields None between chunks of the prompt."""
         decoder, sampler, eos_id = self._decoder, self._sampler, self._tokenizer.eos_id
         choices = Choices(self._tokenizer, sampler.options.choices) if sampler.options.choices else None
         last = yield from self._prefill(reused)
@@ -183,9 +183,12 @@ class Generation:
             logits = decoder.append([token])
 
     def _prefill(self, reused: int) -> Generator[None, None, Sequence[int] | None]:
-        """Add the prompt to the sequence, but for its last tokens, which it returns; None where it was cancelled.
+        """Append the prompt to the sequence except for its last chunk.
 
-        In chunks; or token by token where the prompt is scored, as a chunk gives the logits of its last token alone.
+        The chunks are single tokens where the prompt is scored, as a chunk gives the logits of its last token only.
+
+        Returns:
+            the last chunk; None where the generation was cancelled.
         """
         prompt, recorder = self._prompt, self._logprobs if self._scored else None
         size = PREFILL_CHUNK if recorder is None else 1
@@ -203,10 +206,10 @@ class Generation:
 
 
 def keep_common_start(decoder: Decoder, ids: Sequence[int]) -> int:
-    """Cut the cache to what it and the given tokens begin with in common.
+    """Truncate the cache to the common prefix of its tokens and the given ones.
 
     Returns:
-        how many tokens that are.
+        the length of the prefix.
     """
     common = _common_length(decoder.ids, ids)
     decoder.truncate(common)
@@ -214,7 +217,7 @@ def keep_common_start(decoder: Decoder, ids: Sequence[int]) -> int:
 
 
 def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences begin with in common."""
+    """Length of the common prefix of two sequences."""
     common = 0
     for left, right in zip(one, other, strict=False):
         if left != right:
@@ -224,14 +227,14 @@ def _common_length(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 class TextStream:
-    """The text of tokens as they come: whole characters, up to the first of the stop texts.
+    """Decode tokens to text as they are generated, up to the first stop text.
 
     Args:
-        tokenizer: of the tokens.
-        stop: texts that end it and are no part of it; what may be the beginning of one is held back.
+        tokenizer: the tokenizer of the tokens.
+        stop: texts that end the text and are not part of it. Text that may be the beginning of one is held back.
 
     Attributes:
-        stopped: whether one of them came.
+        stopped: whether a stop text was found.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
@@ -241,12 +244,12 @@ class TextStream:
         self.stopped = False
 
     def feed(self, token: int) -> str:
-        """The text that is certain after one more token."""
+        """Take a token; return the text that is final now, in whole characters."""
         text = self._decoder.feed((token,))
         return self._until_stop(text) if self._stop else text
 
     def finish(self) -> str:
-        """What is left when no more tokens come."""
+        """Return the text that was held back, at the end of the tokens."""
         if self.stopped:
             return ""
         text = self._until_stop(self._decoder.finish())
@@ -254,7 +257,7 @@ class TextStream:
 
     @property
     def complete(self) -> bool:
-        """Whether all text of the tokens so far has come: nothing of it is held back."""
+        """Whether all text of the tokens so far was returned, and nothing is held back."""
         return not self._held and not self.stopped and not self._decoder.pending
 
     def _until_stop(self, text: str) -> str:
@@ -269,12 +272,12 @@ class TextStream:
 
 
 def _common_end(text: str, stop: str) -> int:
-    """How many characters at the end of `text` are the beginning of `stop`."""
+    """Length of the longest end of `text` that is a proper beginning of `stop`."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
 
 
 def _ids_of_start(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> list[int]:
-    """The tokens of a text with which the text of `ids` begins: theirs, as far as their borders agree."""
+    """Token ids of `text`, a prefix of the text of `ids`: those ids up to the last border, then newly encoded."""
     stream, length = StreamDecoder(tokenizer), 0
     for kept, id_ in enumerate(ids):
         piece = stream.feed((id_,))

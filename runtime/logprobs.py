@@ -1,4 +1,4 @@
-"""Log-probabilities of tokens, as the model gives them: before temperature, biases, penalties and limits."""
+"""Log-probabilities of tokens by the model alone, before temperature, biases, penalties and truncation."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_ALTERNATIVES = 20
-"""The most alternatives of a token that can be asked for, as in OpenAI's API."""
+"""Maximum number of alternatives of a token, as in OpenAI's API."""
 
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token and how likely it was.
+    """A token and its log-probability.
 
     Attributes:
-        id: of the token.
-        logprob: natural logarithm of its probability; None for a token that nothing comes before.
-        top: ids and log-probabilities of the likeliest tokens at this place, likeliest first.
+        id: the token.
+        logprob: natural logarithm of its probability; None for the first token of a prompt.
+        top: ids and log-probabilities of the most likely tokens at this position, in descending order.
     """
 
     id: int
@@ -31,7 +31,7 @@ class LogprobRecorder:
     """Collects the log-probabilities of a generation's tokens.
 
     Args:
-        alternatives: likeliest tokens to keep at each place, 0 to `MAX_ALTERNATIVES`.
+        alternatives: most likely tokens to keep at each position, 0 to `MAX_ALTERNATIVES`.
         with_prompt: whether the prompt's tokens are scored too. They are then computed one by one.
 
     Attributes:

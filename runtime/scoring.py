@@ -1,4 +1,4 @@
-"""Quality of a bundle on held-out text, through the very decode path that a chat uses."""
+"""Loss of a bundle on held-out text, computed through the decode path of chats."""
 
 from __future__ import annotations
 

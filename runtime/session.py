@@ -1,10 +1,11 @@
-"""A model on onnxruntime: sequences of tokens on the same weights, KV caches in place, logits of the next token."""
+"""Run a model on onnxruntime: token sequences with KV caches that are updated in place, on shared weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
+from tinylm.printable import printable
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.device.memory import check_memory, explain_allocation
@@ -21,14 +23,14 @@ from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.private_copy import private_copy
 
 PREFILL_CHUNK = 64
-"""Tokens that are prefilled in one call, at most: between two calls others can have their turn."""
+"""Maximum number of tokens that are prefilled in one call, so that other sequences can take turns."""
 
 _BYTES_PER_THREAD = 16_000_000
 _MAX_THREADS = 4
 
 
 class Decoder(Protocol):
-    """What generation needs of a model; `Session` is the one of a bundle."""
+    """The interface of a model for generation; `Session` implements it for bundles."""
 
     context_length: int
     vocab_size: int
@@ -40,7 +42,7 @@ class Decoder(Protocol):
 
     @property
     def ids(self) -> Sequence[int]:
-        """The tokens in the cache, whoever put them there."""
+        """Token ids in the cache; other users of the model may have added them."""
         ...
 
     def append(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -53,18 +55,18 @@ class Decoder(Protocol):
 
 
 class LoadedModel:
-    """The graphs and weights of a model, which any number of sequences share.
+    """Graphs and weights of a model, shared by any number of sequences.
 
-    Calls may run at the same time in several threads, each for a sequence of its own.
+    Several threads may use it at the same time, each with a sequence of its own.
 
     Args:
         path: the ONNX file.
         config: the model's shape.
-        threads: CPU threads of one call; 0 chooses by the size of the model (small ones are fastest on one).
-        decode: a graph of the same weights for calls of one token.
+        threads: CPU threads of one call; 0: `default_threads` for the size of the file.
+        decode: another ONNX file with the same weights, for calls with one token.
 
     Raises:
-        BundleError: onnxruntime refuses the model.
+        BundleError: onnxruntime cannot load the model.
     """
 
     def __init__(self, path: Path, config: ModelConfig, threads: int = 0, decode: Path | None = None) -> None:
@@ -84,17 +86,17 @@ class LoadedModel:
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes of the KV cache of one sequence as long as the context, in fp32."""
+        """Bytes of the KV cache of a sequence that fills the context, in fp32."""
         return 4 * len(self.cache_names) * math.prod(self._cache_shape)
 
     def new_cache(self) -> list[onnxruntime.OrtValue]:
-        """Room for a sequence: an array [1, kv_heads, context_length or 0, head_dim] for each of `cache_names`."""
+        """Allocate a KV cache: fp32 [1, kv_heads, context_length or 0, head_dim] for each of `cache_names`."""
         batch, heads, length, width = self._cache_shape
         shape = (batch, heads, 0 if self.cache_grows else length, width)
         return [onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32)) for _ in self.cache_names]
 
     def mask(self, length: int) -> onnxruntime.OrtValue:
-        """Ones for so many tokens. Making a value costs a small model's loop more than keeping them all."""
+        """The attention mask for so many tokens: ones. Kept, as creating one takes long beside a small model."""
         mask = self._masks.get(length)
         if mask is None:
             mask = self._masks[length] = onnxruntime.OrtValue.ortvalue_from_numpy(self._ones[:, :length])
@@ -102,10 +104,10 @@ class LoadedModel:
 
 
 class TokenSequence:
-    """A sequence of tokens with its KV cache, on a model that others may share.
+    """A sequence of tokens with its KV cache.
 
     Args:
-        model: with its weights.
+        model: the loaded model, which other sequences may share.
     """
 
     def __init__(self, model: LoadedModel) -> None:
@@ -139,7 +141,7 @@ class TokenSequence:
         del self._ids[length:]
 
     def copy_start(self, other: TokenSequence, length: int) -> None:
-        """Become the first `length` tokens of another sequence of the same model, which may go on meanwhile."""
+        """Replace this sequence by the first `length` tokens of another one of the same model, which may be in use."""
         if not 0 <= length <= other.length:
             raise ValueError(f"cannot copy {length} of {other.length} tokens")
         if self.model.cache_grows:
@@ -153,13 +155,13 @@ class TokenSequence:
         """Add tokens to the sequence.
 
         Args:
-            ids: at least one; several are taken in chunks of `PREFILL_CHUNK`.
+            ids: token ids, at least one; they are processed in chunks of `PREFILL_CHUNK`.
 
         Returns:
-            logits of the token after the last one, fp32 [vocab_size], valid until the next call.
+            logits of the token after the last one, fp32 [vocab_size]; overwritten by the next call.
 
         Raises:
-            ContextFullError: there is no room for them; nothing was added.
+            ContextFullError: they do not fit into the context; nothing was added.
         """
         if not ids:
             raise ValueError("no tokens to append")
@@ -176,7 +178,7 @@ class TokenSequence:
         binding = graph.io_binding()
         binding.bind_ortvalue_output("logits", logits)
         if not self.model.cache_grows:
-            # The same memory is bound as past and as present, so that attention appends in place
+            # The same memory is input and output, so that attention appends in place
             for (past, present), value in zip(self.model.cache_names, self._cache, strict=True):
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_ortvalue_output(present, value)
@@ -193,7 +195,7 @@ class TokenSequence:
             binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(tokens))
         binding.bind_ortvalue_input("attention_mask", model.mask(self.length + len(ids)))
         if model.cache_grows:
-            # A portable graph: the cache that comes out goes in the next time
+            # A portable graph: its output is the input of the next call
             for (past, present), value in zip(model.cache_names, self._cache, strict=True):
                 binding.bind_ortvalue_input(past, value)
                 binding.bind_output(present)
@@ -208,16 +210,16 @@ class TokenSequence:
 
 
 class Session(TokenSequence):
-    """A loaded model with the cache of one sequence; `TokenSequence(session.model)` is another on the same weights.
+    """A loaded model with one sequence; `TokenSequence(session.model)` adds another one.
 
     Args:
-        path: the ONNX file.
+        path: see `LoadedModel`, as for the other arguments.
         config: the model's shape.
-        threads: CPU threads; 0 chooses by the size of the model (small ones are fastest on one).
-        decode: a graph of the same weights for calls of one token.
+        threads: CPU threads of one call.
+        decode: another ONNX file, for calls with one token.
 
     Raises:
-        BundleError: onnxruntime refuses the model.
+        BundleError: onnxruntime cannot load the model.
     """
 
     def __init__(self, path: Path, config: ModelConfig, threads: int = 0, decode: Path | None = None) -> None:
@@ -226,22 +228,22 @@ class Session(TokenSequence):
 
 
 def _first_tokens(cache: Sequence[onnxruntime.OrtValue], length: int) -> list[onnxruntime.OrtValue]:
-    """The part of a growing cache that is of the first `length` tokens, copied."""
+    """Copy the first `length` tokens of a growing cache."""
     kept = [np.ascontiguousarray(value.numpy()[:, :, :length]) for value in cache]
     return [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in kept]
 
 
 def open_bundle(folder: Path, manifest: Manifest, threads: int = 0, private: bool = False) -> Session:
-    """The session of a bundle, with the decoding graph that suits this CPU.
+    """Load a bundle with the decoding graph for this CPU.
 
     Args:
         folder: the bundle.
-        manifest: of it.
-        threads: see `Session`.
-        private: whether its files may be overwritten meanwhile: a copy is loaded; see `private_copy`.
+        manifest: its manifest.
+        threads: see `LoadedModel`.
+        private: load a copy, as the bundle's files may be overwritten meanwhile; see `private_copy`.
 
     Raises:
-        BundleError: onnxruntime refuses the model, or there is too little memory for it.
+        BundleError: onnxruntime cannot load the model, or there is too little memory for it.
     """
     check_memory(folder, manifest, has_avx2())
     name = decode_file(manifest.graph.decode)
@@ -258,34 +260,49 @@ def open_bundle(folder: Path, manifest: Manifest, threads: int = 0, private: boo
 
 
 def decode_file(files: Mapping[str, str]) -> str | None:
-    """The one of a manifest's decoding graphs that suits this CPU, if there is any."""
+    """The decoding graph for this CPU among those of a manifest; None where there is none."""
     return (files.get(X86) if has_avx2() else None) or files.get(ANY_CPU)
 
 
 def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """An onnxruntime session with options for a small machine.
+    """Load an ONNX file with options for small machines.
 
     Raises:
-        BundleError: onnxruntime refuses the file.
+        BundleError: onnxruntime cannot load it.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Patterns are kept for every shape of the inputs, and the mask grows with every token
+    # Memory patterns are kept for each input shape, and the mask has another one for each token
     options.enable_mem_pattern = False
     options.log_severity_level = 4
-    # Threads wait for each other's work spinning, but not for the next call: an idle chat must not burn a core
+    # Threads spin while they wait for each other, but not between calls: an idle chat must not use a core
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's own exceptions have no common base
+        with _utf8_path(path) as name:
+            return onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
         explain_allocation(path.parent, error)
         first_line = str(error).splitlines()[0]
         raise BundleError(
             f"{path}: onnxruntime {onnxruntime.__version__} cannot load it ({first_line}); update onnxruntime, "
             "or copy the bundle again"
         ) from None
+
+
+@contextmanager
+def _utf8_path(path: Path) -> Iterator[str]:
+    """A path of the file in UTF-8, which onnxruntime takes alone."""
+    name = printable(path)
+    if os.fsencode(path) == name.encode():
+        yield name
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def default_threads(model_bytes: int) -> int:

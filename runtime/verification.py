@@ -1,4 +1,4 @@
-"""Whether a bundle is what was exported, on the very machine that runs it."""
+"""Verify on this machine that a bundle is what was exported and gives the same tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinylm.tokenizer import Tokenizer
 
 
 def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> list[int]:
-    """The golden text as this machine tokenizes it, as far as it leaves room for a token in the context."""
+    """Token ids of the golden text on this machine, cut to leave room for one token in the context."""
     if golden.conversation:
         ids = encode_prompt(tokenizer, golden.conversation)
     else:
@@ -30,14 +30,14 @@ def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> 
 def greedy_continuation(
     decoder: Decoder, tokenizer: Tokenizer, prompt: list[int], length: int, least_gap: float = 0.0
 ) -> list[int]:
-    """The likeliest tokens, one after the other, until `<eos>` or `length`.
+    """Decode greedily until `<eos>`, `length` tokens or the end of the context.
 
     Args:
         decoder: the model.
-        tokenizer: of that model.
+        tokenizer: the model's tokenizer.
         prompt: token ids.
-        length: tokens at most.
-        least_gap: stop before a token whose logit is not so far above the second best.
+        length: maximum number of tokens.
+        least_gap: stop before a token whose logit is not at least this much above the second highest.
     """
     decoder.truncate(0)
     continuation: list[int] = []
@@ -58,10 +58,10 @@ def greedy_continuation(
 
 
 def verify_bundle(bundle: str | PathLike[str]) -> Manifest:
-    """Check hashes, then that the golden text becomes the golden ids and the golden continuation on this machine.
+    """Check the hashes, and that this machine encodes and continues the golden text as at export.
 
     Raises:
-        BundleError: names what differs.
+        BundleError: something differs; the message says what.
     """
     folder = Path(bundle)
     manifest = read_manifest(folder)

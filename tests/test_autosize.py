@@ -1,11 +1,15 @@
 """The dial: what is chosen for minutes, a machine and an amount of text."""
 
+import dataclasses
 from itertools import pairwise
 
 import pytest
+import torch
 
 from tinylm.config import Config, ModelConfig, TrainConfig
-from tinylm.training.autosize import Law, Speed, choose, measure_speed
+from tinylm.training import speed as speed_module
+from tinylm.training.autosize import Law, choose, dropout, weight_decay
+from tinylm.training.speed import Speed, measure_speed
 
 FAST = {"device": "cpu", "precision": "fp32", "threads": 1}
 
@@ -64,7 +68,8 @@ def test_what_was_given_stays():
     model = choice.config.model
     assert (model.d_model, model.nhead, model.num_layers, model.dim_feedforward) == (32, 2, 3, 100)
     assert "model.vocab_size" in choice.chosen
-    everything = {"model.d_model", "model.vocab_size", "train.batch_size", "tokenizer.max_sample_megabytes"}
+    everything = {"model.d_model", "model.vocab_size", "model.dropout", "tokenizer.max_sample_megabytes"}
+    everything |= {"train.batch_size", "train.weight_decay", "train.max_epochs"}
     fixed = chosen(5, given=everything)
     assert fixed.chosen == []
     assert fixed.config.model == ModelConfig()
@@ -111,6 +116,89 @@ def test_slow_updates_leave_fewer_steps_and_never_ask_for_larger_batches():
     given = {"model.d_model", "model.vocab_size"}
     tokens = [choose(config, given, {"pretrain": 3e7}, speed).config.train.batch_size for speed in (quick, slow)]
     assert tokens[0] >= tokens[1]
+
+
+def test_text_that_is_seen_often_is_regularized_more():
+    decays = [chosen(20, megabytes=megabytes).config.train.weight_decay for megabytes in (1000, 30, 4, 1)]
+    assert decays == sorted(decays)
+    assert decays[0] < 0.1 < 0.8 < decays[-1]
+    assert weight_decay(0.3) == weight_decay(1.0) == 0.05
+    assert dropout("modern", 1.0) == dropout("classic", 1.0) == 0.0 < dropout("modern", 20.0)
+    given = chosen(20, megabytes=1, given={"train.weight_decay", "model.dropout"}).config
+    assert (given.train.weight_decay, given.model.dropout) == (0.05, 0.0)
+
+
+def test_little_text_is_not_seen_without_end():
+    choice = chosen(60, megabytes=0.2)
+    assert 0 < choice.config.train.max_epochs < 50
+    assert any("not need all of the time" in line for line in choice.lines)
+    assert not any("not need all of the time" in line for line in chosen(5, megabytes=30).lines)
+    # Who wants it can have it
+    given = TrainConfig(minutes=60, max_epochs=0, **FAST)
+    longer = choose(Config(train=given), {"train.max_epochs"}, {"pretrain": 0.2e6}, machine(150.0))
+    assert longer.config.train.max_epochs == 0
+    assert not any("not need all of the time" in line for line in longer.lines)
+
+
+def test_each_stage_is_regularized_for_its_own_text_and_gets_the_time_that_it_needs():
+    config = Config(train=TrainConfig(minutes=20, **FAST))
+
+    def choice(pretrain, finetune, given=()):
+        return choose(config, given, {"pretrain": pretrain, "finetune": finetune}, machine(150.0)).config.train
+
+    few = choice(3e7, 1e5)
+    assert few.pretrain_share > 0.8
+    assert few.weight_decay < 0.3 < few.finetune_weight_decay
+    many = choice(3e7, 3e7)
+    assert many.pretrain_share == 0.5
+    assert many.weight_decay == many.finetune_weight_decay
+    assert choice(1e5, 3e7).pretrain_share < 0.2
+    assert choice(3e7, 1e5, {"train.pretrain_share"}).pretrain_share == 0.5
+
+
+def test_the_devices_time_decides_between_models_that_are_about_as_good():
+    def choice(tokens_per_second):
+        train = TrainConfig(minutes=8, device_tokens_per_second=tokens_per_second, **FAST)
+        return choose(Config(train=train), (), {"pretrain": 3e7}, machine(150.0))
+
+    free, bound = choice(0.0), choice(50.0)
+    assert weights(bound.config) < weights(free.config)
+    (line,) = (line for line in bound.lines if "on your device" in line)
+    # The demo model reads 1.97 million weights a token
+    expected = 50 * 1.966 / (weights(bound.config) / 1e6)
+    assert f"some {expected:.0f} tokens/s" in line
+    (line,) = (line for line in free.lines if "in int8" in line)
+    share = free.config.model.vocab_size * free.config.model.d_model / weights(free.config)
+    assert f"{share:.0%} of it for the vocabulary" in line
+
+
+def test_a_busy_machine_is_told():
+    config = Config(train=TrainConfig(minutes=5, **FAST))
+    busy = dataclasses.replace(machine(100.0), busy=True)
+    assert any("Other programs" in line for line in choose(config, (), {"pretrain": 1e6}, busy).lines)
+    assert not any("Other programs" in line for line in choose(config, (), {"pretrain": 1e6}, machine(100.0)).lines)
+
+
+@pytest.mark.parametrize(("share", "counts"), [(1.0, [2]), (0.6, [2, 1]), (0.1, [1])])
+def test_a_busy_machine_is_measured_with_one_thread_too(monkeypatch, share, counts):
+    monkeypatch.setattr(speed_module, "processor_share", lambda: share)
+    measured = []
+
+    def measure(config, seconds):
+        measured.append((torch.get_num_threads(), seconds))
+        return machine(10.0 if torch.get_num_threads() == 2 else 30.0)
+
+    monkeypatch.setattr(speed_module, "_measure", measure)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        speed = measure_speed(Config(train=TrainConfig(minutes=5, device="cpu", precision="fp32", threads=2)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert speed.busy == (share < 0.8)
+    assert [threads for threads, _ in measured] == counts
+    assert speed.blocks == machine(30.0 if 1 in counts else 10.0).blocks
 
 
 @pytest.mark.parametrize("arch", ["classic", "modern"])

@@ -206,8 +206,8 @@ def test_a_large_bundle_works_on_every_cpu(avx2, large, monkeypatch):
 def test_small_fp32_and_portable_bundles_have_what_they_can_use(bundles, runs, tmp_path):
     assert read_manifest(bundles["classic", "int8"]).graph.decode == {ANY_CPU: "decode.onnx"}
     assert read_manifest(bundles["classic", "fp32"]).graph.decode == {}
-    portable = export_bundle(RunFolder(runs["classic"]), tmp_path / "out", quantize=True, portable=True)
-    assert portable.graph.decode == {}
+    portable = export_bundle(str(runs["classic"]), tmp_path / "out", quantize=True, portable=True)
+    assert portable.manifest.graph.decode == {}
     for folder in (bundles["classic", "fp32"], tmp_path / "out"):
         assert not list(folder.glob("decode*"))
 

@@ -1,12 +1,17 @@
 """What `tinylm export` makes of its options: 4 bits, files for onnxruntime-genai, limits, and nothing half-written."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tinylm.export import GateLimits
+from tinylm.errors import ConfigError
+from tinylm.export import GateLimits, export_bundle
 from tinylm.files import sha256_of
 from tinylm.manifest import FileEntry, read_manifest
+from tinylm.runtime import ChatModel
 from tinylm.runtime.verification import verify_bundle
 
 GENAI_FILES = {"genai_config.json", "tokenizer.json", "genai/tokenizer.json", "genai/tokenizer_config.json"}
@@ -29,7 +34,7 @@ def test_a_bundle_of_4_bits_passes_its_gate_and_chats(arch, runs, bundles, tmp_p
     assert manifest.graph.decode == {}
     # The tied output stays int8, as do rows of the embedding
     assert {"MatMulNBits", "MatMulIntegerToFloat"} < set(manifest.graph.contrib_operators)
-    assert manifest.gate["greedy_agreement"] >= GateLimits.parse([], 4).greedy_agreement
+    assert manifest.gate.greedy_agreement >= GateLimits.parse([], 4).greedy_agreement
     sizes = [folder / "model.onnx" for folder in (out, bundles[arch, "int8"])]
     assert sizes[0].stat().st_size < sizes[1].stat().st_size
     assert "int4" in must("info", out).stdout
@@ -106,3 +111,29 @@ def test_overwriting_leaves_no_file_of_the_old_bundle(runs, tmp_path, run_cli, m
     assert {path.name for path in out.iterdir()} == {"README.md", "manifest.json", "model.onnx", "tokenizer.model"}
     assert [path.name for path in out.parent.iterdir()] == ["bundle"]
     verify_bundle(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"bits": 4}, "--bits 4 goes with --quantize"),
+        ({"bits": 4, "quantize": True, "portable": True}, "leave out --portable"),
+        ({"bits": 3}, "--bits 3"),
+        ({"limits": {"speed": 1.0}}, "--limit speed=1.0: known are"),
+    ],
+)
+def test_arguments_of_export_bundle_that_make_no_sense(arguments, message, runs, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        export_bundle(runs["classic"], tmp_path / "bundle", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_from_python_is_a_path(runs, tmp_path):
+    bundle = export_bundle(runs["classic"], tmp_path / "bundle", quantize=True, limits={"greedy_agreement": 0.1})
+    assert Path(bundle) == bundle.path == tmp_path / "bundle"
+    assert ChatModel(bundle).manifest == bundle.manifest
+
+
+def test_the_package_is_cheap_to_import():
+    script = "import sys, tinylm.export; sys.exit(bool({'torch', 'onnx', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -4,12 +4,29 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from tinylm.errors import TinyLMError
-from tinylm.files import new_folder, recover_folder, sha256_of, user_errors, write_file
+from tinylm.errors import TinyLMError, WriteError
+from tinylm.file_lock import LockedError, file_lock
+from tinylm.files import (
+    append_line,
+    check_writable,
+    new_folder,
+    read_errors,
+    recover_folder,
+    remove_folder,
+    sha256_of,
+    temporary_folder,
+    user_errors,
+    write_file,
+    write_files,
+)
 
 
 def no_space(*arguments, **options):
@@ -202,3 +219,225 @@ def test_nothing_to_recover(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_only_descriptors_that_are_open_for_writing_are_flushed(tmp_path, monkeypatch):
+    """Windows refuses others."""
+    import fcntl
+
+    flushed = []
+    fsync = os.fsync
+
+    def flush(descriptor):
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            flushed.append(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    write_file(tmp_path / "file", "text")
+    with new_folder(tmp_path / "folder") as folder:
+        (folder / "a").write_text("1")
+        (folder / "b").mkdir()
+        (folder / "b" / "c").write_text("2")
+    assert len(flushed) == 3
+    assert os.O_RDONLY not in flushed
+
+
+def test_a_folder_with_a_link_to_a_file_that_may_not_be_written(tmp_path, monkeypatch):
+    """As of an earlier checkpoint whose files the user has made read-only."""
+    (tmp_path / "earlier").write_text("1")
+    open_file = os.open
+
+    def refuse(path, flags, *mode):
+        if flags & os.O_RDWR and Path(path).name == "link":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return open_file(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with new_folder(tmp_path / "folder") as folder:
+        os.link(tmp_path / "earlier", folder / "link")
+    assert contents(tmp_path / "folder") == {"link": "1"}
+
+
+def test_a_file_system_that_flushes_no_folders(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    fill(tmp_path / "folder", a="1")
+    assert contents(tmp_path) == {"folder/a": "1"}
+
+
+def test_what_cannot_be_read_is_not_said_to_be_unwritable(tmp_path):
+    other = tmp_path / "other" / "file"
+    with pytest.raises(TinyLMError, match=r"other/file: cannot be read \(No such file"), user_errors(tmp_path / "here"):
+        other.read_text()
+    with pytest.raises(TinyLMError, match=r"other/file: cannot be read \(No such file"), new_folder(tmp_path / "here"):
+        other.read_text()
+    with pytest.raises(TinyLMError, match=r"here: cannot be read \(No such file"), read_errors(tmp_path / "here"):
+        (tmp_path / "here").read_text()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", ["a/b", "a", "a/.b.0123abcd.tmp", "a/.b.0123abcd.tmp/c", "a/b/c", "a/.b.replaced"])
+def test_what_belongs_to_the_path_is_written(tmp_path, error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (error, str(tmp_path / error)):
+        with pytest.raises(WriteError, match=r"^a/b: cannot be written \(full\)$"), user_errors(Path("a/b")):
+            raise OSError(errno.ENOSPC, "full", name)
+
+
+def test_a_message_names_no_temporary_file(tmp_path):
+    with (
+        pytest.raises(WriteError, match=rf"^{tmp_path}/target/none/file: cannot be written"),
+        new_folder(tmp_path / "target") as folder,
+    ):
+        write_file(folder / "none" / "file", "text")
+
+
+def test_several_files_appear_together(tmp_path, monkeypatch):
+    write_files({tmp_path / "a": "1", tmp_path / "b": "1"})
+    with pytest.raises(WriteError, match="none/b: cannot be written"):
+        write_files({tmp_path / "a": "2", tmp_path / "none" / "b": "2"})
+    assert contents(tmp_path) == {"a": "1", "b": "1"}
+    write_files({tmp_path / "a": "2", tmp_path / "b": b"2"})
+    assert contents(tmp_path) == {"a": "2", "b": "2"}
+
+
+def test_text_that_no_utf8_holds_is_written_with_stand_ins(tmp_path):
+    write_file(tmp_path / "file", "caf\udce9")
+    append_line(tmp_path / "file", "\udce9")
+    assert (tmp_path / "file").read_text("utf-8") == "caf??\n"
+
+
+def test_whether_a_file_can_be_written_is_found_without_writing_it(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    check_writable(path)
+    assert names(tmp_path) == []
+    path.write_text("earlier")
+    check_writable(path)
+    assert contents(tmp_path) == {"file": "earlier"}
+    with pytest.raises(WriteError):
+        check_writable(tmp_path / "none" / "file")
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(WriteError, match="file: cannot be written"):
+        check_writable(path)
+    assert contents(tmp_path) == {"file": "earlier"}
+
+
+def test_half_a_line_is_taken_back(tmp_path):
+    import resource
+    import signal
+
+    path = tmp_path / "log"
+    append_line(path, "first")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(WriteError, match=r"log: cannot be written \(File too large\)"):
+            append_line(path, "second" * 9)
+        assert path.read_text() == "first\n"
+        append_line(path, "third")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_text() == "first\nthird\n"
+
+
+def test_a_folder_that_is_not_to_replace_another(tmp_path):
+    fill(tmp_path / "target", a="1")
+    with pytest.raises(WriteError, match="target: cannot be written"), new_folder(tmp_path / "target", replace=False):
+        pass
+    assert contents(tmp_path) == {"target/a": "1"}
+    with new_folder(tmp_path / "new", replace=False, durable=False) as folder:
+        (folder / "b").write_text("2")
+    assert contents(tmp_path) == {"target/a": "1", "new/b": "2"}
+
+
+def test_folders_go(tmp_path, monkeypatch):
+    fill(tmp_path / "target", a="1")
+    (tmp_path / "link").symlink_to("target")
+    remove_folder(tmp_path / "link")
+    assert names(tmp_path) == ["link"]
+    with pytest.raises(WriteError, match="link: cannot be written"):
+        remove_folder(tmp_path / "link")
+    with temporary_folder(tmp_path) as folder:
+        (folder / "a").write_text("1")
+        assert folder.parent == tmp_path
+    assert names(tmp_path) == ["link"]
+
+
+def test_a_lock_is_held_once_and_leaves_nothing(tmp_path):
+    path = tmp_path / "lock"
+    with file_lock(path):
+        with pytest.raises(LockedError), file_lock(path):
+            pass
+        assert path.exists()
+    with file_lock(path):
+        pass
+    assert names(tmp_path) == []
+    with pytest.raises(FileNotFoundError), file_lock(tmp_path / "none" / "lock"):
+        pass
+
+
+def test_who_waits_for_a_lock_gets_it_and_is_told(tmp_path):
+    path = tmp_path / "lock"
+    order, waiting = [], threading.Event()
+
+    def wait():
+        with file_lock(path, 60, waiting.set):
+            order.append("second")
+
+    with file_lock(path):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert waiting.wait(60)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_many_threads_are_never_in_a_lock_together(tmp_path):
+    inside, most = 0, 0
+
+    def enter():
+        nonlocal inside, most
+        for _ in range(20):
+            with file_lock(tmp_path / "lock", 60):
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_the_lock_of_a_process_that_dies_is_free(tmp_path):
+    script = (
+        "import os, sys, pathlib; from tinylm.file_lock import file_lock\n"
+        "with file_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "lock"], check=False, timeout=60)
+    assert (tmp_path / "lock").exists()
+    with file_lock(tmp_path / "lock"):
+        pass
+
+
+def test_without_locks_in_a_file_system_nothing_is_locked(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with file_lock(tmp_path / "lock"), file_lock(tmp_path / "lock"):
+        pass

@@ -140,7 +140,8 @@ def test_it_chats_without_torch(environment, bundle, tmp_path):
 
 
 def test_the_demo_model_in_the_box_answers_at_once(environment, tmp_path):
-    result = must_run(environment / "tinylm", "chat", "--prompt", "Hello, who are you?", "--json", cwd=tmp_path)
+    options = ("--prompt", "Hello, who are you?", "--temperature", "0", "--json")
+    result = must_run(environment / "tinylm", "chat", *options, cwd=tmp_path)
     assert "Pip" in json.loads(result.stdout)["reply"]
 
 
@@ -160,7 +161,9 @@ def test_it_completes_evaluates_and_reads_data(environment, bundle, tmp_path, sa
 
 def test_every_module_imports_there_or_needs_an_extra(environment, repository, tmp_path):
     extras = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    packages = {re.split(r"[>; ]", each)[0] for name in ("train", "serve", "tensorboard") for each in extras[name]}
+    packages = {
+        re.split(r"[>; ]", each)[0] for name in ("train", "report", "serve", "tensorboard") for each in extras[name]
+    }
     lines = [line.split() for line in must_run(environment / "python", "-c", MODULES, cwd=tmp_path).stdout.splitlines()]
     missing = [(module, package) for module, package in lines if module != "from"]
     assert len(lines) > 80

@@ -4,11 +4,13 @@ import json
 import re
 import shlex
 import shutil
+import tomllib
 from types import SimpleNamespace
 
 import pytest
 
 from tinylm import installation
+from tinylm.cli import main
 from tinylm.installation import install_command
 
 
@@ -102,3 +104,11 @@ def test_no_page_and_no_message_installs_tinylm_by_its_name(repository):
         if by_name.search(line)
     ]
     assert found == []
+
+
+def test_every_package_of_an_extra_is_known_by_the_name_that_is_imported(repository):
+    """Or its absence would be a traceback."""
+    extras = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for extra in ("train", "serve"):
+        packages = {re.split(r"[>; \[]", requirement)[0].lower().replace("-", "_") for requirement in extras[extra]}
+        assert packages <= {name for name, brings in main._EXTRAS.items() if brings == extra}

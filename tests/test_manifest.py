@@ -10,10 +10,12 @@ import msgspec
 import pytest
 
 from tinylm.errors import BundleError
+from tinylm.export.bundle import GOLDEN_TEXTS
 from tinylm.manifest import encode_manifest, read_manifest, verify_files, verify_files_once
 from tinylm.runtime import ChatModel
 from tinylm.runtime.session import Session
 from tinylm.runtime.verification import verify_bundle
+from tinylm.user_cache import cache_folder
 
 FILES = ("model.onnx", "decode.onnx", "tokenizer.model", "manifest.json")
 
@@ -267,13 +269,16 @@ def test_a_cache_folder_that_is_a_file(copy, tmp_path):
 
 
 def test_no_home_at_all(copy, monkeypatch):
-    from pathlib import Path
+    import pwd
 
-    def homeless():
-        raise RuntimeError("Could not determine home directory.")
+    def homeless(user):
+        raise KeyError(user)
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", homeless)
+    with pytest.raises(RuntimeError):
+        cache_folder()
     ChatModel(copy)
 
 
@@ -307,7 +312,9 @@ def test_golden_text_is_our_own_and_its_continuation_is_clear(bundles, text_bund
     for folder in bundles.values():
         manifest = read_manifest(folder)
         assert manifest.chat
-        assert manifest.golden.conversation[0]["content"].startswith("Hello! Who are you")
+        assert manifest.golden.conversation == [{"role": "user", "content": manifest.golden.text}]
+        assert manifest.golden.text in GOLDEN_TEXTS
+        assert manifest.golden.continuation
     assert read_manifest(text_bundle).golden.conversation == []
     assert not read_manifest(text_bundle).chat
 

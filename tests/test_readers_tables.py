@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tinylm.data import DataError, ReadSummary, iter_conversations, iter_documents, load_conversation_data
 from tinylm.data.readers.messages import is_role_pair
+from tinylm.data.readers.tables import iter_table_rows
 from tinylm.installation import install_command
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -112,9 +113,9 @@ def test_documents(tmp_path, name, text, documents):
     [
         ("a.csv", 'question,answer\nhi,hello\n"bye,see you\n', 3, "a quotation mark is never closed; is the file cut"),
         ("a.csv", 'question,answer\n"a"b,c\n', 2, "broken quoting (',' expected after '\"'); write a quotation mark"),
-        ("a.csv", 'question,answer\n"a\nb",c\nhi\n', 4, "1 cells where the first line has 2 columns; put quotation"),
+        ("a.csv", 'question,answer\n"a\nb"\nhi\n', 2, "1 cells where the first line has 2 columns; put quotation"),
         ("a.csv", "question,answer\nhi,hello,you\n", 2, "3 cells where the first line has 2 columns; put quotation"),
-        ("a.csv", "a,b\nhi,hello\n", 2, 'no known form of record: looked for messages, conversations, dialog,'),
+        ("a.csv", "a,b\nhi,hello\n", 1, "the first line is taken for the columns' names, and none of them is known:"),
         ("a.csv", "answer,answer\nhi,hello\n", 1, 'two columns are named "answer"; rename one'),
         ("a.csv", ROWS + "1,user,again\n", 6, 'rows of conversation_id "1" are not together: sort the file by'),
         ("a.csv", "conversation_id,role,text\n1,Anna,hi\n1,Ben,hello\n", 2, 'role "Anna" is not read, only system,'),
@@ -240,3 +241,25 @@ def test_json_in_other_columns_stays_unread(tmp_path):
     summary = ReadSummary(path)
     assert list(iter_conversations(path, summary)) == [HI]
     assert summary.sentences() == [f"{path}: not read, as no part of a conversation or text: scores"]
+
+
+def test_the_limit_of_the_csv_module_is_changed_for_nobody_else(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("prompt,response\nHi,Hello\n" + "word " * 40_000 + ",yes\nAnd?,So\n")
+    before = csv.field_size_limit()
+    rows = iter_table_rows(path, False, ReadSummary(path))
+    for _ in range(2):  # also while a file is being read
+        next(rows)
+        assert csv.field_size_limit() == before
+    rows.close()
+    other = iter_table_rows(path, False, ReadSummary(path))
+    assert [len(row["prompt"]) for _, row in other] == [2, 200_000, 4]
+    assert csv.field_size_limit() == before
+    with pytest.raises(csv.Error, match="field larger"):
+        list(csv.reader(["x" * 200_000]))
+
+
+def test_a_first_line_longer_than_the_limit_of_the_csv_module(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("word " * 40_000 + "\nmore text\n")
+    assert len(list(iter_documents(path))) == 2

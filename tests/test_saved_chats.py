@@ -1,6 +1,9 @@
 """Conversations on disk."""
 
 import json
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -119,3 +122,93 @@ def test_a_file_that_is_not_there_or_holds_nothing(tmp_path):
         SavedChat(tmp_path).save(HELLO)
     with pytest.raises(TinyLMError, match="cannot be written"):
         SavedChat(tmp_path / "nowhere" / "chats.jsonl").save(HELLO)
+
+
+def test_programs_that_save_at_the_same_time_lose_nothing(tmp_path):
+    path = tmp_path / "chats.jsonl"
+
+    def chat(number):
+        saved, messages = SavedChat(path), []
+        for turn in range(10):
+            messages += [
+                {"role": "user", "content": f"{number} asks {turn}"},
+                {"role": "assistant", "content": f"{number} hears {turn}"},
+            ]
+            saved.save(messages)
+
+    threads = [threading.Thread(target=chat, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted((messages[0]["content"], len(messages)) for messages in lines(path)) == [
+        (f"{number} asks 0", 20) for number in range(4)
+    ]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["chats.jsonl"]
+
+
+def test_a_conversation_that_another_program_has_changed_is_saved_beside_its(tmp_path):
+    path, said = tmp_path / "chats.jsonl", []
+    SavedChat(path).save(HELLO)
+    first, second = SavedChat(path), SavedChat(path, said.append)
+    assert first.load() == second.load() == HELLO
+    first.save([*HELLO, *OTHER])
+    second.save(LONGER)
+    assert lines(path) == [[*HELLO, *OTHER], LONGER]
+    assert [sentence for sentence in said if "another program has changed this conversation" in sentence] == said != []
+    second.save([*LONGER, *OTHER[1:]])
+    assert lines(path) == [[*HELLO, *OTHER], [*LONGER, *OTHER[1:]]]
+    assert len(said) == 1
+
+
+def test_who_waits_too_long_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinylm.runtime.saved_chats._WAIT_SECONDS", 0.0)
+    path = tmp_path / "chats.jsonl"
+    with SavedChat(path).locked():
+        for use in (SavedChat(path).check, lambda: SavedChat(path).save(HELLO)):
+            with pytest.raises(TinyLMError, match=r"chats\.jsonl: another program uses it; try again"):
+                use()
+    saved = SavedChat(path)
+    with saved.locked():
+        saved.check()
+        saved.save(HELLO)
+        assert saved.load() == HELLO
+    assert lines(path) == [HELLO]
+
+
+def test_a_linked_session_is_locked_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("tinylm.runtime.saved_chats._WAIT_SECONDS", 0.0)
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real/chats.jsonl")
+    with SavedChat(tmp_path / "link").locked(), pytest.raises(TinyLMError, match="another program uses it"):
+        SavedChat(tmp_path / "real" / "chats.jsonl").save(HELLO)
+    SavedChat(tmp_path / "link").save(HELLO)
+    assert lines(tmp_path / "real" / "chats.jsonl") == [HELLO]
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_check_changes_nothing(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    SavedChat(path).check()
+    assert list(tmp_path.iterdir()) == []
+    SavedChat(path).save(HELLO)
+    before = path.stat()
+    SavedChat(path).check()
+    assert path.stat() == before
+    path.write_text("notes")
+    with pytest.raises(DataError, match="not a conversation"):
+        SavedChat(path).check()
+    with pytest.raises(TinyLMError, match=r"nowhere/chats\.jsonl: cannot be written"):
+        SavedChat(tmp_path / "nowhere" / "chats.jsonl").check()
+
+
+def test_processes_with_one_session_take_turns(tmp_path):
+    path = tmp_path / "chats.jsonl"
+    command = [sys.executable, "-m", "tinylm", "chat", "--session", str(path), "--max-new-tokens", "2"]
+    processes = [
+        subprocess.Popen([*command, "--prompt", f"Question {number}"], stdout=subprocess.DEVNULL) for number in range(3)
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0, 0]
+    [conversation] = lines(path)
+    asked = [message["content"] for message in conversation if message["role"] == "user"]
+    assert sorted(asked) == ["Question 0", "Question 1", "Question 2"]

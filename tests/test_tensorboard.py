@@ -1,6 +1,8 @@
 """`tinylm train --tensorboard`."""
 
+import errno
 import json
+import os
 from contextlib import closing
 
 import pytest
@@ -79,3 +81,23 @@ def test_without_the_package_it_is_one_error_before_any_work(tmp_path, run_cli, 
     assert install_command("tensorboard") in result.stderr
     assert result.stderr.count("\n") == 1
     assert not run.exists()
+
+
+def test_a_full_disk_ends_the_curves_and_not_the_training(tmp_path, run_cli, settings, samples, monkeypatch):
+    written = 0
+
+    def full_disk(self, data):
+        nonlocal written
+        written += 1
+        if written > 8:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tensorboard.summary.writer.record_writer.RecordWriter.write", full_disk)
+    run = tmp_path / "run"
+    result = run_cli(
+        "train", "--finetune", samples / "tagged.txt", "--steps", 4, *settings(), "--out", run, "--tensorboard"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("no more reports to TensorBoardCallback: No space left on device") == 1
+    assert (run / "report.html").is_file()

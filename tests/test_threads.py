@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import sys
+from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
@@ -160,16 +161,6 @@ def test_a_process_hands_back_results_errors_and_crashes(tmp_path):
         call("time:sleep", 60, timeout=0.5)
 
 
-def test_a_data_error_comes_back_whole(tmp_path):
-    function = "tinylm.data.readers.front_door:load_conversation_data"
-    with pytest.raises(DataError) as here:
-        resolve_name(function)(str(tmp_path / "none.txt"))
-    with pytest.raises(DataError) as there:
-        call(function, str(tmp_path / "none.txt"))
-    for error in (there.value, pickle.loads(pickle.dumps(here.value))):
-        assert (str(error), error.path, error.line) == (str(here.value), here.value.path, here.value.line)
-
-
 @pytest.mark.parametrize(
     ("executable", "starts"),
     [
@@ -289,3 +280,19 @@ def test_the_cache_remembers_and_forgives(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "tinylm" / "kind" / "key"))
     user_cache.remember("kind", "key", "what")
     assert user_cache.recall("kind", "key") is None
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    import platformdirs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert user_cache.cache_folder() == tmp_path / "tinylm"
+    for unset in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
+        assert user_cache.cache_folder() == platformdirs.user_cache_path("tinylm", appauthor=False)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("~/.cache/tinylm"))
+    with pytest.raises(RuntimeError, match="no home"):
+        user_cache.cache_folder()
+    assert not user_cache.is_writable()
+    assert user_cache.recall("kind", "key") is None
+    user_cache.remember("kind", "key", "what")

@@ -81,6 +81,10 @@ def test_another_process_with_another_hash_seed_gives_the_same():
     assert ran.stdout.strip() == digest()
 
 
+def test_the_world_is_the_one_that_the_demo_model_learned():
+    assert digest() == "fa21b86cea3abdb48f76d0bd4463b6515f7c2c3d217d1f3a0e846ee2443f4ae3"
+
+
 def test_conversations_are_well_formed():
     for conversation in conversations():
         turns = conversation[1:] if conversation[0]["role"] == "system" else conversation

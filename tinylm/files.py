@@ -20,7 +20,7 @@ from pathlib import Path
 from tinylm.errors import TinyLMError, WriteError
 from tinylm.printable import printable
 
-_TEMPORARY = re.compile(r"^\.(.+)\.[0-9a-f]{8}\.tmp$")
+_TEMPORARY = re.compile(r"^\.(.+)\.(?:[0-9a-f]{8}\.tmp|replaced)$")
 _SPARE_BYTES = 64 * 1024
 
 
@@ -145,7 +145,7 @@ def recover_folder(target: Path) -> None:
     Raises:
         WriteError: it cannot be renamed.
     """
-    place = _resolved(target)
+    place = Path(os.path.realpath(target))
     if not place.exists() and _aside(place).is_dir():
         with user_errors(target):
             _aside(place).rename(place)
@@ -212,8 +212,15 @@ def read_errors(path: Path) -> Iterator[None]:
 
 
 def _resolved(path: Path) -> Path:
-    """Where a symbolic link leads, absolute; the file or folder need not be there."""
-    return Path(os.path.realpath(path))
+    """Where a symbolic link leads, absolute; the file or folder need not be there.
+
+    Raises:
+        OSError: the link leads in a circle.
+    """
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return place
 
 
 def _write_temporary(target: Path, data: bytes, private: bool) -> Path:
@@ -244,17 +251,14 @@ def _forget(temporary: Path) -> None:
 
 def _finish(temporary: Path, place: Path, private: bool, durable: bool) -> None:
     """Give a filled folder and its files their modes, and write them out."""
-    for path in temporary.rglob("*"):
-        if path.is_file():
-            if durable:
-                _flush_file(path)
-            replaced = place / path.relative_to(temporary)
-            if private:
-                path.chmod(0o600)
-            elif replaced.is_file():
-                path.chmod(stat.S_IMODE(replaced.stat().st_mode))
-    if place.is_dir() and not private:
-        temporary.chmod(stat.S_IMODE(place.stat().st_mode))
+    for path in (*temporary.rglob("*"), temporary):
+        if durable and path.is_file():
+            _flush_file(path)
+        replaced = place / path.relative_to(temporary)
+        if private:
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        elif replaced.exists() and replaced.is_dir() == path.is_dir():
+            path.chmod(stat.S_IMODE(replaced.stat().st_mode))
 
 
 def _flush_file(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a chat shows: the conversation on stdout, everything about it on stderr."""
+"""Show a chat: the conversation on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LABEL_WIDTH = 5
 
 
 class Screen:
-    """A terminal, or what stands in for one: rich leaves colours out where they cannot be shown or are not wanted."""
+    """The terminal. rich leaves colours out where they cannot be shown or are not wanted."""
 
     def __init__(self) -> None:
         self._out = Console(highlight=False)
         self._err = Console(stderr=True, highlight=False)
 
     def prompt(self, label: str, style: str) -> str:
-        """A label for the person's own lines, as `input` takes it; empty where stdout is no terminal."""
+        """The prompt of the user's lines, for `input`; empty where stdout is no terminal."""
         if not self._out.is_terminal:
             return ""
         with self._out.capture() as captured:
@@ -30,7 +30,7 @@ class Screen:
         return captured.get()
 
     def show_reply(self, pieces: Iterable[str]) -> None:
-        """Show a reply as it comes, wrapped between words; as it is where stdout is no terminal."""
+        """Show a reply while it is generated, wrapped at words; unchanged where stdout is no terminal."""
         if not self._out.is_terminal:
             for piece in pieces:
                 self._write(piece)
@@ -44,23 +44,23 @@ class Screen:
             self._write(wrap.finish())
 
     def end_line(self) -> None:
-        """Go to the next line of the conversation."""
+        """End the line of the conversation."""
         self._write("\n")
 
     def say(self, message: str, style: str = "") -> None:
-        """Something about the conversation."""
+        """Show a message about the conversation."""
         self._err.print(Text(message, style))
 
     def aside(self, message: str) -> None:
-        """Something about the reply above it."""
+        """Show a message about the reply above it."""
         self._err.print(Padding(Text(f"({message})", "dim"), (0, 0, 0, LABEL_WIDTH)))
 
     def notice(self, message: str) -> None:
-        """Something the person should know."""
+        """Show a message that is marked as a note."""
         self._err.print(Text.assemble(("Note:", "bold yellow"), " ", message))
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Names with what they mean, one below the other."""
+        """Show a table of names and their meanings."""
         from rich.table import Table
 
         table = Table.grid(padding=(0, 2))

@@ -1,4 +1,4 @@
-"""Text that comes in pieces, wrapped between words and safe for a terminal."""
+"""Wrap streamed text at words, and remove control characters."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 
-# Scripts without spaces may be broken after any of their characters
+# Characters of scripts without spaces, after each of which a line may end
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff60\U00020000-\U0003fffd"
 _PARTS = re.compile(rf"\n|[^\S\n]+|[{_WIDE}]|[^\s{_WIDE}]+")
-# What a model or a user says must not steer the terminal
+# Text must not control the terminal
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\ufffd") | {0x09: "    ", 0x0A: "\n", 0x0D: None}
 
 
 class WordWrap:
-    """Wraps text as it comes; a word is held back until its end is known.
+    """Wrap text while it is generated; a word is held back until its end is known.
 
     Args:
-        width: tells how many columns there are.
-        indent: columns that every line but the first begins with.
-        column: where the first line begins.
+        width: returns the number of columns of the terminal.
+        indent: spaces at the beginning of every line but the first.
+        column: column in which the first line begins.
     """
 
     def __init__(self, width: Callable[[], int], indent: int = 0, column: int = 0) -> None:
@@ -28,7 +28,7 @@ class WordWrap:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """What can be shown after one more piece."""
+        """Take a piece; return the text that can be shown now."""
         parts: list[str] = _PARTS.findall(self._held + text.translate(_CONTROLS))
         self._held = ""
         last = parts[-1] if parts else " "
@@ -37,13 +37,13 @@ class WordWrap:
         return "".join(map(self._place, parts))
 
     def finish(self) -> str:
-        """What was held back."""
+        """Return the text that was held back."""
         held, self._held = self._held, ""
         return self._place(held) if held else ""
 
     @property
     def _room(self) -> int:
-        # One column less: terminals differ in what they do after the last one
+        # One column less: terminals differ in what they do after the last column
         return max(8, self._width() - self._indent - 1)
 
     def _place(self, part: str) -> str:

@@ -1,16 +1,15 @@
 """The bundled world: data that a small model can learn in minutes, and a test of what it has learned.
 
 Pip, a chat helper on a Raspberry Pi, talks about the house, the garden, the weather, the animals and a small rover,
-and remembers what users tell. A hash of its words assigns every phrasing to training or to the test.
+and remembers what users tell. A hash of its words assigns each phrasing to the training split or to the test split.
 
 Files:
     documents.py     texts for pre-training
     generator.py     conversations for fine-tuning
     talk.py          a conversation under construction
     intents.py       what users ask, and the right answers
-    topic_animals.py topic_counting.py topic_garden.py topic_kitchen.py topic_pip.py
-    topic_seasons.py topic_talk.py topic_weather.py topic_workshop.py
-                     the topics: questions and answers
+    topics/          the topics as text: questions and answers; README.md describes their form
+    topic_files.py   reader of these files
     phrasings.py     from a core phrasing to what a user types
     recall_kinds.py  the facts that users tell about themselves
     recall.py        the questions about them

@@ -1,59 +1,42 @@
-"""What people ask Pip and what is right to answer: the intents, read from the texts of the topic files.
-
-A topic file holds blocks like this one::
-
-    # colour garden          the family's name and its topic
-    ? what colour is {s}     a core phrasing; its form is "?", "~", "." or ">" (see `phrasings`)
-    = {S} is {c}.            a reply
-    ! {c}                    words that a right reply has: groups by blanks, "a/b" either, "_" for a blank
-    d In this house, {s} is {c}.      a sentence for the documents
-    why Because {because}.   the reply to "why?"
-    whykey {k}               the words that it has
-    - rover: s=the rover; c=blue     one slot of the family, with the fields of its sentences
-
-A block without "-" lines is one intent. "nopip" after the topic: users never say "Pip" when they ask this.
-"""
+"""Intents: what users ask Pip, and what a right reply says. They are read from the topic files."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
-from tinylm.data.world import (
-    topic_animals,
-    topic_counting,
-    topic_garden,
-    topic_kitchen,
-    topic_pip,
-    topic_seasons,
-    topic_talk,
-    topic_weather,
-    topic_workshop,
-)
 from tinylm.data.world.phrasings import Core, expand, hold_out
+from tinylm.data.world.topic_files import TOPICS, TopicBlock, read_blocks
+
+TOPIC_NAMES = ("pip", "talk", "weather", "garden", "animals", "seasons", "kitchen", "workshop", "counting")
+"""Names of the topic files, in a fixed order: what a seed generates depends on it."""
 
 Groups = tuple[tuple[str, ...], ...]
 
 _FIELD = re.compile(r"\{(\w+)\}")
+_FORMS = {"questions": "?", "indirect questions": "~", "remarks": ".", "follow-ups": ">"}
+_RIGHT_REPLY, _RIGHT_REASON = "a right reply has", "a right reason has"
+_SECTIONS = ("options", *_FORMS, "replies", _RIGHT_REPLY, "facts", "why", _RIGHT_REASON, "cases")
+_NEVER_SAYS_PIP = "never says Pip"
 
 
 @dataclass(frozen=True)
 class Intent:
-    """One question type with its answer.
+    """One question with its answer.
 
     Attributes:
-        name: "family" or "family.slot".
-        family: the question types that differ only in a slot.
-        topic: what it is about, one of the `topic_` files.
-        cores: what users ask, as complete questions.
-        follows: what users ask right after another question of the same family.
-        replies: right answers. "{me}" in them is the assistant's name.
-        required: a right reply has a word of each of these groups.
+        name: "family" or "family.case".
+        family: name of the block in the topic file; intents of a family differ in a few words.
+        topic: one of `TOPIC_NAMES`.
+        cores: phrasings of complete questions.
+        follows: phrasings of a question right after another one of the same family.
+        replies: right replies. "{me}" in them is the assistant's name.
+        required: a right reply has a word or phrase of each of these groups.
         forbidden: a right reply has none of these words.
-        vocative: whether users may say "Pip" when they ask this.
-        parent: for a "why?" the name of the intent that it follows, else "".
+        vocative: whether users may call the assistant "Pip" when they ask this.
+        parent: for a "why?", the name of the intent that it follows, else "".
     """
 
     name: str
@@ -68,20 +51,6 @@ class Intent:
     parent: str = ""
 
 
-@dataclass
-class _Block:
-    family: str
-    topic: str
-    vocative: bool
-    cores: list[Core] = field(default_factory=list)
-    replies: list[str] = field(default_factory=list)
-    keys: str = ""
-    declarations: list[str] = field(default_factory=list)
-    why: list[str] = field(default_factory=list)
-    why_keys: str = ""
-    rows: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
 WHY_CORES = hold_out(
     Core(">", text)
     for template in (
@@ -92,41 +61,8 @@ WHY_CORES = hold_out(
 )  # fmt: skip
 
 
-def _read_blocks(text: str) -> Iterator[_Block]:
-    block: _Block | None = None
-    for line in filter(None, map(str.strip, text.splitlines())):
-        mark, _, rest = line.partition(" ")
-        if mark == "#":
-            if block is not None:
-                yield block
-            family, topic, *flags = rest.split()
-            block = _Block(family, topic, "nopip" not in flags)
-            continue
-        assert block is not None, line
-        if mark in "?~.>":
-            block.cores += [Core(mark, core) for core in expand(rest)]
-        elif mark == "=":
-            block.replies.append(rest)
-        elif mark == "!":
-            block.keys = rest
-        elif mark == "d":
-            block.declarations.append(rest)
-        elif mark == "why":
-            block.why.append(rest)
-        elif mark == "whykey":
-            block.why_keys = rest
-        elif mark == "-":
-            slot, _, fields = rest.partition(": ")
-            row = dict(pair.strip().split("=", 1) for pair in fields.split(";"))
-            block.rows[slot] = row | {upper_first(name): upper_first(value) for name, value in row.items()}
-        else:
-            raise AssertionError(line)
-    if block is not None:
-        yield block
-
-
 def upper_first(text: str) -> str:
-    """The text with a capital first letter."""
+    """Capitalize the first letter of a text."""
     return text[:1].upper() + text[1:]
 
 
@@ -134,62 +70,78 @@ def _fill(text: str, row: dict[str, str]) -> str:
     return _FIELD.sub(lambda match: row.get(match[1], match[0]), text)
 
 
-def parse_keys(keys: str) -> Groups:
-    """The groups of required words that a "!" line stands for."""
-    return tuple(tuple(word.replace("_", " ") for word in group.split("/")) for group in keys.split())
+def _groups(block: TopicBlock, section: str, row: dict[str, str]) -> Groups:
+    """The groups of required words of a case, one a line, with alternatives separated by slashes."""
+    filled = (_fill(text, row) for text in block.texts(section))
+    return tuple(tuple(word.strip() for word in text.split("/")) for text in filled)
 
 
 def _contains(text: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(word)}\b", text.lower()) is not None
 
 
-def _intents_of(block: _Block) -> Iterator[Intent]:
-    rows = block.rows or {"": {}}
-    keys = {slot: parse_keys(_fill(block.keys, row)) for slot, row in rows.items()}
-    for slot, row in rows.items():
-        name = f"{block.family}.{slot}" if slot else block.family
-        cores = hold_out(Core(core.form, _fill(core.text, row).lower()) for core in block.cores)
-        replies = tuple(upper_first(_fill(reply, row)) for reply in block.replies)
+def _rows_of(block: TopicBlock) -> dict[str, dict[str, str]]:
+    """The fields of each case of a block; a block without cases has one, without a name and fields."""
+    cases = block.table("cases")
+    block.check_fields(["me", "user", *next(iter(cases.values()), {})])
+    with_capitals = {
+        case: row | {upper_first(name): upper_first(value) for name, value in row.items()}
+        for case, row in cases.items()
+    }
+    return with_capitals or {"": {}}
+
+
+def _intents_of(topic: str, block: TopicBlock) -> Iterator[Intent]:
+    rows = _rows_of(block)
+    templates = [
+        Core(_FORMS[section], text) for section, entry in block.entries(*_FORMS) for text in expand(entry.text)
+    ]
+    keys = {case: _groups(block, _RIGHT_REPLY, row) for case, row in rows.items()}
+    for case, row in rows.items():
+        name = f"{block.name}.{case}" if case else block.name
+        cores = hold_out(Core(core.form, _fill(core.text, row).lower()) for core in templates)
+        replies = tuple(upper_first(_fill(reply, row)) for reply in block.texts("replies"))
         others = {word for other in keys for group in keys[other] for word in group}
-        own = " ".join(replies) + " " + " ".join(word for group in keys[slot] for word in group)
+        own = " ".join(replies) + " " + " ".join(word for group in keys[case] for word in group)
         yield Intent(
             name=name,
-            family=block.family,
-            topic=block.topic,
+            family=block.name,
+            topic=topic,
             cores=tuple(core for core in cores if core.form != ">"),
             follows=tuple(core for core in cores if core.form == ">"),
             replies=replies,
-            required=keys[slot],
+            required=keys[case],
             forbidden=tuple(sorted(word for word in others if word[0] != "{" and not _contains(own, word))),
-            vocative=block.vocative,
+            vocative=_NEVER_SAYS_PIP not in block.texts("options"),
         )
-        if block.why:
+        if block.texts("why"):
             yield Intent(
                 name=f"why.{name}",
                 family="why",
-                topic=block.topic,
+                topic=topic,
                 cores=(),
                 follows=WHY_CORES,
-                replies=tuple(upper_first(_fill(reply, row)) for reply in block.why),
-                required=parse_keys(_fill(block.why_keys, row)),
+                replies=tuple(upper_first(_fill(reply, row)) for reply in block.texts("why")),
+                required=_groups(block, _RIGHT_REASON, row),
                 forbidden=(),
                 parent=name,
             )
 
 
 @cache
-def _blocks() -> tuple[_Block, ...]:
-    texts = (
-        topic_pip.TEXT, topic_talk.TEXT, topic_weather.TEXT, topic_garden.TEXT, topic_animals.TEXT,
-        topic_seasons.TEXT, topic_kitchen.TEXT, topic_workshop.TEXT, topic_counting.TEXT, topic_counting.numbers(),
-    )  # fmt: skip
-    return tuple(block for text in texts for block in _read_blocks(text))
+def _blocks() -> tuple[tuple[str, TopicBlock], ...]:
+    """Every block of every topic file, with its topic."""
+    return tuple(
+        (topic, block)
+        for topic in TOPIC_NAMES
+        for block in read_blocks(TOPICS / f"{topic}.txt", _SECTIONS, required=("replies", _RIGHT_REPLY))
+    )
 
 
 @cache
 def all_intents() -> dict[str, Intent]:
-    """Every intent by its name."""
-    intents = [intent for block in _blocks() for intent in _intents_of(block)]
+    """Every intent, by name."""
+    intents = [intent for topic, block in _blocks() for intent in _intents_of(topic, block)]
     by_name = {intent.name: intent for intent in intents}
     assert len(by_name) == len(intents), "two intents have one name"
     return by_name
@@ -197,7 +149,7 @@ def all_intents() -> dict[str, Intent]:
 
 @cache
 def intents_by_family() -> dict[str, tuple[Intent, ...]]:
-    """The intents that can be asked out of the blue (no "why?"), by family."""
+    """The intents of each family without the "why?" questions, which need a question before them."""
     families: dict[str, list[Intent]] = {}
     for intent in all_intents().values():
         if not intent.parent:
@@ -207,10 +159,10 @@ def intents_by_family() -> dict[str, tuple[Intent, ...]]:
 
 @cache
 def declarations() -> dict[str, tuple[str, ...]]:
-    """Sentences that tell the facts of the world, by topic, for the documents."""
+    """Sentences with the facts of each topic, for the documents."""
     by_topic: dict[str, list[str]] = {}
-    for block in _blocks():
-        for row in block.rows.values() or [{}]:
-            sentences = [upper_first(_fill(sentence, row)) for sentence in block.declarations]
-            by_topic.setdefault(block.topic, []).extend(sentences)
+    for topic, block in _blocks():
+        for row in _rows_of(block).values():
+            sentences = [upper_first(_fill(sentence, row)) for sentence in block.texts("facts")]
+            by_topic.setdefault(topic, []).extend(sentences)
     return {topic: tuple(sentences) for topic, sentences in by_topic.items() if sentences}

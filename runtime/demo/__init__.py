@@ -1,6 +1,6 @@
-"""The demo model in the box: a bundle."""
+"""The demo model that is part of the package: a bundle."""
 
 from pathlib import Path
 
 DEMO_BUNDLE = Path(__file__).parent
-"""The model in the box: a small assistant that lives on a Raspberry Pi."""
+"""Folder of the demo model, a small assistant for a made-up world around a Raspberry Pi."""

@@ -24,6 +24,7 @@ Files:
     run_lock.py            one training process a run folder
     distributed.py         several processes: DDP and FSDP2
     autosize.py            from a time budget and data to a configuration
+    speed.py               how fast this machine trains models of any size
     step_budget.py         the budget, steps or time, divided among the stages
     stage.py               what a stage learns from and is measured on
     schedule.py            number of steps and learning rate of a stage, and new plans for them

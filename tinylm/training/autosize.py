@@ -1,31 +1,26 @@
-"""One dial: from the minutes, the machine's speed and the amount of data to size, vocabulary and batch of a model.
+"""Choose size, vocabulary, batch and regularization for a time budget.
 
 A larger model learns more from each token and sees fewer of them in the time. What is best is looked up in a law of the
-form of Hoffmann et al. 2022 (arXiv:2203.15556), fitted to runs of one and three minutes (docs/experiments.md), with
-repeated data worth less and less (Muennighoff et al. 2023, arXiv:2305.16264).
+form of Hoffmann et al. 2022 (arXiv:2203.15556), with repeated data worth less and less (Muennighoff et al. 2023,
+arXiv:2305.16264); it was fitted to runs of this recipe (docs/experiments.md). The more often text is seen again, the
+stronger the weight decay has to be (Kim et al. 2025, arXiv:2509.14786).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-
 from tinylm.config import Config, ModelConfig, config_values, make_config
 from tinylm.run_folder import StageName
-from tinylm.training.hardware import prepare_process
-from tinylm.training.loss import LossComputer
 from tinylm.training.mfu import attention_flops
-from tinylm.training.model import LanguageModel
-from tinylm.training.optimizer import Optimizer
+from tinylm.training.speed import Shape, Speed, block_weights, interpolate, matrix_weights, measure_speed, shaped
+from tinylm.training.step_budget import share_of
 
-# Width, blocks and heads, by number of weights
-_SHAPES = (
+_SHAPES: tuple[Shape, ...] = (
     (64, 2, 2),
     (96, 3, 2),
     (128, 3, 2),
@@ -45,11 +40,9 @@ _SHAPES = (
 )
 # Bytes of text that a token stands for, as measured on simple English
 _BYTES_PER_TOKEN = {512: 2.10, 1024: 2.68, 2048: 3.30, 4096: 3.83, 8192: 4.27}
-_BYTES_A_PIECE = 400.0  # a piece that a small text hardly holds is not learned
+_BYTES_A_PIECE = 200.0  # a piece that a small text hardly holds is not learned
 _WEIGHTS_A_BYTE = 2.0  # in the blocks; more would learn a small text by heart
 _SHAPE_KEYS = ("d_model", "nhead", "num_layers", "dim_feedforward")
-_PROBE_SECONDS = 0.2
-_PROBED, _PROBED_VOCABULARY = (0, 7), 4096
 # Once the size is chosen: a tokenizer is trained, text tokenized, the first steps are timed, a report written
 _OTHER_SECONDS = 3.5
 _TOKENIZED_A_SECOND = 6e6  # bytes of text a thread
@@ -58,6 +51,14 @@ _VALIDATION_SHARE = 0.04
 _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
 _STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # below 8 rows, the optimizer takes much of the time
+# Weights that the demo model reads a token: by it the speed of a device is given
+_DEMO_WEIGHTS = 4 * 12 * 192**2 + 1024 * 192
+# What a device would be slower with is left out where it gains no more than this part of the bits per byte
+_DEVICE_TOLERANCE = 0.01
+
+_MOST_EPOCHS = 24.0
+_WEIGHT_DECAY, _DECAY_GROWTH, _MOST_WEIGHT_DECAY = 0.05, 1.2, 1.5
+_DROPOUT, _DROPOUT_EPOCHS = 0.1, {"classic": math.inf, "modern": 8.0}
 
 
 @dataclass(frozen=True)
@@ -106,54 +107,6 @@ class Choice:
     lines: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Speed:
-    """What training takes on a machine, in seconds.
-
-    Attributes:
-        blocks: pairs of weights in the blocks and seconds an operation of theirs, by size.
-        output: seconds a token and piece of the output layer and the loss, and as much again a channel.
-        update: pairs of all weights and the optimizer's seconds for each, by size.
-    """
-
-    blocks: tuple[tuple[float, float], ...]
-    output: tuple[float, float]
-    update: tuple[tuple[float, float], ...]
-
-    def token_seconds(self, model: ModelConfig) -> float:
-        """Of forward and backward pass, a token."""
-        constant, by_width = self.output
-        weights = _block_weights(model)
-        operations = 6.0 * weights + attention_flops(model)
-        output = model.vocab_size * (constant + by_width * model.d_model)
-        return operations * _between(weights, self.blocks) + output
-
-    def update_seconds(self, model: ModelConfig) -> float:
-        """Of the optimizer, a step."""
-        weights = _weights(model)
-        return weights * _between(weights, self.update)
-
-
-def measure_speed(config: Config) -> Speed:
-    """Time training steps of two models; device, precision and threads of the configuration are resolved."""
-    prepare_process()
-    probes = [_Probe(_model_of(config.model, _SHAPES[index], _PROBED_VOCABULARY), config) for index in _PROBED]
-    small, large = (probe.model_config for probe in probes)
-    heads = [probe.output_seconds() for probe in probes]
-    by_width = max(0.0, (heads[1] - heads[0]) / (large.d_model - small.d_model)) / _PROBED_VOCABULARY
-    output = max(0.0, heads[0] / _PROBED_VOCABULARY - by_width * small.d_model), by_width
-    blocks, update = [], []
-    for probe, head in zip(probes, heads, strict=True):
-        model = probe.model_config
-        token_seconds, update_seconds = probe.step_seconds()
-        weights = _block_weights(model)
-        # A tenth is left for blocks where the output layer seems to take all
-        in_blocks = max(0.1 * token_seconds, token_seconds - head)
-        blocks.append((weights, in_blocks / (6.0 * weights + attention_flops(model))))
-        update.append((_weights(model), update_seconds / _weights(model)))
-    return Speed(tuple(blocks), output, tuple(update))
-
-
 def choose(
     config: Config,
     given: Iterable[str],
@@ -176,53 +129,153 @@ def choose(
     started = time.perf_counter()
     speed = speed or measure_speed(config)
     spent += time.perf_counter() - started
-    data_bytes = max(1.0, sum(text_bytes.values()))
-    seconds = _seconds_to_train(config, text_bytes, spent)
-    free_shape = not any(f"model.{key}" in given for key in _SHAPE_KEYS)
-    vocabularies = [config.model.vocab_size] if "model.vocab_size" in given else _vocabularies(data_bytes)
-    models = [
-        _model_of(config.model, shape, vocabulary)
-        for shape in (_shapes(data_bytes) if free_shape else (None,))
-        for vocabulary in vocabularies
-    ]
-    batch_sizes = (config.train.batch_size,) if "train.batch_size" in given else _BATCHES
-    law = Law()
-
-    def steps(model: ModelConfig, batch_size: int) -> float:
-        tokens = batch_size * config.train.accumulate * model.context_length
-        return seconds / (tokens / processes * speed.token_seconds(model) + speed.update_seconds(model))
-
-    def batch_size_of(model: ModelConfig) -> int:
-        """The largest that still leaves the optimizer enough steps."""
-        enough = [size for size in batch_sizes if steps(model, size) >= _STEPS_WANTED.get(size, 0)]
-        return max(enough, default=batch_sizes[0])
-
-    def tokens_in_time(model: ModelConfig) -> float:
-        size = batch_size_of(model)
-        return steps(model, size) * size * config.train.accumulate * model.context_length
-
-    def expected(model: ModelConfig) -> float:
-        seen = tokens_in_time(model) * _bytes_per_token(model.vocab_size)
-        return law(_block_weights(model), model.vocab_size, seen, data_bytes)
-
-    model = min(models, key=expected)
+    estimate = Estimate(config, given, speed, _seconds_to_train(config, text_bytes, spent), text_bytes, processes)
+    model = estimate.best()
     values = config_values(config)
     changed: dict[str, Any] = {}
-    if free_shape:
+    if estimate.free_shape:
         keys = [key for key in (*_SHAPE_KEYS, "num_kv_heads") if getattr(model, key) != getattr(config.model, key)]
         changed.update({f"model.{key}": getattr(model, key) for key in keys})
-    if "model.vocab_size" not in given:
-        changed["model.vocab_size"] = model.vocab_size
-    if "train.batch_size" not in given:
-        changed["train.batch_size"] = batch_size_of(model)
-    if "tokenizer.max_sample_megabytes" not in given:
-        wanted = _SAMPLE_MEGABYTES_A_MINUTE * config.train.minutes
-        changed["tokenizer.max_sample_megabytes"] = max(1.0, min(config.tokenizer.max_sample_megabytes, wanted))
+    sample = min(config.tokenizer.max_sample_megabytes, _SAMPLE_MEGABYTES_A_MINUTE * config.train.minutes)
+    epochs = estimate.epochs(model)
+    first = next(iter(epochs))
+    others = {
+        "model.vocab_size": model.vocab_size,
+        "model.dropout": dropout(config.model.arch, epochs[first]),
+        "train.batch_size": estimate.batch_size(model),
+        "train.weight_decay": weight_decay(epochs[first]),
+        "train.max_epochs": _MOST_EPOCHS,
+        "tokenizer.max_sample_megabytes": max(1.0, sample),
+    }
+    if len(epochs) > 1:
+        others["train.finetune_weight_decay"] = weight_decay(epochs["finetune"])
+        others["train.pretrain_share"] = estimate.pretrain_share(model)
+    changed.update({name: value for name, value in others.items() if name not in given})
     for name, value in changed.items():
         section, _, key = name.partition(".")
         values[section][key] = value
     chosen = make_config(values)
-    return Choice(chosen, list(changed), _explain(chosen, free_shape, seconds, tokens_in_time(model), data_bytes))
+    return Choice(chosen, list(changed), _explain(chosen, model, estimate))
+
+
+def weight_decay(epochs: float) -> float:
+    """For text that is seen so many times."""
+    return float(f"{min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH):.2g}")
+
+
+def dropout(arch: str, epochs: float) -> float:
+    """For text that is seen so many times."""
+    return _DROPOUT if epochs >= _DROPOUT_EPOCHS[arch] else 0.0
+
+
+class Estimate:
+    """What models reach in the time.
+
+    Args:
+        config: its model and batch are used where they are given.
+        given: section.key of what was set by hand.
+        speed: of each process.
+        seconds: to train for.
+        text_bytes: of each stage.
+        processes: that train together.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        given: set[str],
+        speed: Speed,
+        seconds: float,
+        text_bytes: Mapping[StageName, float],
+        processes: int,
+    ) -> None:
+        self.config, self.speed, self.seconds, self.processes = config, speed, seconds, processes
+        self._text_bytes = {stage: max(1.0, size) for stage, size in text_bytes.items()}
+        self.data_bytes = sum(self._text_bytes.values())
+        self._share_is_given = "train.pretrain_share" in given
+        self.free_shape = not any(f"model.{key}" in given for key in _SHAPE_KEYS)
+        self._vocabularies = (
+            [config.model.vocab_size] if "model.vocab_size" in given else _vocabularies(self.data_bytes)
+        )
+        self._batch_sizes = (config.train.batch_size,) if "train.batch_size" in given else _BATCHES
+        self._most_epochs = config.train.max_epochs or math.inf
+        if "train.max_epochs" not in given:
+            self._most_epochs = _MOST_EPOCHS
+        self._law = Law()
+
+    def best(self) -> ModelConfig:
+        """The model that comes out best; of about equally good ones, the fastest where the device's speed is given."""
+        models = [
+            shaped(self.config.model, shape, vocabulary)
+            for shape in (_shapes(self.data_bytes) if self.free_shape else (None,))
+            for vocabulary in self._vocabularies
+        ]
+        expected = [self.bits_per_byte(model) for model in models]
+        if not self.config.train.device_tokens_per_second:
+            return models[expected.index(min(expected))]
+        good = [
+            model
+            for model, bits in zip(models, expected, strict=True)
+            if bits <= min(expected) * (1 + _DEVICE_TOLERANCE)
+        ]
+        return min(good, key=lambda model: matrix_weights(model) / bytes_per_token(model))
+
+    def bits_per_byte(self, model: ModelConfig) -> float:
+        """Expected on text like the one to train on."""
+        seen = self.tokens(model) * bytes_per_token(model)
+        return self._law(block_weights(model), model.vocab_size, seen, self.data_bytes)
+
+    def batch_size(self, model: ModelConfig) -> int:
+        """The largest that still leaves the optimizer enough steps."""
+        enough = [size for size in self._batch_sizes if self._steps(model, size) >= _STEPS_WANTED.get(size, 0)]
+        return max(enough, default=self._batch_sizes[0])
+
+    def tokens(self, model: ModelConfig) -> float:
+        """Tokens that are trained on in all stages."""
+        return sum(self._stage_tokens(model).values())
+
+    def epochs(self, model: ModelConfig) -> dict[StageName, float]:
+        """How often the text of each stage is seen."""
+        epochs = self._epoch_tokens(model)
+        return {stage: tokens / epochs[stage] for stage, tokens in self._stage_tokens(model).items()}
+
+    def pretrain_share(self, model: ModelConfig) -> float:
+        """The part of the time for pre-training."""
+        tokens = self._stage_tokens(model)
+        return float(f"{min(0.99, max(0.01, tokens['pretrain'] / sum(tokens.values()))):.2g}")
+
+    def needs_less_time(self, model: ModelConfig) -> bool:
+        """Whether the epochs that are worth it end clearly before the time does."""
+        return min(self.epochs(model).values()) > 0.99 * self._most_epochs
+
+    def _steps(self, model: ModelConfig, batch_size: int) -> float:
+        """Steps of all stages."""
+        tokens = batch_size * self.config.train.accumulate * model.context_length
+        step_seconds = tokens / self.processes * self.speed.token_seconds(model) + self.speed.update_seconds(model)
+        return min(self.seconds / step_seconds, self._most_epochs * sum(self._epoch_tokens(model).values()) / tokens)
+
+    def _stage_tokens(self, model: ModelConfig) -> dict[StageName, float]:
+        """Tokens that each stage trains on: its part of what the time allows, or as many epochs as are worth it.
+
+        What one stage does not need, the other gets.
+        """
+        size = self.batch_size(model)
+        total = self._steps(model, size) * size * self.config.train.accumulate * model.context_length
+        stages: list[StageName] = list(self._text_bytes)
+        most = {stage: self._most_epochs * tokens for stage, tokens in self._epoch_tokens(model).items()}
+        found = {stage: min(most[stage], total * share_of(stage, stages, self.config.train)) for stage in stages}
+        if not self._share_is_given:
+            for stage in stages:
+                found[stage] = min(most[stage], found[stage] + total - sum(found.values()))
+        return found
+
+    def _epoch_tokens(self, model: ModelConfig) -> dict[StageName, float]:
+        return {stage: size / bytes_per_token(model) for stage, size in self._text_bytes.items()}
+
+
+def bytes_per_token(model: ModelConfig) -> float:
+    """Bytes of text that a token of the model's vocabulary stands for."""
+    return interpolate(model.vocab_size, tuple(_BYTES_PER_TOKEN.items()))
 
 
 def _seconds_to_train(config: Config, text_bytes: Mapping[StageName, float], spent: float) -> float:
@@ -233,18 +286,7 @@ def _seconds_to_train(config: Config, text_bytes: Mapping[StageName, float], spe
     return max(budget / 4, (budget - spent - tokenizing - _OTHER_SECONDS) * (1 - _VALIDATION_SHARE))
 
 
-def _model_of(model: ModelConfig, shape: tuple[int, int, int] | None, vocab_size: int) -> ModelConfig:
-    values = config_values(Config(model=model))["model"]
-    values["vocab_size"] = vocab_size
-    if shape is not None:
-        width, layers, heads = shape
-        values.update(d_model=width, num_layers=layers, nhead=heads, dim_feedforward=4 * width)
-        if heads % (model.num_kv_heads or 1):
-            values["num_kv_heads"] = 0
-    return make_config({"model": values}).model
-
-
-def _shapes(data_bytes: float) -> list[tuple[int, int, int]]:
+def _shapes(data_bytes: float) -> list[Shape]:
     fitting = [shape for shape in _SHAPES if 12 * shape[0] ** 2 * shape[1] <= _WEIGHTS_A_BYTE * data_bytes]
     return fitting or [_SHAPES[0]]
 
@@ -253,98 +295,40 @@ def _vocabularies(data_bytes: float) -> list[int]:
     return [size for size in sorted(_BYTES_PER_TOKEN) if size * _BYTES_A_PIECE <= data_bytes] or [min(_BYTES_PER_TOKEN)]
 
 
-def _block_weights(model: ModelConfig) -> float:
-    attention = 2 * model.d_model**2 + 2 * model.d_model * model.kv_heads * model.head_dim
-    return float(model.num_layers * (attention + 2 * model.d_model * model.dim_feedforward))
-
-
-def _weights(model: ModelConfig) -> float:
-    """Weights that a token is multiplied with."""
-    return _block_weights(model) + model.d_model * model.vocab_size
-
-
-def _bytes_per_token(vocab_size: int) -> float:
-    return _between(vocab_size, tuple(_BYTES_PER_TOKEN.items()))
-
-
-def _between(size: float, points: tuple[tuple[float, float], ...]) -> float:
-    """Between what was measured, by the logarithm of the size."""
-    sizes, values = zip(*points, strict=True)
-    return float(np.interp(math.log(size), np.log(sizes), values))
-
-
-class _Probe:
-    """A model, to be timed."""
-
-    def __init__(self, model_config: ModelConfig, config: Config) -> None:
-        values: dict[str, Any] = {**config_values(config), "model": config_values(Config(model=model_config))["model"]}
-        values["train"]["compile"] = "off"
-        settings = make_config(values).train
-        self.model_config = model_config
-        with torch.random.fork_rng(devices=[]):
-            self._model = LanguageModel(model_config).to(settings.device)
-        self._compute = LossComputer(self._model, settings, lambda _: None)
-        self._optimizer = Optimizer(self._model, settings)
-        rows = _BATCHES[1]
-        self._tokens = rows * model_config.context_length
-        ids = np.random.default_rng(0).integers(0, model_config.vocab_size, (rows, model_config.context_length + 1))
-        self._inputs, self._targets = ids[:, :-1], ids[:, 1:]
-
-    def output_seconds(self) -> float:
-        """Of the output layer and the loss, a token."""
-        targets = torch.from_numpy(self._targets.reshape(-1)).to(self._compute.device)
-        states = torch.ones(len(targets), self.model_config.d_model, device=targets.device, requires_grad=True)
-
-        def run() -> float:
-            started = time.perf_counter()
-            loss = self._compute.head_loss(states, targets)
-            loss.backward()  # type: ignore[no-untyped-call]
-            loss.item()
-            return time.perf_counter() - started
-
-        (seconds,) = _typical(lambda: (run(),))
-        self._model.zero_grad(set_to_none=True)
-        return seconds / self._tokens
-
-    def step_seconds(self) -> tuple[float, float]:
-        """Of forward and backward pass, a token; and of the optimizer's step."""
-
-        def run() -> tuple[float, float]:
-            started = time.perf_counter()
-            (loss,) = self._compute.backward([(self._inputs, self._targets)], self._tokens)
-            loss.item()
-            between = time.perf_counter()
-            self._optimizer.step(0.0)
-            if self._compute.device.type == "cuda":
-                torch.cuda.synchronize()
-            return between - started, time.perf_counter() - between
-
-        passes, update = _typical(run)
-        return passes / self._tokens, update
-
-
-def _typical(run: Callable[[], tuple[float, ...]]) -> tuple[float, ...]:
-    """The median of each of some seconds, after a first run that is not counted."""
-    run()
-    times: list[tuple[float, ...]] = []
-    while len(times) < 3 or sum(map(sum, times)) < _PROBE_SECONDS:
-        times.append(run())
-    return tuple(float(value) for value in np.median(times, axis=0))
-
-
-def _explain(config: Config, free_shape: bool, seconds: float, tokens: float, data_bytes: float) -> list[str]:
+def _explain(config: Config, wanted: ModelConfig, estimate: Estimate) -> list[str]:
     model, train = config.model, config.train
-    steps = tokens / (train.batch_size * train.accumulate * model.context_length)
-    share = tokens * _bytes_per_token(model.vocab_size) / max(data_bytes, 1.0)
-    seen = f"{share:.0%} of" if share < 1 else f"{share:,.1f} times"
+    steps = estimate.tokens(wanted) / (train.batch_size * train.accumulate * model.context_length)
+    epochs = estimate.epochs(wanted)
+    seen = " and ".join(f"{times:.0%} of" if times < 1 else f"{times:,.1f} times" for times in epochs.values())
+    texts = "the text" if len(epochs) == 1 else "the text and the chats"
     shape = f"{model.num_layers} layers, {model.d_model} wide, {model.nhead} heads, vocabulary {model.vocab_size:,}"
-    rate = tokens * (6.0 * _weights(model) + attention_flops(model)) / seconds
+    rate = (6.0 * matrix_weights(model) + attention_flops(model)) / estimate.speed.token_seconds(model)
+    rate *= estimate.processes
     lines = [
-        f"Chosen for {train.minutes:g} minutes at {rate / 1e9:,.0f} GFLOP/s and {data_bytes / 1e6:,.1f} MB of text:",
-        f"  {shape}: some {_weights(model) / 1e6:.1f} million weights",
-        f"  batches of {train.batch_size} x {model.context_length} tokens: some {steps:,.0f} steps, {seen} the text",
+        f"Chosen for {train.minutes:g} minutes at {rate / 1e9:,.0f} GFLOP/s and {estimate.data_bytes / 1e6:,.1f} MB of "
+        "text:",
+        f"  {shape}: some {matrix_weights(model) / 1e6:.1f} million weights",
+        f"  batches of {train.batch_size} x {model.context_length} tokens: some {steps:,.0f} steps, {seen} {texts}",
+        f"  weight decay {train.weight_decay:g}, dropout {model.dropout:g}, as suits text that is seen so often",
+        _device_line(config),
     ]
-    if free_shape:
+    if estimate.free_shape:
         lines.append("  A larger model would see too little text in that time, a smaller one would make less of it.")
         lines.append(f"  Or choose by hand, as in --set model.d_model={model.d_model} --set model.nhead={model.nhead}")
+    if estimate.needs_less_time(wanted):
+        lines.append("  It will not need all of the time: more passes over so little text would teach it nothing more.")
+    if estimate.speed.busy:
+        lines.append("  Other programs are using the processor. Steps and threads follow while training goes on.")
     return lines
+
+
+def _device_line(config: Config) -> str:
+    """What the choice costs where it will run."""
+    model = config.model
+    weights = matrix_weights(model)
+    share = model.d_model * model.vocab_size / weights
+    line = f"  each token it says reads {weights / 1e6:.1f} MB in int8, {share:.0%} of it for the vocabulary"
+    if config.train.device_tokens_per_second:
+        speed = config.train.device_tokens_per_second * _DEMO_WEIGHTS / weights
+        line += f": some {speed:,.0f} tokens/s on your device, {speed * bytes_per_token(model):,.0f} bytes of text"
+    return line

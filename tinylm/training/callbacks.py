@@ -116,6 +116,7 @@ class CallbackList(TrainingCallback):
 
     def __init__(self, *callbacks: TrainingCallback) -> None:
         self._callbacks = list(callbacks)
+        self._warnings: set[str] = set()
 
     def _call(self, call: Callable[[TrainingCallback], object]) -> None:
         for callback in tuple(self._callbacks):
@@ -134,7 +135,10 @@ class CallbackList(TrainingCallback):
         self._call(lambda callback: callback.on_message(message))
 
     def on_warning(self, message: str) -> None:
-        """Call each."""
+        """Call each, unless they have received the same warning before."""
+        if message in self._warnings:
+            return
+        self._warnings.add(message)
         self._call(lambda callback: callback.on_warning(message))
 
     def on_start(self, run: RunFolder) -> None:

@@ -39,8 +39,12 @@ class TrainingOptions:
     settings: Mapping[str, Any] | Sequence[str] = field(default_factory=dict)
     steps: int | None = None
     minutes: float | None = None
+    device_tokens_per_second: float | None = None
     init: StrPath | None = None
     new_tokenizer: bool = False
+    assistant: str | None = None
+    user: str | None = None
+    documents: str | None = None
     resume: StrPath | None = None
     tensorboard: bool = False
     progress: bool = True
@@ -87,8 +91,13 @@ def requested_config(options: TrainingOptions) -> tuple[Config, set[str]]:
         values["train"]["steps"] = options.steps
     if options.minutes is not None:
         values["train"].update(minutes=options.minutes, steps=0)
+    if options.device_tokens_per_second is not None:
+        values["train"]["device_tokens_per_second"] = options.device_tokens_per_second
     for stage, paths in (("pretrain", options.pretrain), ("finetune", options.finetune)):
         values["data"][stage] = [_absolute(path, stage) for path in _listed(paths) or values["data"][stage]]
+    for name, value in (("assistant", options.assistant), ("user", options.user), ("documents", options.documents)):
+        if value is not None:
+            values["data"][name] = value
     config = make_config(values)
     return config, {f"{section}.{key}" for section, table in given.items() for key in table}
 

@@ -57,16 +57,17 @@ class Pace:
         """
         return ThreadChooser(self._settings.threads, work).first() if self._state.follows_load else 0
 
-    def start(self, work: Callable[[], object]) -> None:
+    def start(self, work: Callable[[], object], most_steps: int) -> None:
         """Begin the state's stage or go on with it.
 
         Args:
             work: a part of a step that changes nothing, to be timed with other numbers of threads.
+            most_steps: that the stage may have, however much time is left.
         """
         state = self._state
         if state.seconds_left:
             self._planner = self._planner or TimePlanner(state.seconds_left, self._settings)
-            self._planner.start(state.stage)
+            self._planner.start(state.stage, most_steps)
         if state.follows_load:
             self._threads = ThreadChooser(self._settings.threads, work)
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import torch
 
-from tinylm.config import Config, StrPath, config_values, make_config
+from tinylm.config import Config, StrPath, TrainConfig, config_values, make_config
 from tinylm.data.dataset.preparation import Preparation
 from tinylm.data.dataset.stages import StageData
 from tinylm.errors import RunError, TinyLMError
 from tinylm.evaluation import byte_lengths_of, make_windows
-from tinylm.files import new_folder, remove_folder
+from tinylm.files import new_folder
 from tinylm.printable import command_line
 from tinylm.processors import usable_threads
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
@@ -84,8 +87,14 @@ def train(options: TrainingOptions) -> TrainedRun:  # noqa: D417 - its parameter
         steps: the budget in optimizer steps, both stages together.
         minutes: the budget in minutes of wall clock for the whole call; model size, vocabulary and batch size are
             chosen for it unless they are set.
+        device_tokens_per_second: decode speed of the demo model where the model will run, as `tinylm bench` shows it
+            there; of about equally good sizes, the fastest there is chosen.
         init: a run to start from: its weights, shape and tokenizer.
         new_tokenizer: with `init`, train a new tokenizer and match the rows of the vocabulary by piece.
+        assistant: whose messages are the assistant's, in chats of people by name.
+        user: whose messages are the user's there; by default everyone else's.
+        documents: what parts the documents of a text file: `blank-lines`, `file` (nothing does) or a line; by default
+            lines `<|endoftext|>`, else blank lines unless they part paragraphs of running prose.
         resume: a stopped run to continue, exactly as it was begun; no other argument but `tensorboard`, `progress`,
             `callbacks` and `should_stop` may be given.
         tensorboard: write event files for TensorBoard into the run folder.
@@ -182,8 +191,7 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     except BaseException:
         # Without a single checkpoint there is nothing to continue
         if ranks.is_main and not run.checkpoint("last").is_dir():
-            with suppress(TinyLMError):
-                remove_folder(run.path)
+            shutil.rmtree(run.path.resolve(), ignore_errors=True)
         raise
 
 
@@ -327,13 +335,26 @@ def _stages(parts: _Parts) -> list[Stage]:
         "finetune": config.train.finetune_learning_rate,
     }
     return [
-        Stage(name, stage.batches, make_windows(stage.held_out, length, bos_id, most), rates[name])
+        Stage(
+            name,
+            stage.batches,
+            make_windows(stage.held_out, length, bos_id, most),
+            rates[name],
+            _most_steps(config.train, stage.batches.rows_per_epoch),
+        )
         for name, stage in parts.data.items()
     ]
 
 
 def _resume_command(run: RunFolder) -> str:
     return command_line("tinylm", "train", "--resume", run.path)
+
+
+def _most_steps(settings: TrainConfig, rows_per_epoch: int) -> int:
+    """Steps of the most epochs that are wanted."""
+    if not settings.max_epochs:
+        return sys.maxsize
+    return max(1, math.ceil(settings.max_epochs * rows_per_epoch / (settings.batch_size * settings.accumulate)))
 
 
 def _parameters(model: LanguageModel) -> int:

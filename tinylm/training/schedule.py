@@ -7,6 +7,7 @@ the number of steps is still open: a schedule for more or fewer of them has the 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 
@@ -115,11 +116,16 @@ class TimePlanner:
             begin = max(begin, end)
         return left
 
-    def start(self, stage: StageName) -> None:
-        """Begin a stage, or continue it: nothing is known of its speed yet."""
+    def start(self, stage: StageName, most_steps: int = sys.maxsize) -> None:
+        """Begin a stage, or continue it: nothing is known of its speed yet.
+
+        Args:
+            stage: its name.
+            most_steps: that it may have, however much time is left.
+        """
         for done in list(self._ends)[: list(self._ends).index(stage)]:
             del self._ends[done]
-        self._stage = stage
+        self._stage, self._most_steps = stage, most_steps
         self._seconds = max(1.0, self._ends[stage] - time.monotonic())
         self._step_seconds = self._weight = 0.0
         self._seen, self._validation_steps = 0, math.inf
@@ -169,6 +175,7 @@ class TimePlanner:
         if wanted < least:
             wanted = least
             self._ends[self._stage] = now + (least + validating) * self._step_seconds
+        wanted = min(wanted, max(left, self._most_steps - taken))
         if wanted == left:
             return None
         self._planned, self._interrupted = now, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,12 +33,14 @@ class Stage:
         batches: what is trained on.
         validation: held-out windows; empty where there are none.
         learning_rate: the peak.
+        most_steps: that are taken where minutes are the budget.
     """
 
     name: StageName
     batches: BatchSource
     validation: Sequence[Window]
     learning_rate: float
+    most_steps: int = sys.maxsize
 
     def dropout_seed(self, seed: int, step: int) -> int:
         """Seed of torch's random numbers in a step; so dropout has no state that a checkpoint would have to hold.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from tinylm.config import TrainConfig
 from tinylm.run_folder import StageName
 from tinylm.training.distributed import Ranks
+from tinylm.training.stage import Stage
 
 CALIBRATION_SHARE = 0.02
 """Part of a stage's time in which the speed is measured."""
@@ -35,10 +36,10 @@ def divide_steps(stages: Sequence[StageName], settings: TrainConfig) -> dict[Sta
 
 
 def plan_for_time(
-    stages: Sequence[StageName],
+    stages: Sequence[Stage],
     settings: TrainConfig,
     deadline: float,
-    calibrate: Callable[[StageName, float], tuple[float, float]],
+    calibrate: Callable[[Stage, float], tuple[float, float]],
 ) -> tuple[dict[StageName, int], dict[StageName, float]]:
     """Divide the time that is left among the stages, and measure how many steps it is.
 
@@ -51,15 +52,16 @@ def plan_for_time(
     Returns:
         steps of each stage, and its seconds.
     """
+    names = [stage.name for stage in stages]
     plan: dict[StageName, int] = {}
     for stage in stages:
         started = time.monotonic()
-        seconds = (deadline - started) * (1 - RESERVED_SHARE - SAMPLES_SHARE) * share_of(stage, stages, settings)
+        seconds = (deadline - started) * (1 - RESERVED_SHARE - SAMPLES_SHARE) * share_of(stage.name, names, settings)
         step_seconds, validation_seconds = calibrate(stage, seconds * CALIBRATION_SHARE)
         seconds -= time.monotonic() - started + settings.validations * validation_seconds
-        plan[stage] = max(1, int(seconds / step_seconds))
+        plan[stage.name] = min(stage.most_steps, max(1, int(seconds / step_seconds)))
     left = (deadline - time.monotonic()) * (1 - RESERVED_SHARE)
-    return plan, {stage: left * share_of(stage, stages, settings) for stage in stages}
+    return plan, {name: left * share_of(name, names, settings) for name in names}
 
 
 def mean_seconds(step: Callable[[], object], seconds: float, warm_up: int, ranks: Ranks) -> float:

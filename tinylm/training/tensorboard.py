@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import scalar, text
 
 from tinylm.evaluation import Score
 from tinylm.run_folder import RunFolder, StageName
 from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
+
+# Tells the files of one process apart; TensorBoard reads them in the order of their names
+_NUMBERS = count()
 
 
 class TensorBoardCallback(TrainingCallback):
@@ -24,8 +33,7 @@ class TensorBoardCallback(TrainingCallback):
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._plan: Mapping[StageName, int] = {}
-        self._writer: SummaryWriter | None = None
-        self._numbers = count()
+        self._events: _EventFile | None = None
 
     def on_start(self, run: RunFolder) -> None:
         """Choose the folder."""
@@ -37,7 +45,7 @@ class TensorBoardCallback(TrainingCallback):
 
     def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:  # noqa: ARG002
         """Open the first file."""
-        if self._writer is None:
+        if self._events is None:
             self.on_rollback(stage, step)
 
     def on_step(self, report: StepReport) -> None:
@@ -49,39 +57,66 @@ class TensorBoardCallback(TrainingCallback):
         }
         if report.utilization is not None:
             values["utilization"] = report.utilization
-        self._add(report.stage, report.step, values)
+        self._add_scalars(report.stage, report.step, values)
 
     def on_validation(self, stage: StageName, step: int, score: Score, is_best: bool) -> None:  # noqa: ARG002
         """Write loss and bits per byte on held-out data."""
-        self._add(stage, step, {"validation_loss": score.loss, "bits_per_byte": score.bits_per_byte})
+        self._add_scalars(stage, step, {"validation_loss": score.loss, "bits_per_byte": score.bits_per_byte})
 
     def on_samples(self, stage: StageName, step: int, samples: Sequence[TrainingSample]) -> None:
         """Write samples as text."""
-        for sample in samples:
-            self._opened.add_text(f"{stage}/sample {sample.prompt}".strip(), sample.text, self._global(stage, step))
+        titled = [(f"{stage}/sample {sample.prompt}".strip(), sample.text) for sample in samples]
+        self._add(stage, step, [text(title, said) for title, said in titled])  # type: ignore[no-untyped-call]
 
     def on_rollback(self, stage: StageName, step: int) -> None:
         """Continue in another file, which hides the later steps of earlier files."""
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = SummaryWriter(
-            str(self._folder), purge_step=self._global(stage, step) + 1, filename_suffix=f".{next(self._numbers)}"
-        )
+        assert self._folder is not None, "a run starts before its stages"
+        self.close()
+        self._events = _EventFile(self._folder, self._global(stage, step) + 1)
 
     def close(self) -> None:
-        """Write what is buffered and close the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Close the file."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
-    def _add(self, stage: StageName, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._opened.add_scalar(f"{stage}/{name}", value, self._global(stage, step))
+    def _add_scalars(self, stage: StageName, step: int, values: Mapping[str, float]) -> None:
+        tagged = [(f"{stage}/{name}", value) for name, value in values.items()]
+        self._add(stage, step, [scalar(tag, value) for tag, value in tagged])  # type: ignore[no-untyped-call]
 
-    @property
-    def _opened(self) -> SummaryWriter:
-        assert self._writer is not None, "a stage starts before its steps"
-        return self._writer
+    def _add(self, stage: StageName, step: int, summaries: Sequence[Summary]) -> None:
+        assert self._events is not None, "a stage starts before its steps"
+        self._events.add(summaries, self._global(stage, step))
 
     def _global(self, stage: StageName, step: int) -> int:
         return step + (self._plan.get("pretrain", 0) if stage == "finetune" else 0)
+
+
+class _EventFile:
+    """A file of events, written at once: the threads of `SummaryWriter` end in a traceback on a full disk.
+
+    Args:
+        folder: where to make the file.
+        first_step: events of earlier files with this step or a later one are hidden.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS):04}"
+        self._file = (folder / name).open("xb")
+        self._records = RecordWriter(self._file)
+        self._write(Event(file_version="brain.Event:2"))
+        self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, summaries: Sequence[Summary], step: int) -> None:
+        """Write the summaries of a step."""
+        for summary in summaries:
+            self._write(Event(step=step, summary=summary))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._records.write(event.SerializeToString())
+        self._file.flush()

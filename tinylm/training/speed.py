@@ -1,0 +1,205 @@
+"""Measure how fast this machine trains models of any size, from steps of two of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tinylm.config import Config, ModelConfig, config_values, make_config
+from tinylm.training.hardware import prepare_process
+from tinylm.training.loss import LossComputer
+from tinylm.training.mfu import attention_flops
+from tinylm.training.model import LanguageModel
+from tinylm.training.optimizer import Optimizer
+
+Shape = tuple[int, int, int]
+"""Width, blocks and heads."""
+
+_PROBED: tuple[Shape, Shape] = ((64, 2, 2), (256, 5, 4))
+_PROBED_VOCABULARY, _PROBED_ROWS = 4096, 8
+# Seconds that each part is timed for, and where other programs use the processor too
+_QUIET_SECONDS, _BUSY_SECONDS = 0.2, 0.6
+_LEAST_RUNS, _LONGEST_SECONDS = 5, 1.0
+_BUSY_SHARE = 0.85  # of the wall clock that the threads of this process should get
+_ONE_CORE = 0.8
+_SHARE_SIZE, _SHARE_SECONDS = 768, 0.1
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What training takes on a machine, in seconds.
+
+    Attributes:
+        blocks: pairs of weights in the blocks and seconds an operation of theirs, by size.
+        output: seconds a token and piece of the output layer and the loss, and as much again a channel.
+        update: pairs of all weights and the optimizer's seconds for each, by size.
+        busy: whether other programs used the processor meanwhile.
+    """
+
+    blocks: tuple[tuple[float, float], ...]
+    output: tuple[float, float]
+    update: tuple[tuple[float, float], ...]
+    busy: bool = False
+
+    def token_seconds(self, model: ModelConfig) -> float:
+        """Of forward and backward pass, a token."""
+        constant, by_width = self.output
+        weights = block_weights(model)
+        operations = 6.0 * weights + attention_flops(model)
+        output = model.vocab_size * (constant + by_width * model.d_model)
+        return operations * interpolate(weights, self.blocks) + output
+
+    def update_seconds(self, model: ModelConfig) -> float:
+        """Of the optimizer, a step."""
+        weights = matrix_weights(model)
+        return weights * interpolate(weights, self.update)
+
+
+def measure_speed(config: Config) -> Speed:
+    """Time training steps of two models; device, precision and threads of the configuration are resolved.
+
+    The fastest run counts. Beside other programs, more runs are made, and one thread is tried too: it may be faster
+    than several that wait for each other.
+    """
+    prepare_process()
+    threads = config.train.threads or torch.get_num_threads()
+    share = processor_share() if config.train.device == "cpu" else 1.0
+    if share >= _BUSY_SHARE:
+        return _measure(config, _QUIET_SECONDS)
+    # Of a short budget, not much
+    seconds = min(_BUSY_SECONDS, _QUIET_SECONDS + config.train.minutes / 10)
+    found: list[Speed] = []
+    try:
+        # Threads that together get less than a core are never faster than one
+        for count in dict.fromkeys((threads, 1) if share * threads > _ONE_CORE else (1,)):
+            torch.set_num_threads(count)
+            found.append(_measure(config, seconds))
+    finally:
+        torch.set_num_threads(threads)
+    large = shaped(config.model, _PROBED[1], _PROBED_VOCABULARY)
+    best = min(found, key=lambda each: each.token_seconds(large))
+    return Speed(best.blocks, best.output, best.update, busy=True)
+
+
+def processor_share() -> float:
+    """The part of its cores that this process gets in a product of all its threads; about 1 where it is alone."""
+    matrix = torch.ones(_SHARE_SIZE, _SHARE_SIZE)
+    torch.mm(matrix, matrix)
+    wall, processor = time.perf_counter(), time.process_time()
+    while time.perf_counter() - wall < _SHARE_SECONDS:
+        torch.mm(matrix, matrix)
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    return processor / wall / torch.get_num_threads()
+
+
+def shaped(model: ModelConfig, shape: Shape | None, vocab_size: int) -> ModelConfig:
+    """The model with another shape and vocabulary; None leaves the shape."""
+    values = config_values(Config(model=model))["model"]
+    values["vocab_size"] = vocab_size
+    if shape is not None:
+        width, layers, heads = shape
+        values.update(d_model=width, num_layers=layers, nhead=heads, dim_feedforward=4 * width)
+        if heads % (model.num_kv_heads or 1):
+            values["num_kv_heads"] = 0
+    return make_config({"model": values}).model
+
+
+def block_weights(model: ModelConfig) -> float:
+    """Weights of the matrices in the blocks."""
+    attention = 2 * model.d_model**2 + 2 * model.d_model * model.kv_heads * model.head_dim
+    return float(model.num_layers * (attention + 2 * model.d_model * model.dim_feedforward))
+
+
+def matrix_weights(model: ModelConfig) -> float:
+    """Weights that a token is multiplied with."""
+    return block_weights(model) + model.d_model * model.vocab_size
+
+
+def interpolate(size: float, points: tuple[tuple[float, float], ...]) -> float:
+    """Between what was measured, by the logarithm of the size."""
+    sizes, values = zip(*points, strict=True)
+    return float(np.interp(math.log(size), np.log(sizes), values))
+
+
+def _measure(config: Config, seconds: float) -> Speed:
+    probes = [_Probe(shaped(config.model, shape, _PROBED_VOCABULARY), config, seconds) for shape in _PROBED]
+    small, large = (probe.model_config for probe in probes)
+    heads = [probe.output_seconds() for probe in probes]
+    by_width = max(0.0, (heads[1] - heads[0]) / (large.d_model - small.d_model)) / _PROBED_VOCABULARY
+    output = max(0.0, heads[0] / _PROBED_VOCABULARY - by_width * small.d_model), by_width
+    blocks, update = [], []
+    for probe, head in zip(probes, heads, strict=True):
+        model = probe.model_config
+        token_seconds, update_seconds = probe.step_seconds()
+        weights = block_weights(model)
+        # A tenth is left for blocks where the output layer seems to take all
+        in_blocks = max(0.1 * token_seconds, token_seconds - head)
+        blocks.append((weights, in_blocks / (6.0 * weights + attention_flops(model))))
+        update.append((matrix_weights(model), update_seconds / matrix_weights(model)))
+    return Speed(tuple(blocks), output, tuple(update))
+
+
+class _Probe:
+    """A model, to be timed."""
+
+    def __init__(self, model_config: ModelConfig, config: Config, seconds: float) -> None:
+        values: dict[str, Any] = {**config_values(config), "model": config_values(Config(model=model_config))["model"]}
+        values["train"]["compile"] = "off"
+        settings = make_config(values).train
+        self.model_config, self._seconds = model_config, seconds
+        with torch.random.fork_rng(devices=[]):
+            self._model = LanguageModel(model_config).to(settings.device)
+        self._compute = LossComputer(self._model, settings, lambda _: None)
+        self._optimizer = Optimizer(self._model, settings)
+        length = model_config.context_length
+        self._tokens = _PROBED_ROWS * length
+        ids = np.random.default_rng(0).integers(0, model_config.vocab_size, (_PROBED_ROWS, length + 1))
+        self._inputs, self._targets = ids[:, :-1], ids[:, 1:]
+
+    def output_seconds(self) -> float:
+        """Of the output layer and the loss, a token."""
+        targets = torch.from_numpy(self._targets.reshape(-1)).to(self._compute.device)
+        states = torch.ones(len(targets), self.model_config.d_model, device=targets.device, requires_grad=True)
+
+        def run() -> float:
+            started = time.perf_counter()
+            loss = self._compute.head_loss(states, targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss.item()
+            return time.perf_counter() - started
+
+        (seconds,) = self._fastest(lambda: (run(),))
+        self._model.zero_grad(set_to_none=True)
+        return seconds / self._tokens
+
+    def step_seconds(self) -> tuple[float, float]:
+        """Of forward and backward pass, a token; and of the optimizer's step."""
+
+        def run() -> tuple[float, float]:
+            started = time.perf_counter()
+            (loss,) = self._compute.backward([(self._inputs, self._targets)], self._tokens)
+            loss.item()
+            between = time.perf_counter()
+            self._optimizer.step(0.0)
+            if self._compute.device.type == "cuda":
+                torch.cuda.synchronize()
+            return between - started, time.perf_counter() - between
+
+        passes, update = self._fastest(run)
+        return passes / self._tokens, update
+
+    def _fastest(self, run: Callable[[], tuple[float, ...]]) -> tuple[float, ...]:
+        """The least of each of some seconds; the first run does not count where there is time for others."""
+        started = time.perf_counter()
+        times: list[tuple[float, ...]] = []
+        while len(times) <= _LEAST_RUNS or time.perf_counter() - started < self._seconds:
+            times.append(run())
+            if time.perf_counter() - started > _LONGEST_SECONDS:
+                break
+        return tuple(float(value) for value in np.min(times[1:] or times, axis=0))
