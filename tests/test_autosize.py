@@ -172,6 +172,15 @@ def test_the_devices_time_decides_between_models_that_are_about_as_good():
     assert f"{share:.0%} of it for the vocabulary" in line
 
 
+def test_the_modern_architecture_is_pointed_to_where_none_was_chosen():
+    def points_to_it(**options):
+        return any("--set model.arch=modern" in line for line in chosen(5, **options).lines)
+
+    assert points_to_it()
+    assert not points_to_it(given={"model.arch"})
+    assert not points_to_it(model=ModelConfig(arch="modern"))
+
+
 def test_a_busy_machine_is_told():
     config = Config(train=TrainConfig(minutes=5, **FAST))
     busy = dataclasses.replace(machine(100.0), busy=True)
