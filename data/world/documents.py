@@ -1,7 +1,7 @@
-"""Short texts about the world for pre-training.
+"""Generate short texts about the world for pre-training.
 
-Many say something and soon repeat a part of it: copying is learned from text whose end cannot be guessed without
-reading its beginning.
+Many of them repeat a part of what they said before. From such text a model learns to copy, as the end cannot be
+predicted without the beginning.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def training_documents(count: int, seed: int = 0) -> list[str]:
 
 
 def _document(rng: random.Random) -> str:
-    """One kind of text, told again with other values or followed by another kind until it is long enough."""
+    """Texts of one kind or of several, until they are long enough together."""
     kind = _any_kind(rng)
     wanted = rng.randint(SHORTEST_WORDS, WANTED_WORDS)
     text = kind(rng)
@@ -128,7 +128,7 @@ def _visitor(rng: random.Random) -> str:
 
 
 def _spoken(text: str) -> str:
-    """A sentence as it stands before "said Pip": its full stop becomes a comma."""
+    """A sentence before "said Pip": its full stop becomes a comma."""
     return text[:-1] + "," if text.endswith(".") else text
 
 

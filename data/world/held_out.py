@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from tinylm.data.world.topic_files import Block, read_blocks
+from tinylm.data.world.topic_files import TopicBlock, read_blocks
 
 TEST_ITEMS = Path(__file__).parent / "test_items"
 TEST_FILES = ("itself", "talk", "known", "told", "not_known")
@@ -14,7 +14,7 @@ _COMMON_WORDS = frozenset(("the", "under", "behind", "inside", "in"))
 
 
 @cache
-def test_blocks() -> tuple[tuple[str, Block], ...]:
+def test_blocks() -> tuple[tuple[str, TopicBlock], ...]:
     """Every block of the test, each with the name of its file."""
     return tuple(
         (name, block)
@@ -23,7 +23,7 @@ def test_blocks() -> tuple[tuple[str, Block], ...]:
     )
 
 
-def values_of(block: Block, section: str) -> list[str]:
+def values_of(block: TopicBlock, section: str) -> list[str]:
     """The values of a section, which commas part."""
     return [value.strip() for text in block.texts(section) for value in text.split(",")]
 

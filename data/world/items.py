@@ -7,7 +7,7 @@ from itertools import cycle
 
 from tinylm.data.world.held_out import test_blocks, values_of
 from tinylm.data.world.judge import WorldItem
-from tinylm.data.world.topic_files import Block
+from tinylm.data.world.topic_files import TopicBlock
 
 _TURNS = " / "
 _ALTERNATIVES = " / "
@@ -18,7 +18,7 @@ def test_items() -> list[WorldItem]:
     return [item for file, block in test_blocks() for item in _items_of(file, block)]
 
 
-def _items_of(file: str, block: Block) -> Iterator[WorldItem]:
+def _items_of(file: str, block: TopicBlock) -> Iterator[WorldItem]:
     unseen, listed = values_of(block, "unseen"), values_of(block, "listed")
     if not unseen:
         for conversation in block.texts("you"):
@@ -38,7 +38,7 @@ def _fields(value: str, values: list[str]) -> dict[str, str]:
     return {"{v}": value, "{low}": value.lower(), "{V}": value.upper(), "{w}": other}
 
 
-def _item(category: str, block: Block, conversation: str, fields: dict[str, str]) -> WorldItem:
+def _item(category: str, block: TopicBlock, conversation: str, fields: dict[str, str]) -> WorldItem:
     def filled(text: str) -> str:
         for name, value in fields.items():
             text = text.replace(name, value)

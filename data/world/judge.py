@@ -59,14 +59,14 @@ class WorldItem:
 
 @dataclass(frozen=True)
 class WorldScore:
-    """How a model did on world items.
+    """The score of a model on test items.
 
     Attributes:
-        accuracy: the share of right replies over all items.
+        accuracy: share of right replies.
         recall_accuracy: the same over the told facts, listed and unseen; 0.0 where there are none.
         by_category: the same for each category that has items.
-        baseline_accuracy: what the best single constant reply would get over all items.
-        n: how many items.
+        baseline_accuracy: share of items for which the best constant reply is right.
+        n: number of items.
         failures: the conversations that went wrong, each with its item and ending with the reply.
     """
 
@@ -80,7 +80,7 @@ class WorldScore:
 
 @cache
 def constant_replies() -> tuple[str, ...]:
-    """The commonest replies of a training sample and every fixed reply: what a lazy model would always say."""
+    """Candidates for the best constant reply: the most frequent replies of a sample, and one of each intent."""
     counts = Counter(
         message["content"]
         for conversation in training_conversations(2000, seed=1)
@@ -93,7 +93,7 @@ def constant_replies() -> tuple[str, ...]:
 
 
 def baseline_accuracy(items: Sequence[WorldItem]) -> float:
-    """The best accuracy that one constant reply gets on the items; 0.0 for no items."""
+    """Compute the accuracy of the best constant reply; 0.0 without items."""
     if not items:
         return 0.0
     return max(sum(item.judge(reply) for item in items) for reply in constant_replies()) / len(items)
@@ -111,11 +111,11 @@ def play(reply: Callable[[Conversation], str], item: WorldItem) -> Conversation:
 def score_world(
     reply: Callable[[Conversation], str], items: Sequence[WorldItem], played: Callable[[], None] = lambda: None
 ) -> WorldScore:
-    """Judge a model's replies.
+    """Score a model's replies.
 
     Args:
-        reply: from a conversation that ends with a user turn to the assistant's reply.
-        items: what to ask, from `test_items`.
+        reply: returns the assistant's reply to a conversation that ends with a user's turn.
+        items: from `test_items`.
         played: called after each item.
     """
     right: Counter[str] = Counter()

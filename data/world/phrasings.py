@@ -1,6 +1,6 @@
 """From a core phrasing to what a user types.
 
-A core is written in lower case with alternatives, "[what|which] colour is the rover". Its form says what may stand
+A core is written in lower case with alternatives, "[what|which] colour is the rover". Its form says what may be put
 around it: "?" is a direct question, "~" the clause of an indirect one, "." a whole remark, ">" a follow-up.
 """
 
@@ -74,7 +74,7 @@ def upper_first(text: str) -> str:
 
 
 def expand(template: str) -> list[str]:
-    """Every text of a template with "[this|that]" alternatives."""
+    """List the texts of a template with "[this|that]" alternatives."""
     found = _ALTERNATIVES.search(template)
     if found is None:
         return [" ".join(template.split())]
@@ -82,23 +82,23 @@ def expand(template: str) -> list[str]:
     return [text for choice in found[1].split("|") for text in expand(before + choice + after)]
 
 
-@lru_cache(maxsize=4096)  # a judge asks for the same few words again and again
+@lru_cache(maxsize=4096)  # judging needs the same few words many times
 def normal(text: str) -> str:
-    """A text reduced to its words: lower case, contractions written out, no punctuation, single spaces."""
+    """Reduce a text to its words: lower case, contractions written out, no punctuation, single spaces."""
     lowered = _EXPANSION.sub(lambda match: _EXPANSIONS[match[1]], text.lower())
     return " ".join(_NOT_WORD.sub(" ", lowered).split())
 
 
 def _surroundings(form: str, vocative: bool) -> list[tuple[str, str]]:
-    """Every (opener, closer) that fits a form; without vocative none that says "Pip"."""
+    """List every (opener, closer) that fits a form; without `vocative`, none that says "Pip"."""
     pairs: list[tuple[str, str]] = []
     for openers, closers in _FRAMES[form]:
         for opener in openers:
             for closer in closers:
-                # Two politenesses or two names in one sentence sound like a machine.
+                # No sentence says "please", "Pip" or "know" twice
                 doubled = any(word in opener and word in closer for word in ("pip", "please", "know", "tell", "forgot"))
                 if not doubled and (vocative or "pip" not in opener + closer):
-                    # Plain forms are the commonest ones in real chats.
+                    # Plain forms are the most frequent ones in real chats
                     times = (12 if opener == "" else 1) * (20 if len(closer) == 1 else 1)
                     pairs.extend([(opener, closer)] * times)
     return pairs

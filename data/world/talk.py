@@ -1,4 +1,4 @@
-"""A conversation under construction: what was said, what is known, and the next exchange."""
+"""A conversation while it is generated: messages, known facts, and the next exchange."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ CLOSING = ("goodbye", "good_night", "thanks")
 
 @dataclass
 class Talk:
-    """The state of one conversation.
+    """The state of a conversation.
 
     Attributes:
         me: the assistant's name.
-        ending: the sound that ends every reply under a style message, or "".
-        known: the facts that the user or the system message told, by kind, and `told_at` the exchange of each.
-        said: the names of the intents so far, one for each exchange ("" for telling and recall).
+        ending: word that a style message wants at the end of each reply, or "".
+        known: facts that the user or the system message told, by kind.
+        told_at: number of the exchange in which each was told.
+        said: name of the intent of each exchange; "" for facts and questions about them.
     """
 
     rng: random.Random
@@ -53,30 +54,36 @@ class Talk:
 
     @property
     def vocative(self) -> bool:
-        """Whether the user may say "Pip"."""
+        """Whether the user may call the assistant "Pip"."""
         return self.me == "Pip"
 
     def finish(self, reply: str) -> str:
-        """A reply with the names and the ending of this conversation."""
+        """Fill the names into a reply and add the ending of this conversation."""
         user = f" {self.known['name']}" if "name" in self.known else ""
         text = reply.replace("{me}", self.me).replace("{user}", user)
         return f"{text} {self.ending}!" if self.ending else text
 
     def exchange(self, user: str, reply: str, intent: str = "") -> None:
-        """Append a user turn and the reply to it."""
+        """Append a user's turn and the reply to it."""
         self.messages.append({"role": "user", "content": user})
         self.messages.append({"role": "assistant", "content": self.finish(reply)})
         self.said.append(intent)
 
     def new_value(self, kind: FactKind) -> str:
-        """A value that nothing else in this conversation has."""
+        """Draw a value that no other fact of this conversation has."""
         while True:
             value = new_value(self.rng, kind.values)
             if value.lower() not in (known.lower() for known in self.known.values()):
                 return value
 
     def set_system(self, persona: bool = False, user: FactKind | None = None, style: bool = False) -> None:
-        """Begin with a system message that names the assistant, tells about the user or sets a style."""
+        """Append a system message.
+
+        Args:
+            persona: whether it gives the assistant a name.
+            user: a kind of fact about the user that it tells.
+            style: whether it sets a style.
+        """
         parts: list[str] = []
         if persona:
             self.me = self.rng.choice(ASSISTANTS)
@@ -101,13 +108,13 @@ class Talk:
             self.messages.append({"role": "system", "content": " ".join(parts)})
 
     def random_system(self) -> None:
-        """Begin with one or sometimes two of the system effects."""
+        """Append a system message with one or two of persona, fact and style."""
         effects = self.rng.sample(("persona", "user", "style"), 2 if self.rng.random() < 0.2 else 1)
         kind = KIND_BY_NAME["name"] if self.rng.random() < 0.6 else any_kind(self.rng)
         self.set_system("persona" in effects, kind if "user" in effects else None, "style" in effects)
 
     def next_intent(self) -> Intent:
-        """What to ask next: something of the same topic, of a linked one, or at the start of any."""
+        """Draw the next question: of the same topic, a linked one or, at the start, any."""
         families = intents_by_family()
         asked = [all_intents()[name] for name in self.said if name]
         last = next((intent for intent in reversed(asked) if intent.topic in LINKS), None)
@@ -140,7 +147,7 @@ class Talk:
         return True
 
     def follow_up(self) -> tuple[Intent, bool] | None:
-        """An intent that can be asked right after the last one, and whether it is the same question again."""
+        """Draw an intent that can follow the last one, and whether it is of the same family; None for no follow-up."""
         if not self.said or not self.said[-1]:
             return None
         last = all_intents()[self.said[-1]]
@@ -199,7 +206,7 @@ class Talk:
         self.exchange(user, reply)
 
     def correct(self, kind: FactKind) -> None:
-        """The user takes a fact back and tells another value."""
+        """Append a turn in which the user corrects a fact."""
         value = self.new_value(kind)
         text = typed(self.rng, self.rng.choice(kind.corrections) + ".", values=True)
         self.known[kind.name] = text.spelled(value)

@@ -1,4 +1,4 @@
-"""The kinds of facts that users tell about themselves, with everything that is said about them."""
+"""Kinds of facts that users tell about themselves, read from topics/told_facts.txt."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 
 from tinylm.data.world.open_values import VALUE_KINDS
 from tinylm.data.world.phrasings import Core, expand
-from tinylm.data.world.topic_files import TOPICS, Block, read_blocks
+from tinylm.data.world.topic_files import TOPICS, TopicBlock, read_blocks
 from tinylm.errors import DataError
 
 _FORMS = {"questions": "?", "indirect questions": "~", "remarks": "."}
@@ -24,15 +24,15 @@ _CORRECTIONS = (
 
 @dataclass(frozen=True)
 class FactKind:
-    """One kind of fact about the user; "{v}" stands for its value.
+    """A kind of fact about the user; "{v}" stands for its value.
 
     Attributes:
         name: "family", or "family.thing" in a family that is told of several things.
-        missing: the fact as a reply names it when it was never told, "You have not told me {your name} yet."
+        missing: the fact as a reply names it if it was never told: "You have not told me {your name} yet."
         values: where its values come from, one of `VALUE_KINDS`.
-        tells, corrections: what users say; asks: their questions.
-        acknowledgements, replies, unknown: what the assistant says to a fact, to a question, and when never told.
-        system: how a system message says it.
+        tells, corrections, asks: what users say to tell, to correct and to ask.
+        acknowledgements, replies, unknown: replies to the fact, to a question, and to a question if never told.
+        system: phrasings of the fact in a system message.
     """
 
     name: str
@@ -52,7 +52,7 @@ class FactKind:
         return self.name.split(".")[0]
 
 
-def _kind(block: Block, values: str, thing: str) -> FactKind:
+def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
     """The kind of fact that a block tells of a thing; of the user alone where the thing is ""."""
 
     def texts(section: str) -> tuple[str, ...]:
