@@ -1,6 +1,7 @@
 """Turns, queue and caches of the server, in this process."""
 
 import asyncio
+import sys
 
 import numpy as np
 import pytest
@@ -297,10 +298,7 @@ def test_a_thread_that_ended_is_known(model, start, monkeypatch):
     scheduler, _ = start(workers=1)
     monkeypatch.setattr("threading.excepthook", lambda _: None)
 
-    def end(_):
-        raise SystemExit
-
-    monkeypatch.setattr(scheduler, "_refuse_late_ones", lambda: end(None))
+    monkeypatch.setattr(scheduler, "_refuse_late_ones", sys.exit)
 
     async def ask():
         job = request_of(model, prompt_of(10), seconds=0.1)
