@@ -260,7 +260,9 @@ class _TurnBounds(NamedTuple):
 
 
 def _turns(ids: NDArray[Any], tokenizer: Tokenizer) -> list[_TurnBounds]:
-    starts = np.flatnonzero(np.isin(ids, list(tokenizer.role_ids.values()))).tolist()
+    system, user, assistant = (tokenizer.role_ids[role] for role in ("system", "user", "assistant"))
+    # For the few ids of a conversation, several times faster than `np.isin`
+    starts = np.flatnonzero((ids == user) | (ids == assistant) | (ids == system)).tolist()
     stops = [*starts[1:], len(ids)]
     return [_TurnBounds(int(ids[start]), start, stop) for start, stop in zip(starts, stops, strict=True)]
 
