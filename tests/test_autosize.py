@@ -95,7 +95,7 @@ def test_it_says_what_and_why():
 def test_what_is_spent_and_what_is_still_to_be_done_counts():
     def steps(choice) -> int:
         (line,) = (line for line in choice.lines if "steps" in line)
-        return int(line.partition("some ")[2].partition(" steps")[0].replace(",", ""))
+        return int(line.partition("about ")[2].partition(" steps")[0].replace(",", ""))
 
     given = {"model.d_model", "model.vocab_size", "train.batch_size"}
     model = ModelConfig(d_model=64, nhead=1, num_layers=2, dim_feedforward=256, vocab_size=4096)
@@ -131,13 +131,13 @@ def test_text_that_is_seen_often_is_regularized_more():
 def test_little_text_is_not_seen_without_end():
     choice = chosen(60, megabytes=0.2)
     assert 0 < choice.config.train.max_epochs < 50
-    assert any("not need all of the time" in line for line in choice.lines)
-    assert not any("not need all of the time" in line for line in chosen(5, megabytes=30).lines)
+    assert any("end before the time is over" in line for line in choice.lines)
+    assert not any("end before the time is over" in line for line in chosen(5, megabytes=30).lines)
     # Who wants it can have it
     given = TrainConfig(minutes=60, max_epochs=0, **FAST)
     longer = choose(Config(train=given), {"train.max_epochs"}, {"pretrain": 0.2e6}, machine(150.0))
     assert longer.config.train.max_epochs == 0
-    assert not any("not need all of the time" in line for line in longer.lines)
+    assert not any("end before the time is over" in line for line in longer.lines)
 
 
 def test_each_stage_is_regularized_for_its_own_text_and_gets_the_time_that_it_needs():
@@ -166,7 +166,7 @@ def test_the_devices_time_decides_between_models_that_are_about_as_good():
     (line,) = (line for line in bound.lines if "on your device" in line)
     # The demo model reads 1.97 million weights a token
     expected = 50 * 1.966 / (weights(bound.config) / 1e6)
-    assert f"some {expected:.0f} tokens/s" in line
+    assert f"about {expected:.0f} tokens/s" in line
     (line,) = (line for line in free.lines if "in int8" in line)
     share = free.config.model.vocab_size * free.config.model.d_model / weights(free.config)
     assert f"{share:.0%} of it for the vocabulary" in line
