@@ -93,7 +93,7 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Choice:
+class SizeChoice:
     """The chosen configuration.
 
     Attributes:
@@ -114,7 +114,7 @@ def choose(
     speed: Speed | None = None,
     spent: float = 0.0,
     processes: int = 1,
-) -> Choice:
+) -> SizeChoice:
     """Choose the values that are not given.
 
     Args:
@@ -160,7 +160,7 @@ def choose(
         lines.append(
             "  The modern architecture comes out some 2 to 5 % better in the same time: --set model.arch=modern"
         )
-    return Choice(chosen, list(changed), lines)
+    return SizeChoice(chosen, list(changed), lines)
 
 
 def weight_decay(epochs: float) -> float:
