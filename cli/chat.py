@@ -16,7 +16,7 @@ from tinylm.errors import BundleError, ContextFullError
 from tinylm.printable import command_line, printable
 
 DEMO_NOTE = (
-    "Pip knows a small house and remembers what you tell it. "
+    "A small demo: Pip knows one house and its garden. "
     "For a model of your own: tinylm train --finetune YOUR_CHATS.jsonl"
 )
 """The line about the demo model that a chat with it begins with."""

@@ -75,8 +75,8 @@ def test_another_process_with_another_hash_seed_gives_the_same():
     assert ran.stdout.strip() == digest()
 
 
-def test_the_world_is_the_one_that_the_demo_model_learned():
-    assert digest() == "1b577192657274946081bf2216bfa065ad57740cd4fc72a096dd84a5e94c0674"
+def test_the_world_changes_on_purpose_only():
+    assert digest() == "21588dbfc27c20b7774645d4df202786bf01d4edbd0364ffcbc7033d2b56dae9"
 
 
 def test_conversations_are_well_formed():

@@ -28,6 +28,8 @@ LINKS: dict[str, tuple[str, ...]] = {
 UNKNOWN = {"not_known": 50, "not_able": 26, "not_sums": 11, "not_clear": 13}
 """The questions that Pip cannot answer, with how often they come."""
 UNKNOWN_SHARE = 0.27
+OFTEN = {"pip": 2.5, "talk": 2.5}
+"""The topics whose questions come more often than those of others, by how much."""
 OPENING = ("hello", "good_morning", "how_are_you", "pip_help")
 CLOSING = ("goodbye", "good_night", "thanks")
 
@@ -130,7 +132,7 @@ class Talk:
             for family, intents in families.items()
             if intents[0].topic in topics and family not in OPENING[:2] and family not in CLOSING
         ]
-        weights = [len(families[family]) ** 0.5 for family in choices]
+        weights = [OFTEN.get(families[family][0].topic, 1) * len(families[family]) ** 0.5 for family in choices]
         while True:
             intent = self.rng.choice(families[self.rng.choices(choices, weights)[0]])
             if intent.name not in self.said:
