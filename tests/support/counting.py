@@ -169,3 +169,19 @@ class Spoiling:
         if index == self.at:
             self.spoil()
         return self.rows.batch(index, size)
+
+
+class Listener(TrainingCallback):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.started, self.steps, self.validations = [], [], []
+
+    def on_stage_start(self, stage, step, steps):
+        self.started.append((stage, step, steps))
+
+    def on_step(self, report):
+        self.steps.append(report)
+
+    def on_validation(self, stage, step, result, is_best):
+        self.validations.append((stage, step, result, is_best))
