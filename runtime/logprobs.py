@@ -31,7 +31,7 @@ class LogprobRecorder:
     """Collects the log-probabilities of a generation's tokens.
 
     Args:
-        alternatives: likeliest tokens to keep at each place, 0 to `MAX_ALTERNATIVES`.
+        alternatives: most likely tokens to keep at each position, 0 to `MAX_ALTERNATIVES`.
         with_prompt: whether the prompt's tokens are scored too. They are then computed one by one.
 
     Attributes:

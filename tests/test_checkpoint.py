@@ -309,6 +309,19 @@ def test_a_run_folder_comes_back(run):
     assert state.step == 3
 
 
+def test_a_run_is_evaluated_on_no_more_threads_than_there_are_cores(run, monkeypatch):
+    threads = torch.get_num_threads()
+    try:
+        for usable, expected in ((2, 2), (1, 1), (8, 1)):
+            if usable == 2:
+                torch.set_num_threads(3)
+            monkeypatch.setattr("tinylm.training.hardware.usable_threads", lambda usable=usable: usable)
+            load_run_model(run)
+            assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_a_run_gives_the_wanted_checkpoint_or_the_other(run):
     model = make_model(seed=9)
     assert load_run_model(run, "best")[2].step == 3

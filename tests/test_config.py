@@ -203,3 +203,9 @@ def test_key_value_heads(given_heads, used):
 def test_a_wrong_configuration_is_wrong_usage():
     assert ConfigError.exit_code == 2
     assert math.isfinite(Config().train.minutes)
+
+
+def test_a_byte_order_mark_and_crlf_are_no_part_of_the_file(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_bytes(b"\xef\xbb\xbf[model]\r\nd_model = 64\r\nnhead = 2\r\n")
+    assert load_config(file).model.d_model == 64

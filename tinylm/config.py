@@ -333,7 +333,7 @@ def _from_uri(path: str) -> str:
 def _read_file(file: StrPath) -> dict[str, Any]:
     """The values of a TOML file, with absolute data paths."""
     try:
-        values = tomllib.loads(Path(file).read_text("utf-8"))
+        values = tomllib.loads(Path(file).read_text("utf-8-sig"))  # some editors write a byte order mark
     except OSError as error:
         raise ConfigError(f"{os.fspath(file)}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

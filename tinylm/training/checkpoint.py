@@ -17,6 +17,7 @@ from tinylm.files import new_folder
 from tinylm.run_folder import CheckpointName, RunFolder, TrainState, load_state
 from tinylm.tokenizer import Tokenizer
 from tinylm.training.distributed import Ranks, part_like, whole
+from tinylm.training.hardware import limit_torch_threads
 from tinylm.training.model import LanguageModel
 from tinylm.training.optimizer import Optimizer
 
@@ -132,12 +133,15 @@ def load_parameters(folder: Path, model: LanguageModel, ranks: Ranks | None = No
 
 
 def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[LanguageModel, Tokenizer, TrainState]:
-    """A run's model, ready for evaluation, from its best or last checkpoint.
+    """Load the model of a run from its best or last checkpoint, for evaluation and export.
+
+    Torch uses no more threads from then on than `limit_torch_threads` leaves.
 
     Raises:
         RunError, TinyLMError: the folder is not a whole run.
     """
     run.check()
+    limit_torch_threads()
     folder = run.checkpoint_folder(name)
     state = load_state(folder)
     tokenizer = run.load_tokenizer()

@@ -17,7 +17,7 @@ import torch
 from tinylm import __version__
 from tinylm.config import TrainConfig
 from tinylm.errors import ConfigError
-from tinylm.processors import usable_cores
+from tinylm.processors import usable_cores, usable_threads
 from tinylm.user_cache import cache_folder, is_writable
 
 _LEAST_MINUTES_TO_COMPILE = 2.0
@@ -65,6 +65,11 @@ def machine_facts() -> dict[str, dict[str, str | int]]:
         **{package: version(package) for package in ("torch", "numpy", "sentencepiece")},
     }
     return {"machine": machine, "versions": versions}
+
+
+def limit_torch_threads() -> None:
+    """Let torch use at most `usable_threads()` threads: by itself it disregards the CPU quota of a container."""
+    torch.set_num_threads(min(torch.get_num_threads(), usable_threads()))
 
 
 def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:
