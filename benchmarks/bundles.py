@@ -16,7 +16,7 @@ from tinylm.config import ModelConfig, TokenizerConfig
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import Window, byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
-from tinylm.export.bundle import GOLDEN_TEXTS, GOLDEN_TOKENS, LEAST_ONNXRUNTIME
+from tinylm.export.bundle import GOLDEN_TEXTS, GOLDEN_TOKENS, LEAST_ONNXRUNTIME, measure_speed
 from tinylm.export.gate import run_gate
 from tinylm.files import sha256_of
 from tinylm.manifest import (
@@ -25,9 +25,11 @@ from tinylm.manifest import (
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     FileEntry,
+    GateFigures,
     Golden,
     GraphInfo,
     Manifest,
+    Provenance,
     SamplingDefaults,
     encode_manifest,
 )
@@ -111,7 +113,15 @@ def _manifest(folder: Path, model: LanguageModel, tokenizer: Tokenizer, decode: 
         },
         golden=_golden(session, tokenizer),
         gate=_gate(model, session, tokenizer),
-        provenance={"parameters": sum(parameter.numel() for parameter in model.parameters()), "steps": {}},
+        provenance=Provenance(
+            data={},
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            steps={},
+            training_seconds=0.0,
+            training_tokens=0,
+            speed=measure_speed(session),
+            packages={},
+        ),
     )
 
 
@@ -123,10 +133,9 @@ def _golden(session: Session, tokenizer: Tokenizer) -> Golden:
     return Golden(conversation=golden.conversation, text=text, ids=ids, continuation=continuation)
 
 
-def _gate(model: LanguageModel, session: Session, tokenizer: Tokenizer) -> dict[str, float]:
-    """The gate on a few tokens; without an fp32 graph, and so without what it says of one."""
+def _gate(model: LanguageModel, session: Session, tokenizer: Tokenizer) -> GateFigures:
+    """The gate on a few tokens; the bundle's graph stands for an fp32 graph, too."""
     ids = np.random.default_rng(0).integers(tokenizer.vocab_size, size=(2, _GATE_TOKENS + 1))
     ids[np.isin(ids, [*tokenizer.never_sampled, tokenizer.eos_id])] = tokenizer.vocab_size - 1
     windows = [Window(part[:-1], part[1:]) for part in ids]
-    figures = run_gate(model, session, session, windows, 0, byte_lengths_of(tokenizer)).values()
-    return {name: value for name, value in figures.items() if "fp32" not in name and name != "cache_agreement"}
+    return run_gate(model, session, [session], windows, 0, byte_lengths_of(tokenizer))[0]

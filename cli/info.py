@@ -57,19 +57,19 @@ def _show(manifest: Manifest, bundle: Path) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     measured_on = "held-out text"
-    if gate["sampled_positions"]:
+    if gate.sampled_positions:
         measured_on = "text that is partly sampled from the model, for want of held-out text"
     rows = {
         "kind": "chat model" if manifest.chat else "text model, never fine-tuned on conversations",
         "architecture": f"{model.arch}, {model.num_layers} layers, {model.d_model} wide, {model.nhead} heads, "
         f"feed-forward {model.dim_feedforward}",
-        "parameters": f"{manifest.provenance.get('parameters', 0):,}",
+        "parameters": f"{manifest.provenance.parameters:,}",
         "vocabulary": f"{model.vocab_size:,} tokens",
         "context": f"{model.context_length:,} tokens",
         "weights": f"{manifest.graph.precision}, {manifest.files[MODEL_FILE].size / 1e6:.2f} MB",
-        "quality": f"{gate['bits_per_byte']:.4f} bits per byte on {measured_on} "
-        f"({gate['quality_loss_percent']:+.3f} % to torch in fp32)",
-        "trained": ", ".join(f"{steps:,} steps of {stage}" for stage, steps in manifest.provenance["steps"].items()),
+        "quality": f"{gate.bits_per_byte:.4f} bits per byte on {measured_on} "
+        f"({gate.quality_loss_percent:+.3f} % to torch in fp32)",
+        "trained": ", ".join(f"{steps:,} steps of {stage}" for stage, steps in manifest.provenance.steps.items()),
         "needs": f"onnxruntime {manifest.graph.least_onnxruntime} or newer",
         "written by": f"TinyLM {manifest.tinylm_version}, schema {manifest.schema_version}",
     }

@@ -31,7 +31,8 @@ COMMANDS = (
 )
 
 _EXTRAS = {
-    **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit", "jinja2", "markupsafe", "matplotlib"), "train"),
+    **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit"), "train"),
+    **dict.fromkeys(("jinja2", "markupsafe", "matplotlib"), "report"),
     **dict.fromkeys(("starlette", "uvicorn", "h11", "prometheus_client", "ifaddr", "segno"), "serve"),
 }
 """The extra of the installation that brings a package, by the package."""

@@ -38,6 +38,33 @@ threads_option = click.option(
 )
 
 
+def reading_options(function: F) -> F:
+    """Add the options that say how data files are read; None for those that are not given."""
+    for option in (
+        click.option(
+            "--documents",
+            type=TEXT,
+            metavar="blank-lines|file|LINE",
+            help="What parts the documents of a text file: blank lines, nothing, or lines that are LINE.  "
+            "[default: lines <|endoftext|>, else blank lines, but not between paragraphs of prose]",
+        ),
+        click.option(
+            "--user",
+            type=TEXT,
+            metavar="NAME",
+            help="With --assistant: whose messages are the user's.  [default: everyone else's]",
+        ),
+        click.option(
+            "--assistant",
+            type=TEXT,
+            metavar="NAME",
+            help="Whose messages are the assistant's, in chats of people by name, such as a messenger's export.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def _logit_bias(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[int, float]:
     biases = {}
     for value in values:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import click
 
 from tinylm.cli.console import print_toml, say
-from tinylm.cli.options import FILE, FOLDER, NumberRange
+from tinylm.cli.options import FILE, FOLDER, NumberRange, reading_options
 from tinylm.printable import command_line
 from tinylm.signatures import takes_fields_of
 from tinylm.training.options import TrainingOptions, requested_config, require_data
@@ -54,9 +54,10 @@ class TrainCommand(TrainingOptions):
     is_flag=True,
     help="With --init: train a new tokenizer on the data, and match the weights' rows by piece.",
 )
-@click.option("--resume", type=FOLDER, help="Go on with a run that was stopped.")
-@click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard too, into the run's folder.")
-@click.option("--show-config", is_flag=True, help="Print the configuration with every default, and leave.")
+@reading_options
+@click.option("--resume", type=FOLDER, help="Continue a run that was stopped.")
+@click.option("--tensorboard", is_flag=True, help="Also write event files for TensorBoard into the run's folder.")
+@click.option("--show-config", is_flag=True, help="Print the configuration with every default, and exit.")
 @takes_fields_of(TrainCommand)
 def command(options: TrainCommand) -> None:
     """Train a model: pre-training on raw text, then fine-tuning on conversations; either alone works too."""
@@ -77,7 +78,7 @@ def command(options: TrainCommand) -> None:
     except KeyboardInterrupt:
         raise SystemExit(1) from None
     if not run.finished:
-        say(f"Stopped and saved after {run.state.stage} step {run.state.step:,}. Go on with:")
+        say(f"Stopped and saved after {run.state.stage} step {run.state.step:,}. Continue with:")
         say(f"  {command_line('tinylm', 'train', '--resume', run.path)}")
         raise SystemExit(1)
     say(f"Done in {run.state.seconds / 60:.1f} minutes of training. Curves, samples and advice: {run.folder.report}")

@@ -1,15 +1,13 @@
-"""From a run to a bundle: the graph, its gate, the manifest and the model card, written whole or not at all."""
+"""Export a run as a bundle: graphs, gate, manifest and model card. The folder is written atomically."""
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
 
 import onnx
 import sentencepiece
@@ -17,12 +15,12 @@ import torch
 
 import tinylm
 from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
-from tinylm.errors import RunError, TinyLMError
+from tinylm.errors import TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
 from tinylm.export.card import model_card
 from tinylm.export.decoders import write_decoders
-from tinylm.export.gate import GateFigures, GateLimits, check_limits, gate_windows, run_gate
+from tinylm.export.gate import GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.genai import genai_files
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.options import ExportOptions
@@ -35,13 +33,17 @@ from tinylm.manifest import (
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     X86,
+    ExportSpeed,
     FileEntry,
+    GateFigures,
     Golden,
     GraphInfo,
     Manifest,
+    Provenance,
     SamplingDefaults,
     encode_manifest,
 )
+from tinylm.provenance import read_provenance
 from tinylm.run_folder import RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
@@ -54,7 +56,7 @@ from tinylm.training.checkpoint import load_run_model
 from tinylm.training.model import LanguageModel
 
 LEAST_ONNXRUNTIME = "1.23"
-# Whichever of these the model continues for longest without a close call becomes the bundle's golden text
+# The golden text is the one that the model continues longest without two nearly equal logits
 GOLDEN_TEXTS = (
     "Hello! Who are you, and what can you do?",
     "Good morning! How are you today?",
@@ -65,7 +67,7 @@ GOLDEN_TEXTS = (
 )
 GOLDEN_TOKENS = 64
 _TIMED_TOKENS = 128
-# Processors round differently: past a closer call than this, or than prefill and decode differ, they may well disagree
+# Smallest gap between the two highest logits: processors round differently, so that below it they may disagree
 _LEAST_GOLDEN_GAP = 0.1
 
 
@@ -150,10 +152,9 @@ def export_run(options: ExportOptions) -> Bundle:
         (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
         if options.genai:
             _write_genai_files(folder, model, tokenizer, options.portable)
-        figures, byte_lengths = [], byte_lengths_of(tokenizer)
-        for session in sessions:
-            figures.append(run_gate(model, fp32, session, windows, sampled, byte_lengths, options.progress))
-            check_limits(figures[-1], limits)
+        figures = run_gate(model, fp32, sessions, windows, sampled, byte_lengths_of(tokenizer), options.progress)
+        for measured in figures:
+            check_limits(measured, limits)
         info = GraphInfo(
             precision=precision,
             opset=OPSET,
@@ -168,10 +169,10 @@ def export_run(options: ExportOptions) -> Bundle:
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Make sure that a bundle may be written here.
+    """Check that a bundle may be written to a folder.
 
     Raises:
-        TinyLMError: something is there that may not be replaced.
+        TinyLMError: the folder exists and may not be replaced.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -195,7 +196,7 @@ def _write_genai_files(folder: Path, model: LanguageModel, tokenizer: Tokenizer,
 
 
 def _open_all(folder: Path, model: LanguageModel, decode: dict[str, str]) -> list[Session]:
-    """A session for each of a bundle's decoding graphs that this CPU can run, the one that it does run last."""
+    """Open a session for each decoding graph that this CPU can run; the last is the one that the runtime would use."""
     files = [file for cpu, file in decode.items() if cpu != X86 or has_avx2()] or [MODEL_FILE]
     files.sort(key=lambda file: file == decode_file(decode))
     paths = [None if file == MODEL_FILE else folder / file for file in files]
@@ -227,13 +228,20 @@ def _make_manifest(
         sampling=SamplingDefaults(),
         files=files,
         golden=_make_golden(sessions, tokenizer, chat, max(_LEAST_GOLDEN_GAP, figures.prefill_logit_difference)),
-        gate=figures.values(),
+        gate=figures,
         provenance=_provenance(source, sessions[-1]),
     )
 
 
 def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, least_gap: float) -> Golden:
-    """The text that is continued for longest alike by all sessions, and by any that rounds a little differently."""
+    """Choose the golden text: the one whose greedy continuation is equal in all sessions for longest.
+
+    Args:
+        sessions: of the bundle.
+        tokenizer: of the bundle.
+        chat: whether the text is a user's message.
+        least_gap: a continuation ends where the two highest logits are closer.
+    """
     candidates: list[Golden] = []
     for text in GOLDEN_TEXTS:
         conversation: Conversation = [{"role": "user", "content": text}] if chat else []
@@ -246,8 +254,8 @@ def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, 
     return max(candidates, key=lambda golden: len(golden.continuation))
 
 
-def _speed(session: Session) -> dict[str, Any]:
-    """Tokens a second, of some hundred."""
+def measure_speed(session: Session) -> ExportSpeed:
+    """Measure tokens a second on this machine, of some hundred tokens."""
     count = min(_TIMED_TOKENS, session.context_length // 2)
     session.truncate(0)
     times = [time.perf_counter()]
@@ -257,33 +265,27 @@ def _speed(session: Session) -> dict[str, Any]:
         session.append([0])
     times.append(time.perf_counter())
     prefill, decode = (count / (end - start) for start, end in pairwise(times))
-    return {
-        "machine": platform.machine(),
-        "threads": session.threads,
-        "prefill_tokens_per_second": round(prefill, 1),
-        "decode_tokens_per_second": round(decode, 1),
-    }
+    return ExportSpeed(
+        machine=platform.machine(),
+        threads=session.threads,
+        prefill_tokens_per_second=round(prefill, 1),
+        decode_tokens_per_second=round(decode, 1),
+    )
 
 
-def _provenance(source: _Source, session: Session) -> dict[str, Any]:
+def _provenance(source: _Source, session: Session) -> Provenance:
     run, state = source.run, source.state
-    data: dict[str, Any] = {}
-    if run.provenance.is_file():
-        try:
-            data = json.loads(run.provenance.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{run.provenance}: cannot be read ({error})") from None
-    return {
-        "data": data,
-        "parameters": sum(parameter.numel() for parameter in source.model.parameters()),
-        "steps": dict(state.plan),
-        "training_seconds": round(state.seconds, 1),
-        "training_tokens": state.tokens,
-        "speed": _speed(session),
-        "packages": {
+    return Provenance(
+        data=read_provenance(run.provenance) if run.provenance.is_file() else {},
+        parameters=sum(parameter.numel() for parameter in source.model.parameters()),
+        steps={str(stage): steps for stage, steps in state.plan.items()},
+        training_seconds=round(state.seconds, 1),
+        training_tokens=state.tokens,
+        speed=measure_speed(session),
+        packages={
             "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,
         },
-    }
+    )

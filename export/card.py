@@ -1,10 +1,9 @@
-"""The model card: a bundle's README.md."""
+"""Write the model card, a bundle's README.md."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from tinylm.manifest import MODEL_FILE, Manifest
+from tinylm.provenance import StageProvenance
 from tinylm.run_folder import STAGE_TITLES
 
 _TITLES = {str(stage): title for stage, title in STAGE_TITLES.items()}
@@ -43,19 +42,19 @@ Measured before this bundle was written, on {positions:,} positions of {text}, d
 |---|---|---|
 | bits per byte | {torch_bits:.4f} | {bits:.4f} ({loss_percent:+.3f} %) |
 | loss, nats a token | {torch_loss:.4f} | {loss:.4f} |
-| same likeliest token as torch | | {agreement:.2%} |
+| same most likely token as torch | | {agreement:.2%} |
 | largest difference of a logit | | {difference:.4f} |
 
-Prefill and decode choose the same likeliest token after {prefill:.2%} of the prefixes tried.
+Prefill and decode have the same most likely token after {prefill:.2%} of the prefixes tried.
 
 ## Speed
 
 On {threads} of the {machine} machine that exported it: {prefill_speed:,.0f} tokens a second read,
-{decode_speed:,.0f} written.
+{decode_speed:,.0f} generated.
 
 ## Limits
 
-It knows what its data says and little else; it can be wrong and sound sure. It is too small to be relied on for facts,
+It knows little beyond its data, and can be wrong while it sounds certain. It is too small to be relied on for facts,
 advice or decisions about people. {chat_limit}
 
 `tinylm info --verify` checks every file and a golden continuation on the machine that runs it.
@@ -63,19 +62,19 @@ advice or decisions about people. {chat_limit}
 
 
 def model_card(manifest: Manifest, fp32_bytes: int) -> str:
-    """The card of a bundle, in Markdown.
+    """Write the model card of a bundle in Markdown.
 
     Args:
-        manifest: complete.
-        fp32_bytes: size of the same model's fp32 graph.
+        manifest: of the bundle.
+        fp32_bytes: size of the model's fp32 graph.
     """
     model, gate, provenance = manifest.model, manifest.gate, manifest.provenance
     size = manifest.files[MODEL_FILE].size
-    sampled, speed = gate["sampled_positions"], provenance["speed"]
+    sampled, speed = gate.sampled_positions, provenance.speed
     return _CARD.format(
         title="A small chat model" if manifest.chat else "A small language model",
         kind="chat" if manifest.chat else "text",
-        parameters=provenance["parameters"],
+        parameters=provenance.parameters,
         version=manifest.tinylm_version,
         command="chat BUNDLE" if manifest.chat else "complete BUNDLE --prompt 'Once upon a time'",
         arch=model.arch,
@@ -92,26 +91,26 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
         onnxruntime=manifest.graph.least_onnxruntime,
         opset=manifest.graph.opset,
         contrib=", ".join(manifest.graph.contrib_operators) or "none",
-        data=_data_table(provenance["data"]),
-        steps=" and ".join(f"{count:,} steps of {_TITLES[stage]}" for stage, count in provenance["steps"].items()),
-        minutes=provenance["training_seconds"] / 60,
-        tokens=provenance["training_tokens"],
-        positions=gate["positions"],
+        data=_data_table(provenance.data),
+        steps=" and ".join(f"{count:,} steps of {_TITLES[stage]}" for stage, count in provenance.steps.items()),
+        minutes=provenance.training_seconds / 60,
+        tokens=provenance.training_tokens,
+        positions=gate.positions,
         text="held-out text"
         if not sampled
         else f"text ({sampled:,} of them sampled from the model, for want of held-out text)",
-        torch_bits=gate["torch_bits_per_byte"],
-        bits=gate["bits_per_byte"],
-        loss_percent=gate["quality_loss_percent"],
-        torch_loss=gate["torch_loss"],
-        loss=gate["loss"],
-        agreement=gate["greedy_agreement"],
-        difference=gate["logit_difference"],
-        prefill=gate["prefill_agreement"],
-        threads="one thread" if speed["threads"] == 1 else f"{speed['threads']} threads",
-        machine=speed["machine"],
-        prefill_speed=speed["prefill_tokens_per_second"],
-        decode_speed=speed["decode_tokens_per_second"],
+        torch_bits=gate.torch_bits_per_byte,
+        bits=gate.bits_per_byte,
+        loss_percent=gate.quality_loss_percent,
+        torch_loss=gate.torch_loss,
+        loss=gate.loss,
+        agreement=gate.greedy_agreement,
+        difference=gate.logit_difference,
+        prefill=gate.prefill_agreement,
+        threads="one thread" if speed.threads == 1 else f"{speed.threads} threads",
+        machine=speed.machine,
+        prefill_speed=speed.prefill_tokens_per_second,
+        decode_speed=speed.decode_tokens_per_second,
         chat_limit=(
             "It answers in the roles that it was trained on; it cannot speak for its user."
             if manifest.chat
@@ -120,14 +119,14 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
     )
 
 
-def _data_table(data: dict[str, Any]) -> str:
+def _data_table(data: dict[str, StageProvenance]) -> str:
     if not data:
         return "Not recorded."
     rows = ["| stage | file | examples | held out | SHA-256 |", "|---|---|---|---|---|"]
-    for stage, entry in data.items():
+    for stage, trained in data.items():
         rows += [
-            f"| {_TITLES.get(stage, stage)} | {file['name']} | {entry['examples']:,} | {entry['held_out']:,} "
-            f"| `{file['sha256'][:16]}…` |"
-            for file in entry["files"]
+            f"| {_TITLES.get(stage, stage)} | {file.name} | {trained.examples:,} | {trained.held_out:,} "
+            f"| `{file.sha256[:16]}…` |"
+            for file in trained.files
         ]
     return "\n".join(rows)

@@ -1,10 +1,10 @@
-"""The gate: torch, fp32 ONNX and the bundle's own graph on the same text, before a bundle appears."""
+"""The gate: compare torch, the fp32 ONNX graph and the bundle's graphs on the same text before a bundle is written."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.errors import ConfigError, TinyLMError
 from tinylm.evaluation import (
     IGNORED,
+    Score,
     TokenSequences,
     Window,
     make_windows,
@@ -21,6 +22,7 @@ from tinylm.evaluation import (
     score,
     spread_order,
 )
+from tinylm.manifest import GateFigures
 from tinylm.run_folder import RunFolder, StageName
 from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.scoring import decode_logits
@@ -29,10 +31,10 @@ from tinylm.tokenizer import Tokenizer
 from tinylm.training.model import LanguageModel
 
 POSITIONS = 4096
-"""Positions that the gate looks at, at least."""
+"""Fewest positions that are compared."""
 
 MOST_POSITIONS = 65_536
-"""Positions that it looks at, at most, while the quality loss is not yet known well enough."""
+"""Most positions that are compared to measure the quality loss precisely enough."""
 
 _STANDARD_ERROR_PERCENT = 0.03
 _PREFIXES = 1024
@@ -42,13 +44,13 @@ _GREEDY_TOKENS = 64
 
 @dataclass(frozen=True)
 class GateLimits:
-    """What an exported graph may cost, at most; named as the figures are.
+    """Limits of the figures of the same names.
 
     Attributes:
-        quality_loss_percent: bits per byte over torch's, in percent.
-        fp32_logit_difference: largest difference of the fp32 graph's logits to torch's.
-        greedy_agreement: positions at which the graph's likeliest token is torch's, at least.
-        prefill_agreement: positions at which prefill and decode have the same likeliest token, at least.
+        quality_loss_percent: most bits per byte above torch's, in percent.
+        fp32_logit_difference: largest difference between the logits of the fp32 graph and torch's.
+        greedy_agreement: lowest share of positions at which the graph's most likely token is torch's.
+        prefill_agreement: lowest share of prefixes after which prefill and decode have the same most likely token.
     """
 
     quality_loss_percent: float = 0.2
@@ -62,12 +64,12 @@ class GateLimits:
 
         Args:
             settings: as given with `--limit`.
-            bits: of a weight; at 4 what is not given is wider.
+            bits: of a weight; at 4, the default limits are wider.
 
         Raises:
-            ConfigError: an unknown name or a value that is no number.
+            ConfigError: a name is unknown or a value is not a number.
         """
-        known = [field.name for field in fields(cls)]
+        known = [limit.name for limit in fields(cls)]
         values = {"quality_loss_percent": 5.0, "greedy_agreement": 0.85} if bits == 4 else {}
         if isinstance(settings, Mapping):
             settings = [f"{name}={value}" for name, value in settings.items()]
@@ -84,123 +86,126 @@ class GateLimits:
         return cls(**values)
 
 
-@dataclass(frozen=True)
-class GateFigures:
-    """What the gate measured.
+@dataclass
+class _Comparison:
+    """Sums over the windows that a session of the bundle was compared on."""
 
-    Attributes:
-        positions: counted positions, decoded one by one.
-        sampled_positions: how many of them are of text that the model itself wrote, for want of held-out text.
-        torch_bits_per_byte, fp32_bits_per_byte, bits_per_byte: of torch, of the fp32 graph and of the bundle's graph.
-        quality_loss_percent: the bundle's bits per byte over torch's.
-        quality_loss_standard_error: of that figure, from how it varies between windows; more than `POSITIONS` are
-            looked at where it would be above 0.03 percent.
-        fp32_logit_difference, logit_difference: largest difference to torch's logits.
-        greedy_agreement: part of the positions at which the bundle's likeliest token is torch's.
-        prefill_agreement: part of the prefixes after which prefill and decode have the same likeliest token.
-        prefill_logit_difference: largest difference of the bundle's logits between prefill and decode.
-        cache_agreement: whether the fp32 graph says the same greedy tokens with its cache and without.
-        torch_loss, loss: nats a token.
-    """
+    session: Session
+    nll: dict[str, float] = field(default_factory=lambda: {"torch": 0.0, "fp32": 0.0, "bundle": 0.0})
+    differences: dict[str, float] = field(default_factory=lambda: {"fp32": 0.0, "bundle": 0.0})
+    positions: int = 0
+    agreed: int = 0
+    costs: list[float] = field(default_factory=list)
 
-    positions: int
-    sampled_positions: int
-    torch_bits_per_byte: float
-    fp32_bits_per_byte: float
-    bits_per_byte: float
-    quality_loss_percent: float
-    quality_loss_standard_error: float
-    fp32_logit_difference: float
-    logit_difference: float
-    greedy_agreement: float
-    prefill_agreement: float
-    prefill_logit_difference: float
-    cache_agreement: bool
-    torch_loss: float
-    loss: float
+    @property
+    def standard_error_percent(self) -> float:
+        """Standard error of the quality loss, in percent."""
+        return 100 * _standard_error_of_sum(self.costs) / max(self.nll["torch"], 1e-9)
 
-    def values(self) -> dict[str, float | int | bool]:
-        """By name, as the manifest stores them."""
-        return asdict(self)
+    @property
+    def is_done(self) -> bool:
+        """Whether the quality loss is measured precisely enough.
+
+        If the model predicts nearly every token with certainty, a few thousand positions are too few.
+        """
+        return self.positions >= POSITIONS and self.standard_error_percent <= _STANDARD_ERROR_PERCENT
+
+    def add(self, window: Window, logits: Mapping[str, NDArray[np.float32]]) -> None:
+        """Add a window.
+
+        Args:
+            window: the text.
+            logits: at each of its positions, of torch, of the fp32 graph and of the bundle's.
+        """
+        reference, own = logits["torch"], logits["bundle"]
+        before = self.nll["bundle"] - self.nll["torch"]
+        for name, found in logits.items():
+            self.nll[name] += negative_log_likelihood(found, window.targets)
+        for name in self.differences:
+            difference = float(np.abs(logits[name] - reference).max())
+            self.differences[name] = max(self.differences[name], difference)
+        counted = window.targets != IGNORED
+        self.agreed += int((own.argmax(-1) == reference.argmax(-1))[counted].sum())
+        self.positions += int(counted.sum())
+        self.costs.append(self.nll["bundle"] - self.nll["torch"] - before)
+
+    def figures(
+        self, windows: Sequence[Window], sampled_positions: int, byte_lengths: NDArray[np.int64], cache_agreement: bool
+    ) -> GateFigures:
+        """Compute the figures; the arguments are those of `run_gate`."""
+        windows = windows[: len(self.costs)]
+        prefill_agreement, prefill_difference = _prefill_against_decode(self.session, windows)
+
+        def total(name: str) -> Score:
+            return score(lambda _: self.nll[name], windows, byte_lengths)
+
+        by_torch, by_bundle = total("torch"), total("bundle")
+        return GateFigures(
+            positions=self.positions,
+            sampled_positions=sampled_positions,
+            torch_bits_per_byte=by_torch.bits_per_byte,
+            fp32_bits_per_byte=total("fp32").bits_per_byte,
+            bits_per_byte=by_bundle.bits_per_byte,
+            quality_loss_standard_error=self.standard_error_percent,
+            quality_loss_percent=100 * (by_bundle.nll / max(by_torch.nll, 1e-9) - 1),
+            fp32_logit_difference=self.differences["fp32"],
+            logit_difference=self.differences["bundle"],
+            greedy_agreement=self.agreed / max(self.positions, 1),
+            prefill_agreement=prefill_agreement,
+            prefill_logit_difference=prefill_difference,
+            cache_agreement=cache_agreement,
+            torch_loss=by_torch.loss,
+            loss=by_bundle.loss,
+        )
 
 
 def run_gate(
     model: LanguageModel,
     fp32: Session,
-    bundle: Session,
+    sessions: Sequence[Session],
     windows: Sequence[Window],
     sampled_positions: int,
     byte_lengths: NDArray[np.int64],
     progress: Callable[[int, int], None] = lambda _done, _all: None,
-) -> GateFigures:
-    """Measure the graphs against torch.
+) -> list[GateFigures]:
+    """Compare graphs with torch, window by window; torch and the fp32 graph compute each window once.
 
     Args:
         model: in evaluation mode, in fp32.
         fp32: the fp32 graph.
-        bundle: the graph that the bundle will hold; may be `fp32` itself.
-        windows: held-out text.
+        sessions: of the graphs that the bundle will hold; one may be `fp32` itself.
+        windows: held-out text. All sessions see the first `POSITIONS` positions or more; further ones until the
+            standard error of the quality loss is at most 0.03 percent.
         sampled_positions: see `GateFigures`.
         byte_lengths: bytes of text of each token id.
-        progress: told how many positions of how many are done.
+        progress: receives the positions compared and how many there are.
+
+    Returns:
+        the figures of each session.
     """
-    nll = {"torch": 0.0, "fp32": 0.0, "bundle": 0.0}
-    differences = {"fp32": 0.0, "bundle": 0.0}
-    agreed = positions = 0
-    error = 0.0
-    costs: list[float] = []
+    comparisons = [_Comparison(session) for session in sessions]
+    positions = 0
     for window in windows:
-        before = dict(nll)
+        unfinished = [comparison for comparison in comparisons if not comparison.is_done]
+        if not unfinished:
+            break
         with torch.inference_mode():
             reference: NDArray[np.float32] = model(torch.from_numpy(window.inputs)[None])[0].numpy()
-        nll["torch"] += negative_log_likelihood(reference, window.targets)
-        counted = window.targets != IGNORED
-        for name, session in (("fp32", fp32), ("bundle", bundle)):
-            if session is fp32 and name == "bundle":
-                nll[name], differences[name] = nll["fp32"], differences["fp32"]
-            else:
-                logits = decode_logits(session, window)
-                nll[name] += negative_log_likelihood(logits, window.targets)
-                differences[name] = max(differences[name], float(np.abs(logits - reference).max()))
-        agreed += int((logits.argmax(-1) == reference.argmax(-1))[counted].sum())
-        positions += int(counted.sum())
-        costs.append(nll["bundle"] - before["bundle"] - nll["torch"] + before["torch"])
-        error = 100 * _standard_error_of_sum(costs) / max(nll["torch"], 1e-9)
+        by_fp32 = decode_logits(fp32, window)
+        for comparison in unfinished:
+            own = by_fp32 if comparison.session is fp32 else decode_logits(comparison.session, window)
+            comparison.add(window, {"torch": reference, "fp32": by_fp32, "bundle": own})
+        positions += int((window.targets != IGNORED).sum())
         progress(positions, max(POSITIONS, positions))
-        # Where the model is sure of nearly everything, a few thousand positions say little
-        if positions >= POSITIONS and error <= _STANDARD_ERROR_PERCENT:
-            break
-    windows = windows[: len(costs)]
-    prefill_agreement, prefill_difference = _prefill_against_decode(bundle, windows)
-
-    def total(name: str) -> Callable[[Sequence[Window]], float]:
-        return lambda _: nll[name]
-
-    by_torch, by_fp32, by_bundle = (score(total(name), windows, byte_lengths) for name in ("torch", "fp32", "bundle"))
-    return GateFigures(
-        positions=positions,
-        sampled_positions=sampled_positions,
-        torch_bits_per_byte=by_torch.bits_per_byte,
-        fp32_bits_per_byte=by_fp32.bits_per_byte,
-        bits_per_byte=by_bundle.bits_per_byte,
-        quality_loss_standard_error=error,
-        quality_loss_percent=100 * (by_bundle.nll / max(by_torch.nll, 1e-9) - 1),
-        fp32_logit_difference=differences["fp32"],
-        logit_difference=differences["bundle"],
-        greedy_agreement=agreed / max(positions, 1),
-        prefill_agreement=prefill_agreement,
-        prefill_logit_difference=prefill_difference,
-        cache_agreement=_cache_agrees(fp32, windows[0]),
-        torch_loss=by_torch.loss,
-        loss=by_bundle.loss,
-    )
+    cache_agreement = _cache_agrees(fp32, windows[0])
+    return [comparison.figures(windows, sampled_positions, byte_lengths, cache_agreement) for comparison in comparisons]
 
 
 def check_limits(figures: GateFigures, limits: GateLimits) -> None:
     """Compare figures with their limits.
 
     Raises:
-        TinyLMError: names every figure that is over its limit, and what to try.
+        TinyLMError: names every figure that exceeds its limit, and what to try.
     """
     problems = []
     for name, limit in asdict(limits).items():
@@ -208,21 +213,24 @@ def check_limits(figures: GateFigures, limits: GateLimits) -> None:
         if not (figure >= limit if name.endswith("agreement") else figure <= limit):
             problems.append(f"{name} is {figure:.4g} (limit {limit:g})")
     if not figures.cache_agreement:
-        problems.append("the fp32 graph says other tokens with its cache than without")
+        problems.append("the fp32 graph gives other tokens with its cache than without")
     if problems:
         raise TinyLMError(
             f"the exported graph did not pass its gate: {'; '.join(problems)}; nothing was written. "
-            "Train longer, export without --quantize or with more bits, or move the limit with --limit NAME=VALUE"
+            "Train longer, export without --quantize or with more bits, or change the limit with --limit NAME=VALUE"
         )
 
 
 def gate_windows(
     run: RunFolder, stage: StageName, model: LanguageModel, tokenizer: Tokenizer, fp32: Session
 ) -> tuple[list[Window], int]:
-    """Windows to measure on, and how many of their positions the model had to write itself.
+    """Choose windows of text to compare on.
 
-    They are the run's held-out text of its last stage, the first few spread over all of it; what is missing to
-    `POSITIONS` is sampled from the model.
+    They are of the held-out data of the run's last stage, in an order that spreads the first ones over all of it. If
+    there are fewer than `POSITIONS` positions, the model samples the rest.
+
+    Returns:
+        the windows, and how many of their positions are sampled.
     """
     windows: list[Window] = []
     path = run.held_out(stage)
@@ -259,9 +267,10 @@ def _sample_window(session: Session, tokenizer: Tokenizer, sampler: TokenSampler
 
 
 def _prefill_against_decode(session: Session, windows: Sequence[Window]) -> tuple[float, float]:
-    """After how many of some prefixes prefill and decode agree on the likeliest token, and how far they differ.
+    """Compare prefill with decode after some prefixes, which end at counted positions.
 
-    The prefixes end at counted positions, the same number in each window.
+    Returns:
+        the share of prefixes with the same most likely token, and the largest difference of logits.
     """
     agreed, prefixes, tokens, difference = 0, 0, 0, 0.0
     order = spread_order(len(windows))
@@ -270,7 +279,7 @@ def _prefill_against_decode(session: Session, windows: Sequence[Window]) -> tupl
         counted = np.flatnonzero(window.targets != IGNORED)
         ends = np.unique(counted[np.linspace(0, len(counted) - 1, min(each, len(counted))).astype(int)]) + 1
         decoded = decode_logits(session, window)
-        # A single token is decoded in any case
+        # A prefix of one token is decoded, not prefilled
         for length in ends[ends > 1].tolist():
             session.truncate(0)
             prefilled = session.append(window.inputs[:length].tolist())
@@ -284,7 +293,7 @@ def _prefill_against_decode(session: Session, windows: Sequence[Window]) -> tupl
 
 
 def _cache_agrees(session: Session, window: Window) -> bool:
-    """Whether greedy decoding with the cache says what prefilling the whole text for every token says."""
+    """Whether greedy decoding with the cache gives the tokens that prefilling the whole text for each token gives."""
     prompt = window.inputs[: max(1, len(window.inputs) // 4)].tolist()
     tokens = min(_GREEDY_TOKENS, session.context_length - len(prompt))
     cached: list[int] = []
@@ -298,7 +307,7 @@ def _cache_agrees(session: Session, window: Window) -> bool:
     for token in cached:
         session.truncate(0)
         logits = session.append(ids)
-        # Two tokens may be equal to the last bit of fp32
+        # Two tokens may have nearly equal logits
         if logits[token] < logits.max() - 1e-4:
             return False
         ids.append(token)

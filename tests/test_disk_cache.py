@@ -14,6 +14,7 @@ import pytest
 from full_disk import every_full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import to_builtins
 from rows import ArrayRows
 
 from tinylm.config import TokenizerConfig, make_config
@@ -60,7 +61,7 @@ def write_chats(path, numbers, turns=1):
 
 
 def prepare(cache, stage, *files, threads=1, config=CONFIG, words=None):
-    """A stage's data, and what of it was made anew."""
+    """A stage's data, and what of it did not come from the cache."""
     notify = (lambda _: None) if words is None else words.append
     files = [DataFile(*file) if isinstance(file, tuple) else DataFile(file) for file in files]
     survey, was_read = survey_files(stage, files, config.data.validation_fraction, cache, notify=notify)
@@ -130,10 +131,10 @@ def test_a_second_run_reuses_everything(stage, tmp_path):
     third, made = prepare(DataCache(other), stage, path, threads=2)
     assert made == (True, True, True)
     assert batches_of(first) == batches_of(second) == batches_of(third)
-    assert first.facts == second.facts == third.facts
+    assert first.provenance == second.provenance == third.provenance
     assert np.array_equal(first.held_out.ids, second.held_out.ids)
-    assert len(first.held_out) == first.facts["held_out"] == 2
-    assert first.facts["examples"] == 88
+    assert len(first.held_out) == first.provenance.held_out == 2
+    assert first.provenance.examples == 88
 
 
 def test_what_changes_is_made_anew(tmp_path):
@@ -150,7 +151,7 @@ def test_what_changes_is_made_anew(tmp_path):
     changed, made = prepare(cache, "pretrain", path)
     assert made == (True, True, True)
     assert batches_of(changed) != batches_of(first)
-    assert changed.facts["files"][0]["sha256"] != first.facts["files"][0]["sha256"]
+    assert changed.provenance.files[0].sha256 != first.provenance.files[0].sha256
 
 
 def targets_of(data, epoch=0):
@@ -362,12 +363,12 @@ def test_weights_are_of_examples(tmp_path):
     assert made == (False, False, False)
     assert [part.per_epoch / len(part.rows) for part in weighted.batches.parts] == pytest.approx([1, 2.5], rel=0.01)
     assert len(plain.batches.parts) == 1
-    assert weighted.facts["files"][1]["weight"] == 2.5
-    assert "weight" not in weighted.facts["files"][0]
+    assert weighted.provenance.files[1].weight == 2.5
+    assert "weight" not in to_builtins(weighted.provenance.files[0])
     twice, _ = prepare(cache, "pretrain", once, often, often)
     # Of what is held out, both copies are, and one is kept
-    assert twice.facts["examples"] == 588
-    assert 6 <= twice.facts["held_out"] < 12
+    assert twice.provenance.examples == 588
+    assert 6 <= twice.provenance.held_out < 12
 
 
 def test_replay_is_a_share_of_the_rows(tmp_path):
@@ -398,7 +399,7 @@ def test_the_sample_of_a_lone_document_ends_where_it_is_cut(tmp_path):
     )
     assert "".join(sample.texts({"pretrain": survey.split})) == text[: survey.split.cut]
     data, _ = prepare(DataCache(tmp_path / "cache"), "pretrain", tmp_path / "a.txt")
-    assert (data.facts["examples"], data.facts["held_out"]) == (1, 1)
+    assert (data.provenance.examples, data.provenance.held_out) == (1, 1)
 
 
 def test_the_tokenizer_is_the_same_whether_the_sample_was_at_hand(tmp_path):
@@ -462,7 +463,7 @@ def test_a_document_too_long_to_be_held_comes_in_parts(tmp_path, monkeypatch):
     assert documents[-1] == "\n".join(lines[:50])
     assert "\n".join(documents[1:-1]) == "\n".join(lines)
     assert all(len(part) <= 600 for part in documents[1:-1])
-    assert summary.notes == ["a document of more than 4,000 characters comes in parts of some 500"]
+    assert "a document of more than 4,000 characters comes in parts of some 500" in summary.notes
 
 
 @pytest.mark.parametrize("how", [{}, {"stays": True}, {"cuts": True}], ids=["once", "from then on", "cut"])

@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from tinylm.errors import DataError, TinyLMError
+from tinylm.evaluation import Score
+from tinylm.quality import HELD_OUT, evaluate, evaluate_world
+
 
 def values(result):
     return json.loads(result.stdout)
@@ -108,8 +112,49 @@ def test_the_world_is_told_in_words(bundle, must):
     assert "do not fit the context of 96 tokens and count as wrong" in result.stderr
     lines = result.stdout.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
-        "replies right",
+        "right replies",
         "of facts told in earlier turns",
-        "always the one commonest reply",
+        "best constant reply",
     ]
     assert all("%" in line for line in lines)
+
+
+def test_from_python(runs, bundle, must, samples):
+    path = samples / "messages.jsonl"
+    lines, seen = [], []
+    scores = evaluate(bundle, [path], notify=lines.append, progress=lambda *what: seen.append(what))
+    assert list(scores) == [str(path)]
+    told = values(must("eval", bundle, "--data", path, "--json"))
+    assert (scores[str(path)].bits_per_byte, scores[str(path)].tokens) == (told["bits_per_byte"], told["tokens"])
+    assert lines[-1].startswith(str(path))
+    assert [name for name, _, _ in seen] == ["messages.jsonl"] * len(seen)
+    assert seen[-1][1] == seen[-1][2] > 0
+    of_run = evaluate(runs["classic"])
+    assert list(of_run) == [HELD_OUT]
+    assert of_run[HELD_OUT].bits_per_byte == values(must("eval", runs["classic"], "--json"))["bits_per_byte"]
+    with pytest.raises(TinyLMError, match="a bundle holds no held-out text"):
+        evaluate(bundle)
+    with pytest.raises(DataError, match="no such file"):
+        evaluate(bundle, ["missing.txt"])
+
+
+def test_the_world_from_python(text_bundle, must):
+    lines, seen = [], []
+    result = evaluate_world(text_bundle, notify=lines.append, progress=lambda *what: seen.append(what))
+    assert (result.accuracy, result.n) == (
+        values(must("eval", text_bundle, "--world", "--json"))["accuracy"],
+        len(seen),
+    )
+    assert "do not fit the context" in lines[0]
+
+
+def test_the_score_of_several_texts():
+    total = Score.total([Score(2.0, 3, 4), Score(1.0, 1, 2)])
+    assert (total.nll, total.tokens, total.bytes) == (3.0, 4, 6)
+    assert Score.total([]) == Score(0, 0, 0)
+
+
+def test_options_that_do_not_go_together(bundle, run_cli, samples):
+    for arguments in (["--world", "--data", samples / "raw.txt"], ["--world", "--as", "text"], ["--as", "text"]):
+        result = run_cli("eval", bundle, *arguments)
+        assert (result.exit_code, result.stderr.count("Error: ")) == (2, 1)

@@ -34,7 +34,7 @@ def test_a_bundle_of_4_bits_passes_its_gate_and_chats(arch, runs, bundles, tmp_p
     assert manifest.graph.decode == {}
     # The tied output stays int8, as do rows of the embedding
     assert {"MatMulNBits", "MatMulIntegerToFloat"} < set(manifest.graph.contrib_operators)
-    assert manifest.gate["greedy_agreement"] >= GateLimits.parse([], 4).greedy_agreement
+    assert manifest.gate.greedy_agreement >= GateLimits.parse([], 4).greedy_agreement
     sizes = [folder / "model.onnx" for folder in (out, bundles[arch, "int8"])]
     assert sizes[0].stat().st_size < sizes[1].stat().st_size
     assert "int4" in must("info", out).stdout

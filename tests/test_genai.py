@@ -290,7 +290,7 @@ def test_the_same_greedy_tokens(genai_bundles, arch, precision, text):
     gaps, tokens = gaps_and_tokens(ours, prompt, count)
     said = genai_tokens(onnxruntime_genai.Model(str(folder)), prompt, count)
     assert len(said) == count
-    limit = ours.manifest.gate["logit_difference"] if precision == "int8" else 0.0
+    limit = ours.manifest.gate.logit_difference if precision == "int8" else 0.0
     sure = next((place for place, gap in enumerate(gaps) if gap < limit), count)
     assert said[:sure] == tokens[:sure]
 

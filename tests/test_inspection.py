@@ -1,4 +1,4 @@
-"""The data doctor: its figures, its findings, and its report."""
+"""Inspection of data files: statistics, problems, and the report."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from rows import TokenArray, bounds_of
 
 from tinylm.data.dataset.reservoir import BoundedSample, DuplicateCounter
 from tinylm.data.inspection.checks import findings_of
-from tinylm.data.inspection.inspection import inspect
+from tinylm.data.inspection.inspection import inspect_files
 from tinylm.data.inspection.token_statistics import clipped
 
 ROLES = {"S": "system", "U": "user", "A": "assistant"}
@@ -33,7 +33,7 @@ def write(path, conversations):
 
 
 def look(*paths, **options):
-    return inspect(paths, **{"vocab_size": 320, "context_length": 256, **options})
+    return inspect_files(paths, **{"tokenizer": 320, "context_length": 256, **options})
 
 
 def problems(inspection):
@@ -65,7 +65,7 @@ def test_roles_are_counted(tmp_path):
 def test_tokens_are_those_of_training(tmp_path, samples):
     from tinylm.chat_format import encode_conversation, loss_mask
     from tinylm.data import load_conversation_data
-    from tinylm.data.dataset.packing import ConversationRows
+    from tinylm.data.dataset.packing import PackedConversations
     from tinylm.data.dataset.tokens import tokenize_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
     from tinylm.tokenizer import Tokenizer
@@ -82,7 +82,7 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     assert tokens.over_long == sum(length > 41 for length in lengths) / len(lengths)
     assert 0 < tokens.over_long < 1
     data = tokenize_all(load_conversation_data(path), tokenizer)
-    rows = ConversationRows(TokenArray(data.ids), bounds_of(data), tokenizer, 40, 0)
+    rows = PackedConversations(TokenArray(data.ids), bounds_of(data), tokenizer, 40, 0)
     assert (tokens.supervised_lost > 0) == bool(rows.notes["turns_truncated"] or rows.notes["parts_without_reply"])
     assert look(path, tokenizer=tokenizer).kinds["conversations"].tokens.supervised_lost == 0
     assert tokens.characters_as_bytes == 0
@@ -110,12 +110,12 @@ def test_clipped():
 @pytest.mark.parametrize(
     ("conversations", "options", "severity", "problem"),
     [
-        (VARIED * 3, {}, "error", "67% of the conversations are duplicates (67% letter for letter)"),
+        (VARIED * 3, {}, "error", "67% of the conversations are duplicates (67% exact ones)"),
         (
             VARIED + [chat("U:Question  number 3", "A:The answer is 21")] * 10,
             {},
             "warning",
-            "20% of the conversations are duplicates (18% letter for letter)",
+            "20% of the conversations are duplicates (18% exact ones)",
         ),
         ([chat(f"U:{n}", "A:I do not know.") for n in range(40)], {}, "error", "one reply is 100% of all replies"),
         (
@@ -263,7 +263,7 @@ def test_the_command_fails_where_training_would_be_spoilt(tmp_path, run_cli):
     path = write(tmp_path / "a.jsonl", VARIED * 3)
     result = run_cli("data", "inspect", path)
     assert result.exit_code == 1
-    assert "Error: 67% of the conversations are duplicates (67% letter for letter)\n  what to do: " in result.stdout
+    assert "Error: 67% of the conversations are duplicates (67% exact ones)\n  what to do: " in result.stdout
     result = run_cli("data", "inspect", path, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["ok"] is False

@@ -154,7 +154,7 @@ def test_every_reply_of_a_long_conversation_is_that_of_a_prefill_from_scratch(wh
 
 def test_in_int8_replies_may_differ_only_where_two_tokens_are_close(bundles):
     model = ChatModel(bundles["classic", "int8"], threads=1)
-    close = model.manifest.gate["prefill_logit_difference"]
+    close = model.manifest.gate.prefill_logit_difference
     same = differing = 0
 
     def compare(chat):

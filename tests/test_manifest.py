@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tinylm.errors import BundleError
+from tinylm.export.bundle import GOLDEN_TEXTS
 from tinylm.manifest import encode_manifest, read_manifest, verify_files, verify_files_once
 from tinylm.runtime import ChatModel
 from tinylm.runtime.session import Session
@@ -311,7 +312,9 @@ def test_golden_text_is_our_own_and_its_continuation_is_clear(bundles, text_bund
     for folder in bundles.values():
         manifest = read_manifest(folder)
         assert manifest.chat
-        assert manifest.golden.conversation[0]["content"].startswith("Hello! Who are you")
+        assert manifest.golden.conversation == [{"role": "user", "content": manifest.golden.text}]
+        assert manifest.golden.text in GOLDEN_TEXTS
+        assert manifest.golden.continuation
     assert read_manifest(text_bundle).golden.conversation == []
     assert not read_manifest(text_bundle).chat
 

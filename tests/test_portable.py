@@ -231,7 +231,7 @@ def test_a_portable_bundle_passes_its_gate_and_chats(arch, quantize, runs, bundl
     assert manifest.graph.precision == ("int8" if quantize else "fp32")
     assert manifest.graph.contrib_operators == []
     assert {node.domain for node in onnx.load(out / MODEL_FILE).graph.node} == {""}
-    assert manifest.gate["fp32_logit_difference"] < 1e-3
+    assert manifest.gate.fp32_logit_difference < 1e-3
     if not quantize:
         assert manifest.golden == read_manifest(bundles[arch, "fp32"]).golden
     reply = json.loads(must("chat", out, "--prompt", "Hello!", "--temperature", "0", "--json").stdout)

@@ -113,7 +113,7 @@ def test_no_conversation_in_it(tmp_path, name, text):
 
 def test_conversations_before_a_mistake_are_handed_out(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text(JSONL + "{}\n")
+    path.write_text(JSONL + "{\n")
     conversations = iter_conversations(path)
     assert next(conversations) == CONVERSATION
     with pytest.raises(DataError):

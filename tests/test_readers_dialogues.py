@@ -1,4 +1,4 @@
-"""Text files that are dialogues without our tags: separators, templates, labels; and chat logs, which are refused."""
+"""Text files that are dialogues without our tags: separators, templates, labels; and people, who must be told apart."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,14 +77,13 @@ RAW = "no <user>/<assistant> tags found; is this raw text? then give it to --pre
         ("L1 +++$+++ u0 +++$+++ Anna +++$+++ hi\n" * 3, ":1", "lines of fields, not of turns; put the columns'"),
         ("text:hi\tlabels:hello\n" * 2, ":1", "lines of fields, not of turns; put the columns' names"),
         ("Anna: hi\nBen: hello\nAnna: bye\nBen: see you\n", ":1",
-         'looks like a chat log of "Anna", "Ben": who is the assistant? Write their names as User: and Assistant:'),
+         'messages are by people, "Anna", "Ben": who is the assistant? Give --assistant NAME'),
         ("12/31/20, 11:59 PM - Anna: hi\n12/31/20, 11:59 PM - Ben: hello\n" * 2, ":1",
-         'looks like a chat log of "Anna", "Ben": who is the assistant? Write their names as User: and Assistant:, '
-         "without the times"),
+         'messages are by people, "Anna", "Ben": who is the assistant? Give --assistant NAME'),
         ("[25.11.20, 17:03:09] Anna: hi\n[25.11.20, 17:03:11] Ben: hello\n" * 2, ":1",
-         'looks like a chat log of "Anna", "Ben"'),
-        ("[25-Nov-20 05:03 PM] Anna#1234\nhi\n\n", ":1", "looks like a chat log: who is the assistant?"),
-        ("[12:03] <anna> hi\n[12:04] <ben> hello\n" * 2, ":1", 'looks like a chat log of "anna", "ben"'),
+         'messages are by people, "Anna", "Ben"'),
+        ("[25-Nov-20 05:03 PM] Anna#1234\nhi\n\n", ":1", 'messages are by people, "Anna#1234": who is the'),
+        ("[12:03] <anna> hi\n[12:04] <ben> hello\n" * 2, ":1", 'messages are by people, "anna", "ben"'),
         ("First Citizen:\nBefore we proceed.\n\nAll:\nSpeak.\n", "", RAW),
         ("Note: one\nWarning: two\nHint: three\nTip: four\nEnd: five\n", "", RAW),
         ("She said: no.\nHe went away.\n", "", RAW),

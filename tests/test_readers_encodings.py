@@ -71,18 +71,17 @@ def test_what_is_no_encoding_is_an_error(tmp_path, content, line, byte):
     assert str(caught.value).startswith(f"{path}:{line}: not UTF-8 text (byte {byte} at column ")
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(str.strip).filter(bool)
+# Marks such as <|endoftext|> part documents, and markup is refused
+PLAIN = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="<{[\ufeff")
+TEXTS = st.text(PLAIN, min_size=1).map(str.strip).filter(bool)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TEXTS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]))
 def test_any_text_in_any_unicode(tmp_path, text, encoding):
     path = tmp_path / "a.md"
-    path.write_bytes(text.removeprefix("\ufeff").encode(encoding))
-    try:
-        assert list(iter_documents(path)) == [text.removeprefix("\ufeff").strip()]
-    except DataError:
-        assert not text.removeprefix("\ufeff").strip()
+    path.write_bytes(text.encode(encoding))
+    assert list(iter_documents(path)) == [text]
 
 
 CHATS = b'{"prompt": "hi", "response": "hello"}\n' * 3

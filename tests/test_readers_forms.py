@@ -194,7 +194,10 @@ NO_FORM = (
         ({"question": "a", "answer": "b", "response": "c"}, "unclear which is the reply: response or answer; keep one"),
         ({"prompt": "a", "instruction": "b", "output": "c"}, "unclear which is the question: instruction or prompt;"),
         ({"train": [{"text": "a"}], "test": [{"text": "b"}]}, 'holds parts under "train", "test": save the one to'),
-        ({"messages": [{"from": "Anna", "text": "a"}, {"from": "Ben", "text": "b"}]}, 'role "Anna" is not read, only'),
+        (
+            {"messages": [{"from": "Anna", "text": "a"}, {"from": "Ben", "text": "b"}]},
+            'messages are by people, "Anna",',
+        ),
         ({"chosen": "a", "rejected": "b"}, "chosen has no question beside it and marks no speakers"),
         ({"dialogue": "hi\nhello"}, "dialogue does not mark who speaks: looked for lines such as User: and"),
         ({"dialog": "['hi'\n 'hello']"}, "dialog holds a list without commas, as numpy prints it; save the column as"),

@@ -163,7 +163,7 @@ def test_places(tmp_path, text, lines):
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        pytest.param(f"{A}\n{B[:-1]}\n{A}", 2, "broken JSON (this { is never closed); mend it", id="cut_record"),
+        pytest.param(f"{C[:-1]}\n{A}", 1, "broken JSON (this { is never closed); mend it", id="cut_record"),
         pytest.param(f"{B[:-1]}\n{A}", 1, "broken JSON (this { is never closed); mend it", id="cut_first_record"),
         pytest.param(f"{A}\n{A[:-2]}", 2, "broken JSON (Expecting ',' delimiter at column 46); mend it", id="cut_end"),
         pytest.param(
@@ -172,7 +172,7 @@ def test_places(tmp_path, text, lines):
             "broken JSON (Unterminated string starting at column 42); mend it",
             id="cut_in_string",
         ),
-        pytest.param(f"{A}\nhello\n{A}", 2, "broken JSON (Expecting value at column 1); mend it", id="no_json"),
+        pytest.param(f"{A}\nhello", 2, "broken JSON (Expecting value at column 1); mend it", id="no_json"),
         pytest.param(
             f"{A}\n{{'a': 1}}",
             2,
@@ -312,7 +312,7 @@ def test_records_that_are_left_out_and_counted(tmp_path, read, record, problem, 
     ("record", "problem"),
     [
         ({}, f"{LOOKED_FOR} none"),
-        ({"text": None, "a\nb\ud800": 1}, f'{LOOKED_FOR} "text", "a\\nb\\ud800"'),
+        ({"t": None, "a\nb\ud800": 1}, f'{LOOKED_FOR} "t", "a\\nb\\ud800"'),
         ({str(i): i for i in range(9)}, f'{LOOKED_FOR} "0", "1", "2", "3", "4", "5", "6", "7", ...'),
         ({"x" * 50: 1}, f'{LOOKED_FOR} "{"x" * 40}..."'),
         (1.5, "expected an object with a conversation or a text, found a number"),
@@ -343,12 +343,12 @@ def test_records_that_are_left_out_and_counted(tmp_path, read, record, problem, 
         ({"messages": [{"role": "u\u017fer", "content": "a"}]}, f'role "u\\u017fer" {NOT_READ}'),
         ({"messages": [{"role": True, "content": "a"}]}, "a role must be a text, found true or false"),
         (
-            bot(None),
-            f'a message has no text: looked for {TEXTS}; found keys "role", "content"',
+            {"messages": [{"role": "bot", "said": "a"}]},
+            f'a message has no text: looked for {TEXTS}; found keys "role", "said"',
         ),
         (bot({"a": 1}), "the assistant turn must be a text, found an object"),
         (bot([{"type": "text"}]), "a text part of the assistant turn has no text"),
-        (bot(["a"]), "a part of the assistant turn must be an object with a type, found a text"),
+        (bot([1]), "a part of the assistant turn must be a text or an object with a type, found a number"),
         (bot("a\ud800"), f"the assistant turn holds {HALF} (\\ud800), which is no character; take it out"),
         (
             bot([{"type": "text", "text": "\udc00"}]),
@@ -360,20 +360,27 @@ def test_records_that_are_left_out_and_counted(tmp_path, read, record, problem, 
         ),
     ],
 )
-@pytest.mark.parametrize("read", [load_conversation_data, lambda path: list(iter_documents(path))])
-def test_wrong_records(tmp_path, read, record, problem):
+@pytest.mark.parametrize("read", [iter_conversations, iter_documents])
+def test_odd_records(tmp_path, read, record, problem):
+    """One among others is left out and counted, alone it is refused."""
     path = tmp_path / "chats.jsonl"
     path.write_text(f"{A}\n\n[{json.dumps(record)}]\n{A}\n")
+    summary = ReadSummary(path)
+    assert len(list(read(path, summary))) == 2
+    assert summary.skipped == {"not understood": 1}
+    assert summary.sentences()[0] == f"{path}: 1 skipped, 2 kept: not understood (the first at line 3: {problem})"
+    path.write_text(f"\n\n[{json.dumps(record)}]")
     with pytest.raises(DataError) as caught:
-        read(path)
+        list(read(path))
     assert str(caught.value) == f"{path}:3: {problem}"
     assert (caught.value.path, caught.value.line) == (str(path), 3)
 
 
 def test_record_of_a_line_is_named(tmp_path):
     path = tmp_path / "chats.json"
-    path.write_text(f"[{A}, {B}, {{}}]")
-    with pytest.raises(DataError, match=r"found keys none \(record 3 of this line\)$") as caught:
+    path.write_text(f"[{A}, {{}}, {{}}]")
+    problem = r"found keys none; 2 of 3 are not understood \(record 2 of this line\)$"
+    with pytest.raises(DataError, match=problem) as caught:
         load_conversation_data(path)
     assert caught.value.line == 1
 
@@ -388,6 +395,10 @@ def test_record_of_a_line_is_named(tmp_path):
 def test_wrong_documents(tmp_path, record, problem):
     path = tmp_path / "documents.jsonl"
     path.write_text(f'{{"text": "a"}}\n{json.dumps(record)}')
+    summary = ReadSummary(path)
+    assert list(iter_documents(path, summary)) == ["a"]
+    assert summary.sentences() == [f"{path}: 1 skipped, 1 kept: not understood (the first at line 2: {problem})"]
+    path.write_text(f"\n{json.dumps(record)}")
     with pytest.raises(DataError) as caught:
         list(iter_documents(path))
     assert str(caught.value) == f"{path}:2: {problem}"

@@ -113,9 +113,9 @@ def test_documents(tmp_path, name, text, documents):
     [
         ("a.csv", 'question,answer\nhi,hello\n"bye,see you\n', 3, "a quotation mark is never closed; is the file cut"),
         ("a.csv", 'question,answer\n"a"b,c\n', 2, "broken quoting (',' expected after '\"'); write a quotation mark"),
-        ("a.csv", 'question,answer\n"a\nb",c\nhi\n', 4, "1 cells where the first line has 2 columns; put quotation"),
+        ("a.csv", 'question,answer\n"a\nb"\nhi\n', 2, "1 cells where the first line has 2 columns; put quotation"),
         ("a.csv", "question,answer\nhi,hello,you\n", 2, "3 cells where the first line has 2 columns; put quotation"),
-        ("a.csv", "a,b\nhi,hello\n", 2, 'no known form of record: looked for messages, conversations, dialog,'),
+        ("a.csv", "a,b\nhi,hello\n", 1, "the first line is taken for the columns' names, and none of them is known:"),
         ("a.csv", "answer,answer\nhi,hello\n", 1, 'two columns are named "answer"; rename one'),
         ("a.csv", ROWS + "1,user,again\n", 6, 'rows of conversation_id "1" are not together: sort the file by'),
         ("a.csv", "conversation_id,role,text\n1,Anna,hi\n1,Ben,hello\n", 2, 'role "Anna" is not read, only system,'),

@@ -183,8 +183,8 @@ NO_ASSISTANT = "conversation without an assistant turn: nothing to learn; add on
     [
         ("# c\n\nHello\n<user> hi <assistant> hello", 3, BEFORE_TAG),
         ("Hello <user> hi <assistant> hello", 1, BEFORE_TAG),
-        ("<bos> <user> hi <assistant> hello\n<bos>\nHello\n<user> hi", 3, BEFORE_TAG),
-        ("<user> <bos> hi <eos>\n<assistant> <bos> hello <eos>", 1, BEFORE_TAG),
+        ("<bos>\nHello\n<user> hi\n<assistant> hello", 2, BEFORE_TAG),
+        ("<user> <bos> hi <eos>\n<assistant> <bos> hello <eos>", 1, f"{BEFORE_TAG}; 2 of 3 are not understood"),
         ("<user> hi\n<assistant>", 2, "empty assistant turn; write its text or take it out"),
         ("<user> hi <assistant> hello\n<user>:\n\n<assistant> b", 2, "empty user turn; write its text or take it out"),
         ("<user> bye\n\n<user> bye", 1, NO_ASSISTANT),
@@ -218,3 +218,11 @@ def test_a_conversation_without_a_reply_is_left_out(tmp_path):
     assert list(iter_conversations(path, summary)) == [HI]
     assert summary.skipped == {"no assistant turn": 1}
     assert summary.sentences() == [f"{path}: 1 skipped, 1 kept: no assistant turn (the first at line 4)"]
+
+
+def test_a_later_conversation_with_text_before_its_first_tag_is_left_out(tmp_path):
+    path = tmp_path / "chat.txt"
+    path.write_text("<bos> <user> hi <assistant> hello\n<bos>\nHello\n<user> hi\n<bos> <user> bye <bot> see you")
+    summary = ReadSummary(path)
+    assert list(iter_conversations(path, summary)) == [HI, BYE]
+    assert summary.sentences() == [f"{path}: 1 skipped, 2 kept: not understood (the first at line 3: {BEFORE_TAG})"]

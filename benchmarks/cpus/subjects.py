@@ -110,7 +110,7 @@ def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:
     manifest = read_manifest(bundle)
     tokenizer = Tokenizer.load(bundle / TOKENIZER_FILE)
     session = open_bundle(bundle, manifest, threads=1)
-    least_gap = float(manifest.gate.get("logit_difference", 0.0))
+    least_gap = manifest.gate.logit_difference
     candidates = []
     for prompt in _prompts(text, tokenizer.bos_id, manifest.model.context_length):
         continuation = greedy_continuation(session, tokenizer, prompt, GOLDEN_TOKENS, least_gap)

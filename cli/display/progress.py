@@ -10,9 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tinylm.cli.console import notice, say
-from tinylm.cli.display.sparkline import Course
+from tinylm.cli.display.sparkline import Sparkline
 from tinylm.evaluation import Score
+from tinylm.printable import printable
 from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState
 from tinylm.training.callbacks import StepReport, TrainingSample
 from tinylm.training.progress import ProgressLines, ProgressTracker, StageProgress, clock, one_line
@@ -43,7 +43,7 @@ class TrainingDisplay(ProgressTracker):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
-        self._losses, self._bits = Course(), Course()
+        self._losses, self._bits = Sparkline(), Sparkline()
         self._sample: TrainingSample | None = None
         self._live = Live(
             console=console, get_renderable=self._block, refresh_per_second=_REDRAWS_PER_SECOND, transient=True
@@ -51,17 +51,17 @@ class TrainingDisplay(ProgressTracker):
 
     def on_message(self, message: str) -> None:
         """Print it above the display."""
-        say(message)
+        self._console.print(Text(printable(message)), soft_wrap=True)
 
     def on_warning(self, message: str) -> None:
         """Print it above the display."""
-        notice(message)
+        self._console.print(Text.assemble(("Note:", "bold yellow"), f" {printable(message)}"), soft_wrap=True)
 
     def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
         """Draw a new bar."""
         self._close_stage()
         super().on_stage_start(stage, step, steps)
-        self._losses, self._bits, self._sample = Course(), Course(), None
+        self._losses, self._bits, self._sample = Sparkline(), Sparkline(), None
         if not self._live.is_started:
             self._live.start()
 
@@ -108,7 +108,8 @@ class TrainingDisplay(ProgressTracker):
 
     def _block(self) -> RenderableType:
         """The display, which always has the same number of lines."""
-        width = min(self._console.width, _WIDEST)
+        # The terminal echoes ^C behind the last line, which must not make it wrap
+        width = min(self._console.width - 3, _WIDEST)
         head = Table.grid(padding=(0, 2))
         head.add_column(width=12, no_wrap=True)
         columns = max(8, width - 12 - 2 - 2 - 26)
@@ -128,7 +129,7 @@ class TrainingDisplay(ProgressTracker):
         foot.add_row(Text("sample", "dim"), _two_lines(sample, self._console, width - 14))
         return Group(head, foot)
 
-    def _curve(self, course: Course, columns: int) -> Text:
+    def _curve(self, course: Sparkline, columns: int) -> Text:
         plain = not (self._console.encoding or "").lower().startswith("utf")
         return Text(course.line(columns, plain), "cyan")
 

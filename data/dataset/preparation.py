@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING
 from tinylm.data.dataset.disk_cache import DataCache
 from tinylm.data.dataset.stages import StageData, prepare_stage, tokenize_files
 from tinylm.data.dataset.survey import Notify, Survey, TextSample, find_tokenizer, hold_out_together, survey_files
+from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.paths import find_files
 from tinylm.errors import DataError, RunError
-from tinylm.files import write_file
-from tinylm.printable import command_line, json_text
+from tinylm.printable import command_line
+from tinylm.provenance import read_provenance, write_provenance
 
 if TYPE_CHECKING:
     from tinylm.config import Config
@@ -60,6 +60,7 @@ class Preparation:
                 config.data.validation_fraction,
                 self._cache,
                 sample=self._sample,
+                options=ReadOptions.of(config.data),
                 notify=self._noting(stage),
             )
             self.surveys.append(survey)
@@ -112,7 +113,7 @@ class Preparation:
             data[name] = prepare_stage(survey, shards, tokenizer, config, self._noting(name))
             kind = "documents" if name == "pretrain" else "conversations"
             self._inform(
-                f"{name}: {data[name].facts['examples']:,} {kind}, {data[name].facts['held_out']:,} more held out"
+                f"{name}: {data[name].provenance.examples:,} {kind}, {data[name].provenance.held_out:,} more held out"
                 f"{'' if shards.fresh else '; tokenized before, nothing is tokenized again'}"
             )
         if config.data.replay and "finetune" in data:
@@ -125,7 +126,7 @@ class Preparation:
         Raises:
             TinyLMError: it cannot be written.
         """
-        write_file(run.provenance, json_text({name: stage.facts for name, stage in data.items()}, indent=1))
+        write_provenance(run.provenance, {name: stage.provenance for name, stage in data.items()})
         for name, prepared in data.items():
             if len(prepared.held_out):
                 prepared.held_out.save(run.held_out(name))
@@ -150,10 +151,10 @@ class Preparation:
         """
         start_anew = f"start anew with {command_line('--init', run.path)}"
         try:
-            recorded = json.loads(run.provenance.read_text("utf-8"))
-            hashes = {stage: [file["sha256"] for file in facts["files"]] for stage, facts in recorded.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RunError(f"{run.provenance}: cannot be read ({error}); {start_anew}") from None
+            recorded = read_provenance(run.provenance)
+        except RunError as error:
+            raise RunError(f"{error}; {start_anew}") from None
+        hashes = {stage: [file.sha256 for file in trained.files] for stage, trained in recorded.items()}
         way_out = f"put it back, or {start_anew}"
         for survey in self.surveys:
             then = hashes.get(survey.stage, [])

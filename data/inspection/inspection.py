@@ -1,13 +1,14 @@
-"""The data doctor: what files hold, how it reads as tokens, and what of it would spoil training. Needs no torch.
+"""Read data files and collect statistics about them, without torch and in bounded memory.
 
-Conversations and documents are counted one by one in flat memory. What is measured in tokens comes from a uniform
-sample, which is all of the data as long as that is small; duplicates are counted among hashes.
+Statistics in tokens come from a uniform sample of the data, or from all of it where it is small; duplicates are counted
+by hash.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -26,25 +27,30 @@ from tinylm.data.inspection.token_statistics import (
     spans_of,
 )
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
+from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.read_summary import ReadSummary
-from tinylm.data.readers.turns import NotConversationsError
+from tinylm.data.readers.turns import AbsentError, NotConversationsError, PeopleError
 from tinylm.errors import DataError
 from tinylm.tokenizer import Tokenizer, train_tokenizer
 
 ExampleKind = Literal["conversations", "documents"]
 _SAMPLE_CHARACTERS = 8_000_000
-# A longer text is measured by its beginning
+# Of a longer document the beginning is measured
 _MEASURED_CHARACTERS = 1_000_000
-_SHOWN_SAMPLES = 3
 _SAMPLE_LENGTH = 2000
 
 
 @dataclass
 class InspectedFile:
-    """One file, and how it was understood.
+    """A file and how it was read.
 
     Attributes:
+        kind: what it holds; None where nothing could be read.
+        read: number of conversations or documents.
+        skipped: number of those that were left out, by reason.
+        notes: lines that the user should read.
         error: why it could not be read to its end, or None.
+        advice: what to do about that.
     """
 
     path: str
@@ -57,11 +63,12 @@ class InspectedFile:
     skipped: dict[str, int]
     notes: list[str]
     error: str | None = None
+    advice: str = ""
 
 
 @dataclass
 class RoleFacts:
-    """In which order the roles come, as numbers of conversations."""
+    """Numbers of conversations by the order of their roles."""
 
     alternating: int = 0
     opened_by_assistant: int = 0
@@ -82,15 +89,16 @@ class RoleFacts:
 
 @dataclass
 class ExampleFacts:
-    """What all files together hold of conversations, or of documents.
+    """Statistics of all conversations, or of all documents.
 
     Attributes:
-        skipped: how many more were left out, by the reason.
-        damaged: how many hold characters that a wrong encoding leaves.
-        duplicates: part of the examples that was there before, 0 to 1: letter for letter, and without regard to case
-            and white space.
-        commonest_reply: part of the replies that the commonest one makes; 0 for documents.
-        sample_share: part of the examples that was measured in tokens.
+        skipped: number of further examples that were left out, by reason.
+        damaged: number of examples with characters that a wrong encoding leaves.
+        duplicates: share of the examples that repeat an earlier one, 0 to 1: exactly (`exact`), and without regard to
+            case and white space (`normalized`).
+        duplicates_looked_at: share of the examples among which duplicates were counted.
+        commonest_reply: share of the most frequent reply among all replies; 0 for documents.
+        sample_share: share of the examples that were measured in tokens.
         tokens: None where nothing was measured.
     """
 
@@ -109,12 +117,14 @@ class ExampleFacts:
 
 @dataclass
 class Inspection:
-    """All that was found out.
+    """The result of an inspection.
 
     Attributes:
-        kinds: what the files hold, by kind.
-        vocab_size, tokenizer: of the tokenizer that it was measured with, and where that is from.
-        samples: some examples as spans of text, each with whether the model is to learn to say it; long ones are cut.
+        files: each file.
+        kinds: statistics of all files, by what they hold.
+        context_length: in tokens, that lengths are compared with.
+        vocab_size, tokenizer: size of the tokenizer, and where it is from.
+        samples: some examples as text with the loss mask; long ones are cut.
     """
 
     files: list[InspectedFile]
@@ -125,14 +135,14 @@ class Inspection:
     samples: list[MarkedText] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values; in samples, what the loss mask selects stands in «»."""
         values = asdict(self)
         values["samples"] = ["".join(f"\u00ab{text}\u00bb" if said else text for text, said in s) for s in self.samples]
         return values
 
 
 class _Collector:
-    """Takes in the examples of one kind, in bounded memory."""
+    """Collects statistics of conversations or of documents in bounded memory."""
 
     def __init__(self) -> None:
         self.facts = ExampleFacts()
@@ -141,11 +151,14 @@ class _Collector:
 
     def add(self, example: Example) -> None:
         texts = texts_of(example)
-        # What cannot be in a text parts its turns, so that the same words in other turns are no duplicate
-        joined = "\0".join(texts)
         size = sum(map(len, texts))
+        if size > _MEASURED_CHARACTERS:
+            example = _beginning(example)
+            texts = [*texts_of(example), str(size)]
+        # Turns are joined by a character that no text holds: the same words in other turns are no duplicate
+        joined = "\0".join(texts)
         self.facts.count += 1
-        self.facts.turns += len(texts)
+        self.facts.turns += 1 if isinstance(example, str) else len(example)
         self.facts.characters += size
         self.facts.damaged += "\ufffd" in joined or "\u00c3\u00a9" in joined or "\u00e2\u20ac" in joined
         self._exact.add(joined)
@@ -155,7 +168,7 @@ class _Collector:
             for message in example:
                 if message["role"] == "assistant":
                     self._replies.add(message["content"])
-        self.sample.add(example[:_MEASURED_CHARACTERS] if isinstance(example, str) else example, size)
+        self.sample.add(example, min(size, _MEASURED_CHARACTERS))
 
     def finish(self, summaries: Sequence[ReadSummary]) -> ExampleFacts:
         facts = self.facts
@@ -167,80 +180,94 @@ class _Collector:
         return facts
 
 
-def inspect(
+def inspect_files(
     paths: Sequence[str | PathLike[str]],
     *,
     kind: ExampleKind | None = None,
-    tokenizer: Tokenizer | None = None,
-    vocab_size: int,
+    tokenizer: Tokenizer | int,
     context_length: int,
+    samples: int = 3,
+    options: ReadOptions | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Inspection:
-    """Look at data files. What cannot be read is noted in `InspectedFile.error`, and the others are looked at.
+    """Inspect data files. A file that cannot be read is reported in `InspectedFile.error`; the others are inspected.
 
     Args:
         paths: the files.
-        kind: how to read them; None: as conversations where they are, else as documents.
-        tokenizer: what to measure with; None: one is trained on the data.
-        vocab_size: of that one.
-        context_length: in tokens; a longer conversation is cut in training.
-        notify: told what is being done.
+        kind: how to read them; None: as conversations where possible, else as documents.
+        tokenizer: to count tokens with, or the size of the vocabulary of one that is trained on the data.
+        context_length: in tokens; training cuts longer conversations.
+        samples: number of examples to show.
+        options: how the files are read.
+        notify: receives what is being done.
     """
     collectors: dict[ExampleKind, _Collector] = {}
     summaries: dict[ExampleKind, list[ReadSummary]] = {"conversations": [], "documents": []}
     files: list[InspectedFile] = []
     for path in paths:
         notify(f"Reading {fspath(path)}")
-        facts, summary = _read(path, kind, collectors)
+        facts, summary = _read(path, kind, collectors, options or ReadOptions())
         files.append(facts)
         if facts.kind is not None:
             summaries[facts.kind].append(summary)
     kinds = {name: collector.finish(summaries[name]) for name, collector in collectors.items()}
     result = Inspection(files, kinds, context_length)
-    samples = {name: collector.sample.items for name, collector in collectors.items()}
-    if not any(samples.values()):
+    measured = {name: collector.sample.items for name, collector in collectors.items()}
+    if not any(measured.values()):
         return result
-    if tokenizer is None:
+    if isinstance(tokenizer, int):
         notify("Training a tokenizer on the data")
-        texts = (text for items in samples.values() for item in items for text in texts_of(item))
-        tokenizer, result.tokenizer = train_tokenizer(texts, vocab_size, TokenizerConfig()), "trained on this data"
+        texts = (text for items in measured.values() for item in items for text in texts_of(item))
+        tokenizer, result.tokenizer = train_tokenizer(texts, tokenizer, TokenizerConfig()), "trained on this data"
     result.vocab_size = tokenizer.vocab_size
     notify("Counting tokens")
-    for name, items in samples.items():
+    for name, items in measured.items():
         kinds[name].tokens = _measure(items, tokenizer, context_length, kinds[name])
-    for item in _spread(samples):
-        spans = spans_of(encode_example(item, tokenizer, context_length), tokenizer)
+    for item in _spread(measured, samples):
+        shown = _beginning(item, _SAMPLE_LENGTH)
+        spans = spans_of(encode_example(shown, tokenizer, context_length), tokenizer)
         result.samples.append(clipped(spans, _SAMPLE_LENGTH))
     return result
 
 
 def _read(
-    path: str | PathLike[str], kind: ExampleKind | None, collectors: dict[ExampleKind, _Collector]
+    path: str | PathLike[str],
+    kind: ExampleKind | None,
+    collectors: dict[ExampleKind, _Collector],
+    options: ReadOptions,
 ) -> tuple[InspectedFile, ReadSummary]:
-    """Read a file to its end into the collector of its kind."""
+    """Read a file and add its examples to a collector."""
     order: list[ExampleKind] = [kind] if kind is not None else ["conversations", "documents"]
+    error: DataError | None = None
     for name in order:
         summary, error = ReadSummary(path), None
-        examples: Iterator[Example] = (
-            iter_conversations(path, summary) if name == "conversations" else iter_documents(path, summary)
-        )
+        read: Callable[..., Iterator[Example]] = iter_conversations if name == "conversations" else iter_documents
         try:
-            for example in examples:
+            for example in read(path, summary, options):
                 collectors.setdefault(name, _Collector()).add(example)
-        except NotConversationsError as not_conversations:
-            if kind is None and not summary.kept:
-                continue
-            error = str(not_conversations)
         except DataError as problem:
-            error = str(problem)
+            error = problem
+            if kind is None and not summary.kept and isinstance(error, NotConversationsError):
+                continue
         break
     found: ExampleKind | None = name if summary.kept else None
-    return _file_facts(path, found, summary, error), summary
+    facts = _file_facts(path, found, summary)
+    if error is not None:
+        facts.error, facts.advice = str(error), _advice(error, path, name, options)
+    return facts, summary
 
 
-def _file_facts(
-    path: str | PathLike[str], kind: ExampleKind | None, summary: ReadSummary, error: str | None
-) -> InspectedFile:
+def _advice(error: DataError, path: str | PathLike[str], kind: ExampleKind, options: ReadOptions) -> str:
+    """What the user can do about a file that is not read: raw text is offered where it works."""
+    as_text = False
+    if kind == "conversations":
+        with suppress(DataError):
+            as_text = next(iter_documents(path, ReadSummary(path), options), None) is not None
+    what = "name the assistant" if isinstance(error, PeopleError | AbsentError) else "fix it or leave it out"
+    return f"{what}; or read it as raw text: --as text" if as_text else what
+
+
+def _file_facts(path: str | PathLike[str], kind: ExampleKind | None, summary: ReadSummary) -> InspectedFile:
     prefix = f"{fspath(path)}: "
     forms = ", ".join(form for form, _ in summary.forms.most_common())
     return InspectedFile(
@@ -249,11 +276,10 @@ def _file_facts(
         form=", ".join(part for part in (summary.container, forms) if part),
         encoding=summary.encoding,
         compression=summary.compression,
-        bytes=Path(path).stat().st_size if error is None or summary.kept else 0,
+        bytes=Path(path).stat().st_size if summary.kept else 0,
         read=summary.kept,
         skipped=dict(summary.skipped),
         notes=[sentence.removeprefix(prefix) for sentence in summary.sentences()],
-        error=error,
     )
 
 
@@ -264,9 +290,20 @@ def _measure(items: Sequence[Example], tokenizer: Tokenizer, context_length: int
     return measure_tokens(encoded, tokenizer, context_length, scale)
 
 
-def _spread(samples: dict[ExampleKind, list[Example]]) -> list[Example]:
-    """Some examples from all over the sample, conversations first."""
+def _spread(samples: dict[ExampleKind, list[Example]], count: int) -> list[Example]:
+    """A few examples spread over the sample: conversations, or documents where there are none."""
     items = samples.get("conversations") or samples.get("documents") or []
     last = len(items) - 1
-    indexes = sorted({round(last * number / (_SHOWN_SAMPLES - 1)) for number in range(_SHOWN_SAMPLES)})
-    return [items[index] for index in indexes]
+    return [items[index] for index in sorted({round(last * number / max(1, count - 1)) for number in range(count)})]
+
+
+def _beginning(example: Example, characters: int = _MEASURED_CHARACTERS) -> Example:
+    """An example cut to its first characters; of a conversation, each message keeps one at least."""
+    if isinstance(example, str):
+        return example[:characters]
+    cut: Conversation = []
+    for message in example:
+        content = message["content"][: max(1, characters)]
+        characters -= len(content)
+        cut.append({"role": message["role"], "content": content})
+    return cut

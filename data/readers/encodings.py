@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
 from collections.abc import Iterator
-from os import PathLike
+from functools import lru_cache
+from os import PathLike, fspath
+from pathlib import Path
 from typing import NamedTuple
 
 from tinylm.data.readers.sources import iter_bytes
@@ -45,6 +48,7 @@ _MARKED = (
 )
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 _LAST_ASCII = re.compile(rb"[\x00-\x7f][\x80-\xff]*\Z")
+_SETTLED_SECONDS = 2.0
 # With these, most characters of UTF-8 text in Latin script begin; as letters, they are no words by themselves
 _FIRST_BYTES = (b"\xc2", b"\xc3", b"\xe2")
 _NEVER_AFTER_A_LETTER = frozenset("\u201a\u201e\u20ac\u02c6\u02dc\u2039\u2020\u2021\u2030")
@@ -53,9 +57,28 @@ _NEVER_AFTER_A_LETTER = frozenset("\u201a\u201e\u20ac\u02c6\u02dc\u2039\u2020\u2
 def encoding_of(path: str | PathLike[str]) -> Encoding:
     """The encoding of a text file, which is read as far as needed, in flat memory.
 
+    It is remembered, since a file is opened several times while its form is found.
+
     Raises:
         DataError: the file cannot be opened or unpacked.
     """
+    try:
+        stat = Path(path).stat()
+    except (OSError, ValueError):
+        # What is wrong with it, reading will say
+        return _find_encoding(path)
+    # A file that was just written may be written once more without another time
+    if abs(time.time() - stat.st_mtime) < _SETTLED_SECONDS:
+        return _find_encoding(path)
+    return _remembered(fspath(path), (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=16)
+def _remembered(path: str, version: tuple[int, ...]) -> Encoding:  # noqa: ARG001 - tells versions of a file apart
+    return _find_encoding(path)
+
+
+def _find_encoding(path: str | PathLike[str]) -> Encoding:
     decoder = codecs.getincrementaldecoder("utf-8")()
     begun = False
     try:

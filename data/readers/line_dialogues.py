@@ -13,8 +13,11 @@ from collections import Counter
 from collections.abc import Iterator
 from os import PathLike
 
+from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading
 from tinylm.data.readers.lines import Place, iter_lines
-from tinylm.data.readers.turns import Dialogue, Turn, alternating
+from tinylm.data.readers.prompt_response import KNOWN_ASK_KEYS, KNOWN_REPLY_KEYS
+from tinylm.data.readers.record_values import normal_key
+from tinylm.data.readers.turns import Dialogue, Part, Turn, alternating
 from tinylm.errors import DataError
 
 _SEPARATORS = {
@@ -37,32 +40,43 @@ _NO_TURN = re.compile(r"[\d\s.,:;/_-]*|[a-z_]{1,20}:.*", re.IGNORECASE)
 _PARLAI = "ParlAI"
 
 
+class SeparatedReader(Reader):
+    """Text files with a dialogue a line."""
+
+    suffixes = TEXT_SUFFIXES
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether something parts the turns in nearly every line, where conversations are wanted.
+
+        Raises:
+            DataError: it is unclear what parts the turns.
+        """
+        return not reading.documents and find_separator(reading.path) is not None
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """The dialogues."""
+        separator = find_separator(reading.path)
+        assert separator is not None
+        if separator == _PARLAI:
+            yield from _parlai_dialogues(reading.path)
+        else:
+            yield from _separated_dialogues(reading, separator)
+
+
 def find_separator(path: str | PathLike[str]) -> str | None:
     """What parts the turns in a file with a dialogue a line; None where the file is of another form.
 
     Raises:
         DataError: the file cannot be read as text, or it is unclear what parts the turns.
     """
-    counts: Counter[str] = Counter()
-    first_without: dict[str, int] = {}
-    lines = numbered = tab_fields = no_turns = fields = 0
+    seen = _Seen()
     for number, line in iter_lines(path):
-        if not line.strip():
-            continue
-        lines += 1
-        fields += _FIELDS in line
-        numbered += _NUMBERED.fullmatch(line) is not None if lines > 1 else line.startswith("1 ")
-        for name, pattern in _SEPARATORS.items():
-            if pattern.search(line):
-                counts[name] += 1
-            else:
-                first_without.setdefault(name, number)
-        if "\t" in line:
-            tab_fields += 1
-            no_turns += any(_NO_TURN.fullmatch(field) for field in line.split("\t")[:2])
+        if line.strip():
+            seen.add(number, line)
+    lines, counts = seen.lines, seen.counts
     if not lines:
         return None
-    if numbered == lines and lines > 1 and counts["tab"]:
+    if seen.numbered == lines and lines > 1 and counts["tab"]:
         return _PARLAI
     found = [name for name in _SEPARATORS if counts[name] >= _NEARLY_ALL * lines]
     if "__eot__" in found:
@@ -71,8 +85,11 @@ def find_separator(path: str | PathLike[str]) -> str | None:
         raise DataError(
             path, 1, f"unclear what parts the turns: {' and '.join(found)} are both in every line; keep one"
         )
-    if 2 * fields > lines or (found == ["tab"] and 2 * no_turns > tab_fields):
+    if 2 * seen.fields > lines or (found == ["tab"] and 2 * seen.no_turns > counts["tab"]):
         raise DataError(path, 1, "lines of fields, not of turns; put the columns' names on top and name the file .tsv")
+    if found == ["tab"] and lines > 1 and seen.three_columns == lines:
+        how = "put names on top, such as prompt, response, note, and name the file .tsv"
+        raise DataError(path, 1, f"three columns in every line, of which two are turns; {how}")
     if found:
         return found[0]
     # Tabs are in many a text that is no dialogue
@@ -80,26 +97,39 @@ def find_separator(path: str | PathLike[str]) -> str | None:
     name, count = counts.most_common(1)[0] if counts else ("", 0)
     if count > _MOST * lines:
         problem = f"no {name} in this line, but in {count:,} of {lines:,}: unclear whether it parts turns"
-        raise DataError(path, first_without[name], problem)
+        raise DataError(path, seen.first_without[name], problem)
     return None
 
 
-def iter_separated_dialogues(path: str | PathLike[str], separator: str) -> Iterator[Dialogue]:
-    """The dialogues of a file, a line each, in flat memory.
+class _Seen:
+    """What is in the lines of a file."""
 
-    Args:
-        path: a text file.
-        separator: as `find_separator` gives it.
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first_without: dict[str, int] = {}
+        self.lines = self.numbered = self.no_turns = self.fields = self.three_columns = 0
 
-    Raises:
-        DataError: the file cannot be read as text.
-    """
-    if separator == _PARLAI:
-        yield from _parlai_dialogues(path)
-        return
+    def add(self, number: int, line: str) -> None:
+        """Take in a line that is not blank."""
+        self.lines += 1
+        self.fields += _FIELDS in line
+        self.numbered += _NUMBERED.fullmatch(line) is not None if self.lines > 1 else line.startswith("1 ")
+        for name, pattern in _SEPARATORS.items():
+            if pattern.search(line):
+                self.counts[name] += 1
+            else:
+                self.first_without.setdefault(name, number)
+        if "\t" in line:
+            cells = line.split("\t")
+            self.no_turns += any(_NO_TURN.fullmatch(cell) for cell in cells[:2])
+            self.three_columns += len(cells) == 3 and bool(cells[2].strip())
+
+
+def _separated_dialogues(reading: Reading, separator: str) -> Iterator[Dialogue]:
     pattern = _SEPARATORS[separator]
     form = f"a dialogue a line, parted by {separator}"
-    for number, line in iter_lines(path):
+    first = True
+    for number, line in iter_lines(reading.path):
         if not line.strip():
             continue
         if separator == "</s>":
@@ -107,8 +137,18 @@ def iter_separated_dialogues(path: str | PathLike[str], separator: str) -> Itera
         turns = [turn.replace("__eou__", "\n") if separator == "__eot__" else turn for turn in pattern.split(line)]
         if not turns[-1].strip():
             turns.pop()
-        place = Place(path, number)
-        yield Dialogue(place, alternating(place, turns), form)
+        place = Place(reading.path, number)
+        if first and _are_names(turns):
+            reading.summary.note("its first line has the names of columns: it is no dialogue")
+        else:
+            yield Dialogue(place, alternating(place, turns), form)
+        first = False
+
+
+def _are_names(cells: list[str]) -> bool:
+    """Whether the first line of a file names a question and a reply."""
+    keys = {normal_key(cell) for cell in cells}
+    return not (keys.isdisjoint(KNOWN_ASK_KEYS) or keys.isdisjoint(KNOWN_REPLY_KEYS))
 
 
 def _parlai_dialogues(path: str | PathLike[str]) -> Iterator[Dialogue]:

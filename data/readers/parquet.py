@@ -5,12 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator
 from os import PathLike, fspath
 
+from tinylm.data.readers.forms import Reader, Reading
 from tinylm.data.readers.lines import Place
-from tinylm.data.readers.sources import check_regular, head_of, optional_module
+from tinylm.data.readers.records import parts_of_records
+from tinylm.data.readers.sources import check_regular, compression_of, head_of, iter_bytes, optional_module
+from tinylm.data.readers.turns import Part
 from tinylm.errors import DataError
 
 MAGIC = b"PAR1"
 _ROWS_AT_ONCE = 512
+
+
+class ParquetReader(Reader):
+    """Parquet, told by its first bytes."""
+
+    suffixes = (".parquet", ".pq")
+    under_any_name = True
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether the file begins as Parquet does.
+
+        Raises:
+            DataError: its name says so, and it does not.
+        """
+        if is_parquet(reading.path):
+            return True
+        if reading.suffix not in self.suffixes:
+            return False
+        if compression_of(reading.path) is not None:
+            raise DataError(reading.path, None, "Parquet is packed inside; unpack the file around it")
+        # What is wrong with a file that cannot be opened, this says
+        next(iter_bytes(reading.path), None)
+        raise DataError(reading.path, None, "is not Parquet, whatever its name says; name it by what it is")
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """What the rows hold."""
+        reading.summary.container, reading.summary.encoding, reading.summary.compression = "Parquet", "", None
+        yield from parts_of_records(iter_parquet_rows(reading.path), reading)
 
 
 def is_parquet(path: str | PathLike[str]) -> bool:

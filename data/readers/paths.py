@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import NamedTuple
 
-from tinylm.data.readers.front_door import SUFFIXES
+from tinylm.data.readers.registry import suffixes
 from tinylm.data.readers.sources import inner_suffix
 from tinylm.errors import DataError
 
@@ -31,7 +31,8 @@ def find_files(
 
     An entry is a path or `PATH=WEIGHT`; what exists under the whole name is a path. A folder stands for the files of
     known endings in it and in its folders, in the order of their names; a glob (`*`, `?`, `[…]`, `**`) for what it
-    matches. Hidden files are left out of both. A file that is named twice is there twice.
+    matches. Hidden files are left out of both, and of folders what is linked or closed, which is said. A file that is
+    named twice is there twice.
 
     Args:
         entries: what the user gave.
@@ -85,17 +86,27 @@ def _expanded(path: str, notify: Callable[[str], None]) -> Iterator[Path]:
 def _in_folder(folder: Path, notify: Callable[[str], None]) -> Iterator[Path]:
     found: list[Path] = []
     skipped: list[Path] = []
-    for place, folders, names in os.walk(folder):
+    links: list[Path] = []
+    closed: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links += [path for name in folders if (path := Path(place) / name).is_symlink()]
         for name in sorted(names):
             path = Path(place) / name
             if not name.startswith("."):
-                usable = inner_suffix(path) in SUFFIXES and (not path.is_file() or path.stat().st_size > 0)
+                usable = inner_suffix(path) in suffixes() and (not path.is_file() or path.stat().st_size > 0)
                 (found if usable else skipped).append(path)
-    if skipped:
-        names = [str(path.relative_to(folder)) for path in skipped[:_SHOWN]]
-        more = ", …" if len(skipped) > _SHOWN else ""
-        notify(f"{folder}: {len(skipped):,} files skipped, empty or of no known ending: {', '.join(names)}{more}")
+    if folder in closed:
+        raise DataError(folder, None, "no permission to read it; change its permissions")
+    for paths, what in (
+        (skipped, "files skipped, empty or of no known ending"),
+        (links, "linked folders skipped; name them to read them too"),
+        (closed, "folders skipped, which you have no permission to read"),
+    ):
+        if paths:
+            listed = [str(path.relative_to(folder)) for path in paths[:_SHOWN]]
+            more = ", …" if len(paths) > _SHOWN else ""
+            notify(f"{folder}: {len(paths):,} {what}: {', '.join(listed)}{more}")
     if not found:
-        raise DataError(folder, None, f"holds no file to read; their names must end in {', '.join(sorted(SUFFIXES))}")
+        raise DataError(folder, None, f"holds no file to read; their names must end in {', '.join(sorted(suffixes()))}")
     yield from sorted(found)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from tinylm.data.readers.forms import Record
 from tinylm.data.readers.lines import Place
-from tinylm.data.readers.markup import turns_of_text
-from tinylm.data.readers.messages import turns_of_list
-from tinylm.data.readers.record_values import fail, kind_of, optional_text, shown, text_of
-from tinylm.data.readers.turns import Turn, UnusableError
+from tinylm.data.readers.marked_text import turns_of_text
+from tinylm.data.readers.messages import holds_messages, turns_of_list
+from tinylm.data.readers.options import ReadOptions
+from tinylm.data.readers.preferences import CHOSEN
+from tinylm.data.readers.record_values import fail, fields_of, kind_of, shown, text_of
+from tinylm.data.readers.turns import Turn
 
-SYSTEM_KEYS = ("system", "system_prompt", "system_message")
 # Of each kind the clear names first: where one of them is, the others are taken for something else
 _ASK_KEYS = (
     ("instruction", "prompt", "question", "query", "problem"),
     *(
-        ("user_message", "user_input", "human_message"),
+        ("user_message", "user_input", "human_message", "user_prompt", "user_query"),
         ("user", "human", "q", "request", "message", "inputs", "source"),
     ),
 )
@@ -27,10 +29,13 @@ _REPLY_KEYS = (
     ("assistant_message", "assistant_response", "model_response", "bot_response"),
     ("assistant", "bot", "ai", "gpt", "chatbot", "a", "target", "targets", "outputs"),
 )
+KNOWN_ASK_KEYS = frozenset(key for tier in _ASK_KEYS for key in tier) | frozenset(_MORE_KEYS)
+KNOWN_REPLY_KEYS = frozenset(key for tier in _REPLY_KEYS for key in tier) | {CHOSEN}
 # How a text ends whose next turn is the assistant's, in any markup
 _REPLY_MARKS = (":", ">", "]", "assistant", "model")
-_CHOSEN, _REJECTED = "chosen", "rejected"
 REJECTED_REPLIES = "rejected replies; the chosen ones are read"
+MORE_REPLIES = "further replies to the same question; the first one is read"
+_MESSAGE_KEYS = ("messages", "conversation", "conversations", "turns")
 
 
 class Pair(NamedTuple):
@@ -53,9 +58,9 @@ def find_pair(place: Place, fields: Mapping[str, object]) -> Pair | None:
         fields: its values by their normal keys.
 
     Raises:
-        DataError: there are several of one kind, and which one counts is unclear.
+        OddError: there are several of one kind, and which one counts is unclear.
     """
-    replies = [_CHOSEN] if fields.get(_CHOSEN) is not None else _clearest(fields, _REPLY_KEYS)
+    replies = [CHOSEN] if fields.get(CHOSEN) is not None else _clearest(fields, _REPLY_KEYS)
     asked = _clearest(fields, _ASK_KEYS)
     more = [key for key in _MORE_KEYS if fields.get(key) is not None]
     if not replies or not (asked or more):
@@ -66,96 +71,100 @@ def find_pair(place: Place, fields: Mapping[str, object]) -> Pair | None:
     return Pair((*asked, *more), replies[0])
 
 
+def find_pair_of_nulls(fields: Mapping[str, object]) -> Pair | None:
+    """The question and the reply of a record in which one of them, or both, are null."""
+    asking, replying = (*_ASK_KEYS, _MORE_KEYS), ((CHOSEN,), *_REPLY_KEYS)
+    asked = _clearest(fields, asking) or [key for keys in asking for key in keys if key in fields]
+    replies = _clearest(fields, replying) or [key for keys in replying for key in keys if key in fields]
+    return Pair((asked[0],), replies[0]) if asked and replies else None
+
+
 def _clearest(fields: Mapping[str, object], tiers: tuple[tuple[str, ...], ...]) -> list[str]:
     found = ([key for key in tier if fields.get(key) is not None] for tier in tiers)
     return next((keys for keys in found if keys), [])
 
 
-def chosen_is_whole(fields: Mapping[str, object]) -> bool:
+def chosen_is_whole(record: Record) -> bool:
     """Whether the chosen reply comes with the question before it."""
-    chosen = fields.get(_CHOSEN)
+    chosen = record.fields.get(CHOSEN)
     if isinstance(chosen, list):
-        return len(chosen) > 1 and _holds_messages(chosen)
-    return isinstance(chosen, str) and turns_of_text(Place("", 0), chosen) is not None
+        return len(chosen) > 1 and holds_messages(chosen)
+    return isinstance(chosen, str) and turns_of_text(record.place, chosen, record.reading.options) is not None
 
 
-def is_preference(fields: Mapping[str, object]) -> bool:
-    """Whether a record has a chosen and a rejected reply."""
-    return fields.get(_CHOSEN) is not None and _REJECTED in fields
-
-
-def system_turn(place: Place, fields: Mapping[str, object]) -> Turn:
-    """The system message that stands beside a conversation; empty where none does."""
-    texts = [optional_text(place, fields.get(key), key) for key in SYSTEM_KEYS]
-    return Turn("system", next((text for text in texts if text.strip()), ""), place)
-
-
-def turns_of_pair(place: Place, fields: Mapping[str, object], pair: Pair) -> Iterator[Turn]:
+def turns_of_pair(record: Record, pair: Pair) -> Iterator[Turn]:
     """The turns of a record with a question and a reply, each a text or a list of messages.
 
     Raises:
-        UnusableError: the reply is marked as a bad one.
-        DataError: something in it is no text.
+        OddError: something in it is no text.
     """
-    if fields.get("label") is False:
-        raise UnusableError(place, "its label is false: a bad reply; take the record out", "replies marked as bad")
-    yield system_turn(place, fields)
+    place, fields, summary = record.place, record.fields, record.reading.summary
     yield from _history(place, fields.get("history"))
-    asked = fields[pair.asked[0]]
-    if isinstance(asked, list) and _holds_messages(asked):
-        yield from turns_of_list(place, asked)
+    asked = _messages_in(fields[pair.asked[0]])
+    if asked is not None:
+        yield from turns_of_list(place, asked, summary)
     else:
         texts = [text_of(place, fields[key], key).strip() for key in pair.asked]
         question = "\n\n".join(text for text in texts if text)
-        yield from _turns_before_reply(place, question) or [Turn("user", question, place)]
-    yield from _reply(place, fields[pair.replied], pair.replied)
+        yield from _turns_before_reply(place, question, record.reading.options) or [Turn("user", question, place)]
+    yield from _reply(record, fields[pair.replied], pair.replied)
 
 
-def turns_of_preference(
-    place: Place, fields: Mapping[str, object], messages: list[object] | None = None
-) -> Iterator[Turn]:
+def turns_of_preference(record: Record, messages: list[object] | None = None) -> Iterator[Turn]:
     """The turns of a record whose chosen reply comes with the whole conversation, or after `messages`.
 
     Raises:
-        DataError: the chosen reply is neither a list of messages nor a text that marks who speaks.
+        OddError: the chosen reply is neither a list of messages nor a text that marks who speaks.
     """
-    chosen = fields[_CHOSEN]
-    yield system_turn(place, fields)
+    place, summary, chosen = record.place, record.reading.summary, record.fields[CHOSEN]
     if messages is not None:
-        yield from turns_of_list(place, messages)
-        yield from _reply(place, chosen, _CHOSEN)
+        yield from turns_of_list(place, messages, summary)
+        yield from _reply(record, chosen, CHOSEN)
     elif isinstance(chosen, str):
-        marked = turns_of_text(place, chosen)
+        marked = turns_of_text(place, chosen, record.reading.options)
         if marked is None:
             fail(place, "chosen has no question beside it and marks no speakers: looked for prompt, Human:, Assistant:")
         yield from marked[1]
+    elif (listed := _messages_in(chosen)) is not None:
+        yield from turns_of_list(place, listed, summary)
     elif isinstance(chosen, list):
-        yield from turns_of_list(place, chosen)
+        yield from turns_of_list(place, chosen, summary)
     else:
         fail(place, f"chosen must be a text or a list of messages, found {kind_of(chosen)}")
 
 
-def _turns_before_reply(place: Place, question: str) -> list[Turn] | None:
+def _messages_in(value: object) -> list[object] | None:
+    """A list of messages, which may be under a key of its own."""
+    if isinstance(value, dict):
+        fields = fields_of(value)
+        value = next((fields[key] for key in _MESSAGE_KEYS if isinstance(fields.get(key), list)), None)
+    return value if isinstance(value, list) and holds_messages(value) else None
+
+
+def _turns_before_reply(place: Place, question: str, options: ReadOptions) -> list[Turn] | None:
     """The turns of a question that marks who speaks and ends where the assistant is to reply."""
     if not question.endswith(_REPLY_MARKS):
         return None
-    marked = turns_of_text(place, question)
-    if marked is None or marked[1][-1].role != "assistant" or marked[1][-1].text.strip():
+    marked = turns_of_text(place, question, options)
+    if marked is None:
         return None
-    return marked[1][:-1]
+    turns = list(marked[1])
+    return None if turns[-1].role != "assistant" or turns[-1].text.strip() else turns[:-1]
 
 
-def _reply(place: Place, reply: object, key: str) -> Iterator[Turn]:
-    if isinstance(reply, dict):
-        yield from turns_of_list(place, [reply])
-    elif isinstance(reply, list) and _holds_messages(reply):
-        yield from turns_of_list(place, reply)
+def _reply(record: Record, reply: object, key: str) -> Iterator[Turn]:
+    place, summary = record.place, record.reading.summary
+    listed = _messages_in(reply)
+    if listed is not None:
+        yield from turns_of_list(place, listed, summary)
+    elif isinstance(reply, dict):
+        yield from turns_of_list(place, [reply], summary)
+    elif isinstance(reply, list) and reply and all(isinstance(text, str) for text in reply):
+        if len(reply) > 1:
+            summary.dropped[MORE_REPLIES] += len(reply) - 1
+        yield Turn("assistant", text_of(place, reply[0], key), place)
     else:
         yield Turn("assistant", text_of(place, reply, key), place)
-
-
-def _holds_messages(value: list[object]) -> bool:
-    return any(isinstance(part, dict) and ("role" in part or "from" in part) for part in value)
 
 
 def _history(place: Place, history: object) -> Iterator[Turn]:

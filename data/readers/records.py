@@ -1,361 +1,178 @@
-"""The forms of record in which conversations and documents come, each recognized by its own keys.
-
-A record is a JSON value, a row of a table, or a value of a YAML file; docs/data.md shows every form.
-"""
+"""A stream of records as conversations and documents: each by its form, or together where each is a message."""
 
 from __future__ import annotations
 
-import ast
-import json
-import re
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, TypeGuard
+from collections.abc import Iterable, Iterator
 
+from tinylm.data.readers.forms import Inner, Reading, Record
+from tinylm.data.readers.grouped_rows import GroupedRows
 from tinylm.data.readers.lines import Place
-from tinylm.data.readers.markup import turns_of_text
-from tinylm.data.readers.messages import is_message, is_role_pair, turns_of_list
-from tinylm.data.readers.prompt_response import (
-    REJECTED_REPLIES,
-    SYSTEM_KEYS,
-    chosen_is_whole,
-    find_pair,
-    is_preference,
-    system_turn,
-    turns_of_pair,
-    turns_of_preference,
-)
-from tinylm.data.readers.read_summary import ReadSummary
-from tinylm.data.readers.record_values import fail, fields_of, kind_of, normal_key, optional_text, shown_keys, text_of
-from tinylm.data.readers.trees import is_export_tree, is_nested_tree, turns_of_export_tree, turns_of_nested_tree
-from tinylm.data.readers.turns import Dialogue, NotConversationsError, Turn, alternating
+from tinylm.data.readers.marked_text import turns_of_text
+from tinylm.data.readers.messages import is_message, turns_of_list
+from tinylm.data.readers.people import conversations_of_people
+from tinylm.data.readers.people_records import is_log, is_people_list, is_person_row, person_messages
+from tinylm.data.readers.preferences import are_classes
+from tinylm.data.readers.record_forms import documents_of
+from tinylm.data.readers.record_values import fail, fields_of, kind_of, shown_keys, text_of
+from tinylm.data.readers.trees import dialogues_of_rows, is_tree_row
+from tinylm.data.readers.turns import Dialogue, Document, NotConversationsError, OddError, Part, UnusableError
 from tinylm.errors import DataError
 
-MESSAGE_LISTS = (
-    *("messages", "conversations", "conversation", "dialog", "dialogue", "dialogs", "dialogues", "turns"),
-    *("utterances", "chat", "chat_messages"),
-)
-_LISTS_OF_CONVERSATIONS = ("conversations", "dialogs", "dialogues")
-DOCUMENT_KEYS = ("text", "document", "content", "body", "story", "article", "passage")
+RecordAt = tuple[Place, object]
+
+_LOOKED_AT_RECORDS, _LOOKED_AT_CHARACTERS = 200, 2_000_000
 _LOOKED_FOR = "messages, conversations, dialog, prompt/response, question/answer, instruction/output, text and the like"
-# In the name of a column that holds a whole dialogue, and in that of one that is about it
-_DIALOGUE_WORDS = frozenset({"conversation", "dialogue", "dialog", "chat", "transcript"})
-_ABOUT_WORDS = frozenset({"id", "ids", "index", "number", "type", "title", "topic", "name", "date", "time", "length"})
-_CONVERSATION_KEY = re.compile(
-    r"(?:conversation|conv|dialog|dialogue|chat|thread|session)(?:_?(?:id|idx|index|no|num|number|hash))?"
-)
-# A message with one of these is a row of a table, which says of itself where it belongs
-_ROW_KEYS = ("id", "message_id")
-_NUMBERED_KEY = re.compile(r"(?:.*_)?(turn|sentence|utterance|message|line)_?(\d+)")
+_DEEPEST = 50
 
 
-class Document(NamedTuple):
-    """A text for pre-training as a file has it."""
+def parts_of_records(records: Iterable[RecordAt], reading: Reading) -> Iterator[Part]:
+    """The conversations and documents of a stream of records.
 
-    place: Place
-    text: str
-    form: str
+    The first records tell whether all are rows that belong together. Memory is flat but for the conversation at hand;
+    trees are held whole.
 
+    Args:
+        records: values with their places; an `UnusableError` in place of a value is one that is left out.
+        reading: the file.
 
-def is_record(value: object) -> bool:
-    """Whether a value has the keys of one of the forms or is a list of messages or of texts."""
-    if isinstance(value, list):
-        texts = len(value) > 1 and all(map(_is_text, value))
-        return bool(value) and (_is_bare_message(value[0]) or texts or all(map(is_role_pair, value)))
-    if not isinstance(value, dict):
-        return False
-    fields = fields_of(value)
-    if any(fields.get(key) is not None for key in MESSAGE_LISTS) or is_preference(fields):
-        return True
-    if is_nested_tree(value) or is_export_tree(value):
-        return True
-    try:
-        pair = find_pair(Place("", 0), fields)
-    except DataError:
-        return True
-    return pair is not None or ("text" in fields and not is_message(value))
-
-
-def is_text_column(name: str) -> bool:
-    """Whether a column of this name is known to hold texts or dialogues."""
-    key = normal_key(name)
-    return key in MESSAGE_LISTS or key in DOCUMENT_KEYS or bool(set(key.split("_")) & _DIALOGUE_WORDS)
-
-
-def is_conversation_key(key: str) -> bool:
-    """Whether a column, by its normal key, tells the conversations of its rows apart."""
-    return _CONVERSATION_KEY.fullmatch(key) is not None
-
-
-def is_list_of_messages(value: object) -> bool:
-    """Whether the first element of a list shows that the list is one conversation."""
-    return _is_bare_message(value)
+    Raises:
+        DataError: the records cannot be read on.
+    """
+    stream = _Ahead(records)
+    first = stream.looked_at
+    rows = [value for _, value in first if isinstance(value, dict)]
+    reading.labels_are_classes = are_classes(fields.get("label") for fields in map(fields_of, rows))
+    reading.keys_repeat = len(rows) > 1 and rows[0].keys() == rows[1].keys()
+    if _most(map(is_tree_row, rows), first):
+        yield from dialogues_of_rows(stream, reading.summary)
+    elif 2 * len(rows) > len(first) and (rows_form := _rows_together(rows, reading)) is not None:
+        if isinstance(rows_form, GroupedRows):
+            yield from rows_form.parts(stream, reading)
+        else:
+            yield from conversations_of_people(person_messages(stream, reading), reading, rows_form)
+    elif reading.documents and stream.is_whole and len(first) == 1 and isinstance(first[0][1], list):
+        place, listed = first[0]
+        assert isinstance(listed, list)
+        # A lone list of texts is a list of documents; several are dialogues
+        for text in listed if all(isinstance(text, str) for text in listed) else [listed]:
+            yield from parts_of_record(place, text, reading)
+    else:
+        texts_are_odd = 2 * sum(isinstance(value, list | dict) for _, value in first) >= len(first)
+        for place, value in stream:
+            if texts_are_odd and isinstance(value, str):
+                yield OddError(place, "a text where the others are conversations; is a dash or a bracket missing?")
+            else:
+                yield from parts_of_record(place, value, reading)
 
 
-def parts_of_record(
-    place: Place, record: object, summary: ReadSummary, documents: bool
-) -> Iterator[Dialogue | Document]:
-    """The conversations or documents that a record holds: mostly one.
+def parts_of_record(place: Place, value: object, reading: Reading, depth: int = 0) -> Iterator[Part]:
+    """The conversations or documents that a record holds, or why it is left out: mostly one.
 
     Args:
         place: where the record begins, for errors.
-        record: a JSON value or the like.
-        summary: told what of the record is left out.
-        documents: whether texts are wanted where a record has both.
-
-    Yields:
-        Conversations with their turns, and documents.
-
-    Raises:
-        DataError: the record has none of the forms.
+        value: a JSON value or the like.
+        reading: the file.
+        depth: how many records are around it.
     """
-    if isinstance(record, str):
-        yield _text_part(place, record, "texts", documents)
-    elif isinstance(record, list):
-        yield Dialogue(place, turns_of_list(place, record), "lists of messages")
-    elif isinstance(record, dict):
-        fields = fields_of(record)
-        yield from _Record(place, record, fields, summary).parts(documents)
-    else:
-        fail(place, f"expected an object with a conversation or a text, found {kind_of(record)}")
-
-
-class _Record:
-    """One object, and its values by their normal keys."""
-
-    def __init__(
-        self, place: Place, record: Mapping[str, object], fields: dict[str, object], summary: ReadSummary
-    ) -> None:
-        self._place = place
-        self._record = record
-        self._fields = fields
-        self._summary = summary
-
-    def parts(self, documents: bool) -> Iterator[Dialogue | Document]:
-        place, fields = self._place, self._fields
-        if documents and fields.get("text") is not None and not isinstance(fields["text"], dict):
-            yield self._document("text")
-        elif is_export_tree(fields):
-            yield self._dialogue(turns_of_export_tree(place, fields, self._summary), "ChatGPT export", "mapping")
-        elif is_nested_tree(fields):
-            yield self._dialogue(turns_of_nested_tree(place, fields, self._summary), "OpenAssistant trees", "prompt")
-        elif (key := self._message_key()) is not None:
-            yield from self._of_messages(key, documents)
-        elif is_preference(fields) and chosen_is_whole(fields):
-            self._note_rejected()
-            yield self._dialogue(turns_of_preference(place, fields), "chosen/rejected", "chosen", "prompt")
-        elif (pair := find_pair(place, fields)) is not None:
-            self._note_rejected()
-            used = (*pair.asked, pair.replied, "history")
-            yield self._dialogue(turns_of_pair(place, fields, pair), pair.form, *used)
-        elif is_preference(fields):
-            self._note_rejected()
-            yield self._dialogue(turns_of_preference(place, fields), "chosen/rejected", "chosen")
-        elif numbered := self._numbered_keys():
-            yield self._dialogue(self._numbered_turns(numbered), "a turn a column", *numbered)
-        elif (key := self._dialogue_column()) is not None:
-            yield self._dialogue(_turns_of_cell(place, fields[key], key), f"dialogues in {key}", key)
-        elif (key := self._document_key()) is not None:
-            yield self._document(key) if documents else self._text_part(key)
+    try:
+        if isinstance(value, UnusableError):
+            yield value
+        elif isinstance(value, str):
+            yield from _parts_of_text(place, value, reading)
+        elif isinstance(value, list):
+            yield from _parts_of_list(place, value, reading)
+        elif not isinstance(value, dict):
+            fail(place, f"expected an object with a conversation or a text, found {kind_of(value)}")
+        elif depth > _DEEPEST:
+            fail(place, "records in records are nested too deeply; take it out")
         else:
-            yield from self._nested(documents)
-
-    def _dialogue(self, turns: Iterator[Turn], form: str, *used: str) -> Dialogue:
-        for key, value in self._fields.items():
-            if key not in used and key not in SYSTEM_KEYS and key != "rejected" and _is_text_like(value):
-                self._summary.unread_keys[key] += 1
-        return Dialogue(self._place, turns, form)
-
-    def _message_key(self) -> str | None:
-        for key in MESSAGE_LISTS:
-            if self._fields.get(key) is not None:
-                return key
-        content = self._fields.get("content")
-        return "content" if isinstance(content, list) and content and is_message(content[0]) else None
-
-    def _of_messages(self, key: str, documents: bool) -> Iterator[Dialogue | Document]:
-        place, messages = self._place, self._fields[key]
-        if isinstance(messages, str):
-            yield self._dialogue(_turns_of_cell(place, messages, key), f"dialogues in {key}", key)
-            return
-        if not isinstance(messages, list):
-            fail(place, f"{key} must be a list of messages, found {kind_of(messages)}")
-        if key in _LISTS_OF_CONVERSATIONS and messages and all(map(_is_conversation, messages)):
-            yield from self._each(messages, documents)
-        elif key == "utterances" and _is_persona_chat(messages):
-            yield self._dialogue(self._persona_turns(messages[-1]), "Persona-Chat", key, "personality")
-        elif is_preference(self._fields):
-            self._note_rejected()
-            yield self._dialogue(turns_of_preference(place, self._fields, messages), f"{key}/chosen", key, "chosen")
-        else:
-            yield self._dialogue(self._with_system(messages, key), key, key)
-
-    def _with_system(self, messages: list[object], key: str) -> Iterator[Turn]:
-        yield system_turn(self._place, self._fields)
-        yield from turns_of_list(self._place, messages, in_marks=key == "conversation")
-
-    def _persona_turns(self, last: dict[str, object]) -> Iterator[Turn]:
-        personality, history, candidates = self._fields.get("personality"), last["history"], last["candidates"]
-        assert isinstance(history, list)
-        assert isinstance(candidates, list)
-        if isinstance(personality, list):
-            yield Turn(
-                "system", "\n".join(text_of(self._place, line, "personality") for line in personality), self._place
-            )
-        # The last of the candidates is what was said
-        yield from turns_of_list(self._place, [*history, *candidates[-1:]])
-
-    def _numbered_keys(self) -> list[str]:
-        """The keys `turn1`, `turn2`, … in order."""
-        numbered = {int(match[2]): key for key in self._fields if (match := _NUMBERED_KEY.fullmatch(key))}
-        # Two sentences are mostly a pair to compare
-        first = min(numbered, default=0)
-        if len(numbered) < 3 or first > 1 or max(numbered) != first + len(numbered) - 1:
-            return []
-        return [numbered[number] for number in sorted(numbered)]
-
-    def _numbered_turns(self, keys: list[str]) -> Iterator[Turn]:
-        texts = [optional_text(self._place, self._fields.get(key), key) for key in keys]
-        while texts and not texts[-1].strip():
-            texts.pop()
-        yield from alternating(self._place, texts)
-
-    def _dialogue_column(self) -> str | None:
-        found = []
-        for key, value in self._fields.items():
-            words = set(key.split("_"))
-            if words & _DIALOGUE_WORDS and not words & _ABOUT_WORDS and isinstance(value, str | list) and value:
-                found.append(key)
-        if len(found) > 1:
-            fail(self._place, f"unclear which holds the dialogue: {' or '.join(found)}; keep one of them")
-        return found[0] if found else None
-
-    def _document_key(self) -> str | None:
-        keys = [key for key in DOCUMENT_KEYS if self._fields.get(key) is not None]
-        return keys[0] if keys and not is_message(self._record) else None
-
-    def _document(self, key: str) -> Document:
-        for other, value in self._fields.items():
-            if other != key and _is_text_like(value):
-                self._summary.unread_keys[other] += 1
-        return Document(self._place, text_of(self._place, self._fields[key], key), f"documents in {key}")
-
-    def _text_part(self, key: str) -> Dialogue | Document:
-        return _text_part(self._place, text_of(self._place, self._fields[key], key), f"text in {key}", False)
-
-    def _nested(self, documents: bool) -> Iterator[Dialogue | Document]:
-        """A dict of conversations, or records under one key."""
-        values = list(self._fields.values())
-        if (
-            values
-            and all(map(_is_conversation, values))
-            and (_of_messages(values) or all(map(_has_digit, self._fields)))
-        ):
-            yield from self._each(values, documents)
-            return
-        lists = [value for value in values if _is_list_of_records(value)]
-        if len(lists) == 1:
-            yield from self._each(lists[0], documents)
-            return
-        if lists:
-            fail(self._place, f"holds parts under {shown_keys(self._record)}: save the one to train on as a file")
-        found = shown_keys(self._record)
-        fail(self._place, f"no known form of record: looked for {_LOOKED_FOR}; found keys {found}")
-
-    def _each(self, records: list[object], documents: bool) -> Iterator[Dialogue | Document]:
-        for number, record in enumerate(records, 1):
-            yield from parts_of_record(self._place._replace(record=number), record, self._summary, documents)
-
-    def _note_rejected(self) -> None:
-        if self._fields.get("rejected"):
-            self._summary.dropped[REJECTED_REPLIES] += 1
+            record = Record.of(place, value, reading)
+            for form in reading.forms:
+                if form.claims(record):
+                    break
+            else:
+                fail(place, f"no known form of record: looked for {_LOOKED_FOR}; found keys {shown_keys(value)}")
+            for part in form.parts(record):
+                if isinstance(part, Inner):
+                    yield from parts_of_record(part.place, part.value, reading, depth + 1)
+                else:
+                    yield part
+    except UnusableError as error:
+        yield error
 
 
-def _text_part(place: Place, text: str, form: str, documents: bool) -> Dialogue | Document:
-    """A text as a document, or as a conversation where it marks who speaks."""
-    if documents:
-        return Document(place, text_of(place, text, "text"), form)
-    marked = turns_of_text(place, text)
-    if marked is None:
-        raise NotConversationsError(
-            place.path, place.line, "documents, not conversations: give the file to --pretrain" + place.suffix
-        )
-    return Dialogue(place, marked[1], f"{form}, {marked[0]}")
-
-
-def _turns_of_cell(place: Place, cell: object, key: str) -> Iterator[Turn]:
-    """The turns of a dialogue that is one text: JSON, a list as Python prints it, or lines that mark who speaks."""
-    if isinstance(cell, list):
-        yield from turns_of_list(place, cell)
+def _parts_of_text(place: Place, text: str, reading: Reading) -> Iterator[Part]:
+    if reading.documents:
+        yield from documents_of(Document(place, text_of(place, text, "text"), "texts"), reading.summary)
         return
-    text = text_of(place, cell, key)
-    if text.lstrip().startswith(("[", "{")):
-        value = _literal(text)
-        if isinstance(value, list):
-            if len(value) == 1 and isinstance(value[0], str) and "\n" in text.strip():
-                fail(place, f"{key} holds a list without commas, as numpy prints it; save the column as JSON")
-            yield from turns_of_list(place, value)
-            return
-    marked = turns_of_text(place, text)
+    marked = turns_of_text(place, text_of(place, text, "text"), reading.options)
     if marked is None:
-        fail(place, f"{key} does not mark who speaks: looked for lines such as User: and Assistant:, or a JSON list")
-    yield from marked[1]
+        raise NotConversationsError(place, "a text, not a conversation")
+    yield Dialogue(place, marked[1], f"texts, {marked[0]}")
 
 
-def _literal(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
+def _parts_of_list(place: Place, messages: list[object], reading: Reading) -> Iterator[Part]:
+    if any(map(is_message, messages)) and is_people_list(messages, reading.options):
+        listed = person_messages([(place, message) for message in messages], reading)
+        yield from conversations_of_people(listed, reading, "lists of messages")
+    else:
+        yield Dialogue(place, turns_of_list(place, messages, reading.summary), "lists of messages")
 
 
-def _is_bare_message(value: object) -> bool:
-    """A message that is no row with a conversation's id."""
-    return (
-        isinstance(value, dict)
-        and is_message(value)
-        and not is_record(value)
-        and not any(normal_key(key) in _ROW_KEYS or is_conversation_key(normal_key(key)) for key in value)
-    )
+def _rows_together(rows: list[dict[str, object]], reading: Reading) -> GroupedRows | str | None:
+    """How rows are parts of conversations: by a column, or as the log of a messenger, by its name."""
+    together = GroupedRows.among(rows, reading)
+    if together is not None and together.key is not None:
+        return together
+    fields = [fields_of(row) for row in rows]
+    timed = [row for row in fields if is_person_row(row)]
+    return "messages of people" if 2 * len(timed) > len(rows) and is_log(timed, reading.options) else together
 
 
-def _is_conversation(value: object) -> bool:
-    """A list of messages or of texts, or an object with one."""
+def _most(found: Iterable[bool], among: list[object] | list[RecordAt] | list[dict[str, object]]) -> bool:
+    return 2 * sum(found) > len(among)
+
+
+class _Ahead:
+    """A stream of records of which the first are looked at before they are read.
+
+    Attributes:
+        looked_at: the first records, until they are many or long.
+        is_whole: whether there are no others.
+    """
+
+    def __init__(self, records: Iterable[RecordAt]) -> None:
+        self._records = iter(records)
+        self.looked_at: list[RecordAt] = []
+        self.is_whole = False
+        self._error: DataError | None = None
+        size = 0
+        try:
+            for record in self._records:
+                self.looked_at.append(record)
+                size += _size_of(record[1])
+                if len(self.looked_at) >= _LOOKED_AT_RECORDS or size > _LOOKED_AT_CHARACTERS:
+                    break
+            else:
+                self.is_whole = True
+        except DataError as error:
+            # What comes before it is read all the same
+            self._error = error
+
+    def __iter__(self) -> Iterator[RecordAt]:
+        looked_at, self.looked_at = self.looked_at, []
+        yield from looked_at
+        if self._error is not None:
+            raise self._error
+        yield from self._records
+
+
+def _size_of(value: object) -> int:
+    """About how many characters a value holds."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size_of, value.values()), len(value))
     if isinstance(value, list):
-        return len(value) > 0 and (is_message(value[0]) or (len(value) > 1 and all(map(_is_text, value))))
-    if not isinstance(value, dict) or is_message(value):
-        return False
-    return any(isinstance(value.get(key), list) for key in (*MESSAGE_LISTS, "content"))
-
-
-def _of_messages(conversations: list[object]) -> bool:
-    return not any(isinstance(value, list) and isinstance(value[0], str) for value in conversations)
-
-
-def _has_digit(key: str) -> bool:
-    return any(character.isdigit() for character in key)
-
-
-def _is_list_of_records(value: object) -> TypeGuard[list[object]]:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and is_record(value[0])
-
-
-def _is_persona_chat(messages: list[object]) -> bool:
-    return all(
-        isinstance(message, dict)
-        and isinstance(message.get("history"), list)
-        and isinstance(message.get("candidates"), list)
-        for message in messages
-    ) and bool(messages)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_text_like(value: object) -> bool:
-    """Whether a value that is not read may be text that the user misses."""
-    return (isinstance(value, str) and value.count(" ") > 2) or (isinstance(value, list | dict) and bool(value))
+        return sum(map(_size_of, value), len(value))
+    return 8

@@ -27,6 +27,7 @@ _COMPRESSIONS = {
 _SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd", ".zstd": "zstd"}
 _REFUSED = {
     b"PK\x03\x04": "is a ZIP archive or an office document; unpack it, or save the table as CSV",
+    b"\xd0\xcf\x11\xe0": "is an office document; save its text as .txt, or its table as CSV",
     b"%PDF-": "is a PDF; save its text as .txt",
     b"SQLite format 3\0": "is a database; export the table as CSV",
     b"ARROW1": "is an Arrow file; save it as Parquet",

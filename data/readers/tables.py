@@ -10,18 +10,70 @@ import csv
 from collections.abc import Iterator
 from os import PathLike
 from threading import Lock
+from typing import ClassVar
 
-from tinylm.data.readers.lines import Place, iter_lines
+from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading, Record
+from tinylm.data.readers.lines import LONGEST_LINE, Place, iter_heads, iter_lines
+from tinylm.data.readers.messages import TEXT_KEYS
+from tinylm.data.readers.people_records import PERSON_KEYS
+from tinylm.data.readers.prompt_response import KNOWN_ASK_KEYS, KNOWN_REPLY_KEYS
 from tinylm.data.readers.read_summary import ReadSummary
-from tinylm.data.readers.record_values import shown
-from tinylm.data.readers.records import is_record, is_text_column
+from tinylm.data.readers.record_keys import dialogue_columns, is_conversation_key, is_record, is_text_column
+from tinylm.data.readers.record_values import normal_key, shown
+from tinylm.data.readers.records import parts_of_records
+from tinylm.data.readers.turns import OddError, Part
 from tinylm.errors import DataError
 
 _DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with bars"}
-# The csv module's own limit is 128 kB a cell; a C long holds no more than this everywhere
-_CELL_LIMIT = 2**31 - 1
 _LIMIT_LOCK = Lock()
-_LONGEST_NAME = 40
+_TAB_SUFFIXES = (".tsv", ".tab")
+_LONGEST_NAME, _LONGEST_HEADER, _SHOWN_NAMES = 40, 10_000, 4
+_TAKEN_FOR_NAMES = "the first line is taken for the columns' names"
+_NAME_THEM = "put a line of names on top, such as prompt,response or text"
+
+
+class TableReader(Reader):
+    """CSV and TSV."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", *_TAB_SUFFIXES)
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether its name says so, or under an unknown name its first line has names of columns that are known."""
+        return reading.suffix in self.suffixes or looks_like_table(reading.path)
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """What the rows hold.
+
+        Raises:
+            DataError: the names of the columns tell nothing.
+        """
+        rows = iter_table_rows(reading.path, reading.suffix in _TAB_SUFFIXES, reading.summary)
+        yield from parts_of_records(_checked(rows, reading), reading)
+
+
+class NamedColumnsReader(TableReader):
+    """Text files whose first line has names of columns that are known, where conversations are wanted."""
+
+    suffixes = TEXT_SUFFIXES
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether the first line names a question and a reply, and most lines have as many cells."""
+        if reading.documents:
+            return False
+        heads = [line for _, line in iter_heads(reading.path, 20) if line.strip()]
+        if not heads or not looks_like_table(reading.path) or len(heads[0]) > _LONGEST_HEADER:
+            return False
+        delimiter = _delimiter_of(heads[0])
+        names = {normal_key(name) for name in heads[0].split(delimiter)}
+        # Names of columns in a sentence are words
+        if names.isdisjoint(KNOWN_ASK_KEYS) or names.isdisjoint(KNOWN_REPLY_KEYS):
+            return False
+        return 2 * sum(delimiter in line for line in heads) > len(heads)
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """What the rows hold."""
+        reading.summary.note("read as a table: its first line has the names of columns")
+        yield from super().parts(reading)
 
 
 def iter_table_rows(path: str | PathLike[str], tabs: bool, summary: ReadSummary) -> Iterator[tuple[Place, object]]:
@@ -33,11 +85,11 @@ def iter_table_rows(path: str | PathLike[str], tabs: bool, summary: ReadSummary)
         summary: told the kind of table, and how a lone column was understood.
 
     Yields:
-        Where the row begins, and its cells by their columns. Rows without any text are left out.
+        Where the row begins, and its cells by their columns; an `OddError` for a row with more or fewer cells than the
+        first one. Rows without any text are left out.
 
     Raises:
-        DataError: the file cannot be read as text, a quotation mark is never closed, or a row has more or fewer cells
-            than the first one.
+        DataError: the file cannot be read as text, or a quotation mark is never closed.
     """
     header_line, header = _first_line(path)
     if header is None:
@@ -57,22 +109,54 @@ def iter_table_rows(path: str | PathLike[str], tabs: bool, summary: ReadSummary)
         names = ["text"]
     repeated = next((name for name in names if name and names.count(name) > 1), None)
     if repeated is not None:
-        raise first_place.error(f"two columns are named {shown(repeated)}; rename one")
+        raise first_place.error(f"two columns are named {shown(repeated)}; rename one ({_TAKEN_FOR_NAMES})")
     for cells, place in rows:
         if any(cell.strip() for cell in cells):
-            yield place, _row(place, names, cells)
+            if [cell.strip() for cell in cells] == names:
+                yield place, OddError(place, "the names of the columns once more; take the line out")
+            else:
+                yield place, _row(place, names, cells)
 
 
 def looks_like_table(path: str | PathLike[str]) -> bool:
     """Whether the first line of a file is that of a table with columns that are known by name."""
     try:
         _, header = _first_line(path)
-        if header is None or len(header) > 10_000:
+        if header is None or len(header) > _LONGEST_HEADER:
             return False
         names = next(csv.reader([header], delimiter=_delimiter_of(header)))
         return len(names) > 1 and is_record(dict.fromkeys(names, "x"))
     except (DataError, csv.Error, StopIteration):
         return False
+
+
+def _checked(rows: Iterator[tuple[Place, object]], reading: Reading) -> Iterator[tuple[Place, object]]:
+    """The rows, if some form knows their columns.
+
+    Raises:
+        DataError: none does, so that the first line may be no names.
+    """
+    checked = False
+    for place, row in rows:
+        if not checked and isinstance(row, dict):
+            if not _has_known_names(row, reading):
+                found = ", ".join(shown(name) for name in list(row)[:_SHOWN_NAMES])
+                problem = f"{_TAKEN_FOR_NAMES}, and none of them is known: {found}; {_NAME_THEM}"
+                raise DataError(reading.path, 1, problem)
+            checked = True
+        yield place, row
+
+
+def _has_known_names(row: dict[str, object], reading: Reading) -> bool:
+    record = Record.of(Place(reading.path, 1), dict.fromkeys(row, "x"), reading)
+    keys = record.fields.keys()
+    if any(map(is_conversation_key, keys)) or not (keys.isdisjoint(PERSON_KEYS) or keys.isdisjoint(TEXT_KEYS)):
+        return True
+    if not any(form.claims(record) for form in reading.forms):
+        return False
+    # A sentence with the word "chat" in it is no name of a column of chats
+    data_like = any(name.count(" ") > 2 or name.endswith((".", "?", "!")) for name in row)
+    return not (data_like and dialogue_columns(record.fields))
 
 
 class _Rows:
@@ -93,33 +177,34 @@ class _Rows:
         try:
             return _next_row(self._reader), place
         except csv.Error as error:
-            problem = (
-                "a quotation mark is never closed; is the file cut short?"
-                if "end of data" in str(error)
-                else f"broken quoting ({error}); write a quotation mark inside a cell twice"
-            )
+            if "end of data" in str(error):
+                problem = "a quotation mark is never closed; is the file cut short?"
+            elif "field limit" in str(error):
+                problem = f"a cell of more than {LONGEST_LINE:,} characters; is a quotation mark never closed?"
+            else:
+                problem = f"broken quoting ({error}); write a quotation mark inside a cell twice"
             raise place.error(problem) from None
 
 
 def _next_row(reader: Iterator[list[str]]) -> list[str]:
-    """The next row, with cells of any length.
+    """The next row, with cells as long as a line may be.
 
     The limit of the csv module is one for the whole process, so it is raised for this row only.
     """
     with _LIMIT_LOCK:
-        limit = csv.field_size_limit(_CELL_LIMIT)
+        limit = csv.field_size_limit(LONGEST_LINE)
         try:
             return next(reader)
         finally:
             csv.field_size_limit(limit)
 
 
-def _row(place: Place, names: list[str], cells: list[str]) -> dict[str, str]:
+def _row(place: Place, names: list[str], cells: list[str]) -> dict[str, str] | OddError:
     while len(cells) > len(names) and not cells[-1].strip():
         cells.pop()
     if len(cells) != len(names):
         hint = "put quotation marks around cells that hold the separator or a line end"
-        raise place.error(f"{len(cells)} cells where the first line has {len(names)} columns; {hint}")
+        return OddError(place, f"{len(cells)} cells where the first line has {len(names)} columns; {hint}")
     return {name: cell for name, cell in zip(names, cells, strict=True) if name or cell.strip()}
 
 
@@ -132,7 +217,10 @@ def _first_line(path: str | PathLike[str]) -> tuple[int, str | None]:
 
 def _delimiter_of(header: str) -> str:
     def columns(delimiter: str) -> int:
-        return len(_next_row(csv.reader([header], delimiter=delimiter)))
+        try:
+            return len(_next_row(csv.reader([header[:_LONGEST_HEADER]], delimiter=delimiter)))
+        except (csv.Error, StopIteration):
+            return 0
 
     return max(_DELIMITERS, key=columns)
 

@@ -26,24 +26,47 @@ Of several backslashes before the '#', one is removed: '\\#' stands for '\#'.
 
 Text in another markup of `tinylm.data.readers.markup` is read by the same rules, with its own marks for tags and for
 `<bos>` and `<eos>`, and without comments. Where every question is marked as one, each begins a conversation.
+
+A very long line comes in pieces, so that memory stays flat when all conversations are on one line.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
-from os import PathLike
+from dataclasses import dataclass
 
 from tinylm.chat_format import Role
-from tinylm.data.readers.lines import Place, iter_lines
-from tinylm.data.readers.markup import TAGS, Mark, Markup, find_markup
-from tinylm.data.readers.turns import Dialogue, Turn
+from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading
+from tinylm.data.readers.labels import LabelSurvey
+from tinylm.data.readers.lines import LONGEST_LINE, Piece, Place, iter_heads, iter_pieces
+from tinylm.data.readers.marked_text import MarkedTurn, closed, marks_of
+from tinylm.data.readers.markup import TAGS, Mark, Markup, find_marks
+from tinylm.data.readers.people import OTHERS
+from tinylm.data.readers.turns import Dialogue, OddError, Part
 
 _ESCAPED_HASH = re.compile(r"\\+#")
 _OPENING_ROLES = ("system", "user")
 _LOOKED_AT_LINES = 2000
+# Longer than any mark, so that one that is cut by the end of a piece is found in the next
+_LONGEST_MARK = 200
+_COMMENTS = "comment lines inside turns, which begin with #; a line of text that does is written \\#"
+
+
+class MarkedTextReader(Reader):
+    """Text files whose turns are marked: tagged text, the templates of models, labels at the beginning of lines."""
+
+    suffixes = TEXT_SUFFIXES
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether the first lines of a text file have tags, or its lines labels of certain roles."""
+        return not reading.documents and find_text_markup(reading) is not None
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """The conversations, as the module says."""
+        markup = find_text_markup(reading)
+        assert markup is not None
+        yield from iter_tagged_parts(reading, markup)
 
 
 @dataclass
@@ -61,88 +84,118 @@ class _Layout:
         return self.tagged_lines_are_whole and not (self.has_bos or self.has_eos or self.has_gap)
 
 
-@dataclass
-class _OpenTurn:
-    role: Role
-    place: Place
-    pieces: list[str] = field(default_factory=list)
-
-    def close(self) -> Turn:
-        return Turn(self.role, "".join(self.pieces), self.place)
-
-
-def first_content_line(path: str | PathLike[str]) -> str | None:
+def first_content_line(reading: Reading) -> str | None:
     """The first line that is neither blank nor a comment; None where there is none."""
-    return next((line for _, line in _content_lines(path, TAGS) if line.strip()), None)
+    pieces = (piece for piece in iter_pieces(reading.path) if piece[2])
+    return next((text for _, text, _, _ in _without_comments(pieces, TAGS) if text.strip()), None)
 
 
-def find_text_markup(path: str | PathLike[str]) -> Markup | None:
-    """The markup of a text file, found in its first lines; None where they have none.
+def find_text_markup(reading: Reading) -> Markup | None:
+    """The markup of a text file; None where it has none.
 
     Raises:
         DataError: the file cannot be read as text.
     """
-    return find_markup([line for _, line in islice(iter_lines(path), _LOOKED_AT_LINES)])
+    markup = find_marks([line for _, line in iter_heads(reading.path, _LOOKED_AT_LINES)])
+    if markup is not None:
+        return markup
+    survey = LabelSurvey(reading.options)
+    for number, text, begins, _ in iter_pieces(reading.path):
+        if begins:
+            survey.add(number, text)
+        if survey.is_over:
+            break
+    return survey.markup()
 
 
-def iter_tagged_dialogues(path: str | PathLike[str], markup: Markup = TAGS) -> Iterator[Dialogue]:
+def iter_tagged_parts(reading: Reading, markup: Markup = TAGS) -> Iterator[Part]:
     """The conversations of a file of tagged text, one by one; the form is described atop this module.
 
     Args:
-        path: a text file. It is read twice, in flat memory but for the conversation at hand.
+        reading: the file. It is read twice, in flat memory but for the conversation at hand.
         markup: how it is marked.
 
     Yields:
-        Conversations with their turns; none where the file holds only white space and comments.
+        Conversations with their turns, and why some are left out; none where the file holds only white space and
+        comments.
 
     Raises:
-        DataError: the file cannot be read as text, or has text before the first tag of a conversation.
+        DataError: the file cannot be read as text, or has text before the first tag.
     """
-    layout = _survey(path, markup)
-    reader = _Reader(path, markup, layout)
-    for number, line in _content_lines(path, markup):
-        yield from reader.read_line(number, line)
+    layout = _survey(reading, markup)
+    reader = _Reader(reading, markup, layout)
+    for piece in _content_pieces(reading, markup):
+        yield from reader.read(piece)
     yield from reader.finish()
+    for what, count in ((_COMMENTS, reader.comments), (OTHERS, reader.asides)):
+        if count:
+            reading.summary.dropped[what] += count
 
 
 class _Reader:
     """Goes over the lines once and hands out each conversation when the next one begins."""
 
-    def __init__(self, path: str | PathLike[str], markup: Markup, layout: _Layout) -> None:
-        self._path = path
+    def __init__(self, reading: Reading, markup: Markup, layout: _Layout) -> None:
+        self._path = reading.path
         self._markup = markup
         self._layout = layout
-        self._turns: list[_OpenTurn] = []
+        self._turns: list[MarkedTurn] = []
+        self._error: OddError | None = None
+        self._size = 0
         self._after_gap = False
         self._after_eos = False
+        self._line_end = ""
+        self._any = False
+        self._open_comments = 0
+        self.comments = self.asides = 0
 
-    def read_line(self, number: int, line: str) -> Iterator[Dialogue]:
-        marks = self._markup.marks(line)
-        if self._begins_conversation(line, marks):
+    def read(self, piece: Piece) -> Iterator[Part]:
+        """Take in the next line, or a piece of it."""
+        number, line, begins, ends = piece
+        if begins and self._markup.has_comments and line.lstrip().startswith("#"):
+            # Between conversations, comments are what they are meant to be
+            self._open_comments += bool(self._turns)
+            self.comments += self._take_comments() if not self._after_gap else 0
+            return
+        if begins and self._markup.has_comments:
+            line = _unescaped(line)
+        marks = marks_of(self._markup, line, number, begins)
+        if begins and self._begins_conversation(line, marks):
             yield from self.finish()
         position = 0
         for mark in marks:
             self._add_text(number, line[position : mark.start])
             position = mark.end
-            if mark.role is not None:
-                if mark.role == "system" and not self._layout.has_bos and self._last_role() == "assistant":
-                    yield from self.finish()
-                self._turns.append(_OpenTurn(mark.role, Place(self._path, number)))
-                self._after_eos = False
-            elif mark.kind == "bos":
-                yield from self.finish()
-            else:
-                self._after_eos |= mark.kind == "eos"
-                self._trim()
-        self._add_text(number, line[position:] + "\n")
-        self._after_gap = not line.strip()
+            yield from self._read_mark(number, mark)
+        self._add_text(number, line[position:] if position else line)
+        if ends:
+            self._line_end += "\n"
+            self._after_gap = begins and not line.strip()
 
-    def finish(self) -> Iterator[Dialogue]:
-        """The conversation at hand, if there is one."""
-        if self._turns:
-            turns = [turn.close() for turn in self._turns]
-            yield Dialogue(self._turns[0].place, turns, self._markup.name)
-        self._turns = []
+    def _read_mark(self, number: int, mark: Mark) -> Iterator[Part]:
+        if mark.kind in ("role", "other", "aside"):
+            self.asides += mark.kind == "aside"
+            if mark.role == "system" and not self._layout.has_bos and self._last_role() == "assistant":
+                yield from self.finish()
+            self._turns.append(MarkedTurn(mark.role, Place(self._path, number), mark.name))
+            self._line_end = ""
+            self._after_eos = False
+            self._any = True
+        elif mark.kind == "bos":
+            yield from self.finish()
+            self._any |= self._layout.has_bos
+        else:
+            self._after_eos |= mark.kind == "eos"
+            if self._turns:
+                self._turns[-1].trim()
+
+    def finish(self) -> Iterator[Part]:
+        """The conversation at hand, if there is one, or why it is left out."""
+        if self._error is not None:
+            yield self._error
+        elif self._turns:
+            yield Dialogue(self._turns[0].place, closed(self._turns), self._markup.name)
+        self._turns, self._error, self._size, self._line_end, self._open_comments = [], None, 0, "", 0
 
     def _begins_conversation(self, line: str, marks: list[Mark]) -> bool:
         layout = self._layout
@@ -154,38 +207,55 @@ class _Reader:
             return False
         return any(turn.role != "system" for turn in self._turns)
 
+    def _take_comments(self) -> int:
+        comments, self._open_comments = self._open_comments, 0
+        return comments
+
     def _last_role(self) -> Role | None:
         return self._turns[-1].role if self._turns else None
 
     def _add_text(self, number: int, text: str) -> None:
         if self._turns:
-            self._turns[-1].pieces.append(text)
-        elif text.strip():
+            if text:
+                self.comments += self._take_comments() if text.strip() else 0
+                # Not before there is text after it, so that the text of a turn on one line is not copied for it
+                self._turns[-1].add(self._line_end)
+                self._turns[-1].add(text)
+                self._line_end = ""
+                self._size += len(text)
+                if self._size > LONGEST_LINE:
+                    what = f"a conversation of more than {LONGEST_LINE:,} characters; part it into shorter ones"
+                    self._error = OddError(self._turns[0].place, what)
+                    self._turns[-1] = MarkedTurn(self._turns[-1].role, self._turns[-1].place)
+                    self._size = 0
+        elif text.strip() and self._error is None:
             place = Place(self._path, number)
-            raise place.error("text before the first <user> or <system> tag; put a tag before it")
-
-    def _trim(self) -> None:
-        """Take the space that set an `<eos>` off from the text before it."""
-        if self._turns and self._turns[-1].pieces:
-            self._turns[-1].pieces[-1] = self._turns[-1].pieces[-1].rstrip(" \t")
+            problem = "text before the first <user> or <system> tag; put a tag before it"
+            if not self._any:
+                raise place.error(problem)
+            self._error = OddError(place, problem)
 
 
-def _survey(path: str | PathLike[str], markup: Markup) -> _Layout:
+def _survey(reading: Reading, markup: Markup) -> _Layout:
     layout = _Layout()
     blank = False
-    for _, line in _content_lines(path, markup):
-        if not line.strip():
+    opens = replies = tagged = False
+    for number, text, begins, ends in _without_comments(_content_pieces(reading, markup), markup):
+        if begins and ends and not text.strip():
             blank = True
             continue
         layout.has_gap |= blank and not layout.empty
         layout.empty = blank = False
-        marks = markup.marks(line)
+        marks = marks_of(markup, text, number, begins)
         kinds = [mark.kind for mark in marks]
         layout.has_bos |= "bos" in kinds
         layout.has_eos |= "eos" in kinds
-        if "role" in kinds:
-            whole = _opening_role(line, marks) in _OPENING_ROLES and any(mark.role == "assistant" for mark in marks)
-            layout.tagged_lines_are_whole &= whole
+        if begins:
+            opens, replies, tagged = _opening_role(text, marks) in _OPENING_ROLES, False, False
+        tagged |= "role" in kinds
+        replies |= any(mark.role == "assistant" for mark in marks)
+        if ends and tagged:
+            layout.tagged_lines_are_whole &= opens and replies
     return layout
 
 
@@ -195,15 +265,31 @@ def _opening_role(line: str, marks: list[Mark]) -> Role | None:
     return marks[0].role if begins else None
 
 
-def _content_lines(path: str | PathLike[str], markup: Markup) -> Iterator[tuple[int, str]]:
-    """The lines that are no comments, with the backslash of an escaped '#' removed."""
-    for number, line in iter_lines(path):
-        text = line.lstrip()
-        if not markup.has_comments:
-            yield number, line
-        elif text.startswith("#"):
+def _content_pieces(reading: Reading, markup: Markup) -> Iterator[Piece]:
+    """The lines; of one in pieces, what may be the beginning of a mark goes over to the next piece."""
+    held = ""
+    for piece in iter_pieces(reading.path):
+        number, text, begins, ends = piece
+        if begins and ends:
+            yield piece
             continue
-        elif _ESCAPED_HASH.match(text):
-            yield number, line[: len(line) - len(text)] + text[1:]
-        else:
-            yield number, line
+        text = held + text
+        cut = len(text)
+        if not ends and not markup.only_at_begin:
+            found = max(text.rfind(sign, len(text) - _LONGEST_MARK) for sign in "<[#")
+            cut = found if found > 0 else cut
+        held = text[cut:]
+        yield number, text[:cut], begins, ends
+
+
+def _without_comments(pieces: Iterator[Piece], markup: Markup) -> Iterator[Piece]:
+    """The lines that are no comments."""
+    for piece in pieces:
+        if not (markup.has_comments and piece[2] and piece[1].lstrip().startswith("#")):
+            yield piece
+
+
+def _unescaped(line: str) -> str:
+    """A line without the backslash of an escaped '#'."""
+    text = line.lstrip()
+    return line[: len(line) - len(text)] + text[1:] if _ESCAPED_HASH.match(text) else line

@@ -11,14 +11,33 @@ from collections.abc import Iterator
 from os import PathLike
 from typing import Any
 
+from tinylm.data.readers.forms import Reader, Reading
 from tinylm.data.readers.lines import Place, iter_lines
-from tinylm.data.readers.records import is_list_of_messages, is_record
+from tinylm.data.readers.record_keys import is_bare_message
+from tinylm.data.readers.records import parts_of_records
 from tinylm.data.readers.sources import optional_module
+from tinylm.data.readers.turns import Part
 from tinylm.errors import DataError
 
 _HIDDEN = {0x85: 0x10F085, 0x2028: 0x10F828, 0x2029: 0x10F829}
 _SHOWN = {hidden: character for character, hidden in _HIDDEN.items()}
+_LOOKED_AT = 5
 _NOT_PRINTABLE = "YAML allows no such character; take it out"
+
+
+class YamlReader(Reader):
+    """YAML, told by the file's name."""
+
+    suffixes = (".yaml", ".yml")
+
+    def claims(self, reading: Reading) -> bool:
+        """Whether its name says so: any text may be YAML."""
+        return reading.suffix in self.suffixes
+
+    def parts(self, reading: Reading) -> Iterator[Part]:
+        """What the values hold."""
+        reading.summary.container = "YAML"
+        yield from parts_of_records(iter_yaml_records(reading.path), reading)
 
 
 def iter_yaml_records(path: str | PathLike[str]) -> Iterator[tuple[Place, object]]:
@@ -53,19 +72,16 @@ def iter_yaml_records(path: str | PathLike[str]) -> Iterator[tuple[Place, object
 
 def _records(start: Place, yaml: Any, loader: Any, node: Any) -> Iterator[tuple[Place, object]]:
     """The records of a node; the line of each place is the index of its first character."""
+    listed = None
     if isinstance(node, yaml.MappingNode):
         # The form of chatterbot's corpus: what it is about, and lists of texts
-        for key, value in node.value:
-            if key.value == "conversations" and isinstance(value, yaml.SequenceNode):
-                listed = value.value and not _is_messages(loader, value.value[0])
-                if listed:
-                    yield from _elements(start, loader, value)
-                    return
-    elif isinstance(node, yaml.SequenceNode) and node.value and not _is_messages(loader, node.value[0]):
-        first = loader.construct_document(node.value[0])
-        if not isinstance(first, str) or is_record(first):
-            yield from _elements(start, loader, node)
-            return
+        listed = next((value for key, value in node.value if key.value == "conversations"), None)
+    # A lone text among lists is one of which a dash is missing; texts alone are a conversation
+    elif not all(isinstance(element, yaml.ScalarNode) for element in node.value[:_LOOKED_AT]):
+        listed = node
+    if isinstance(listed, yaml.SequenceNode) and listed.value and not _are_messages(loader, listed):
+        yield from _elements(start, loader, listed)
+        return
     yield start._replace(line=node.start_mark.index), loader.construct_document(node)
 
 
@@ -90,8 +106,10 @@ def _show(node: Any, seen: set[int]) -> None:
             _show(part, seen)
 
 
-def _is_messages(loader: Any, node: Any) -> bool:
-    return is_list_of_messages(loader.construct_document(node))
+def _are_messages(loader: Any, node: Any) -> bool:
+    """Whether a list is one conversation, by its first elements."""
+    elements = node.value[:_LOOKED_AT]
+    return 2 * sum(is_bare_message(loader.construct_document(element)) for element in elements) > len(elements)
 
 
 def _printable(problem: str | None) -> str:

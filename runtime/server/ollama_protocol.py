@@ -216,7 +216,7 @@ def summary(model: ServedModel) -> dict[str, Any]:
 
 def details(model: ServedModel) -> dict[str, Any]:
     """What kind of model it is."""
-    millions = model.manifest.provenance.get("parameters", 0) / 1e6
+    millions = model.manifest.provenance.parameters / 1e6
     return {
         "parent_model": "",
         "format": "onnx",
@@ -239,7 +239,7 @@ def description(model: ServedModel) -> dict[str, Any]:
         "details": details(model),
         "model_info": {
             "general.architecture": "tinylm",
-            "general.parameter_count": model.manifest.provenance.get("parameters", 0),
+            "general.parameter_count": model.manifest.provenance.parameters,
             "tinylm.architecture": shape.arch,
             "tinylm.block_count": shape.num_layers,
             "tinylm.context_length": shape.context_length,

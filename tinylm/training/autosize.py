@@ -1,9 +1,9 @@
 """Choose size, vocabulary, batch and regularization for a time budget.
 
-A larger model learns more from each token and sees fewer of them in the time. What is best is looked up in a law of the
-form of Hoffmann et al. 2022 (arXiv:2203.15556), with repeated data worth less and less (Muennighoff et al. 2023,
-arXiv:2305.16264); it was fitted to runs of this recipe (docs/experiments.md). The more often text is seen again, the
-stronger the weight decay has to be (Kim et al. 2025, arXiv:2509.14786).
+A larger model learns more from each token, but sees fewer tokens in the time. The loss is predicted by a scaling law of
+the form of Hoffmann et al. 2022 (arXiv:2203.15556), in which repeated data counts less (Muennighoff et al. 2023,
+arXiv:2305.16264), fitted to runs of this recipe (docs/experiments.md). The more often text is repeated, the stronger
+the weight decay (Kim et al. 2025, arXiv:2509.14786).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tinylm.config import Config, ModelConfig, config_values, make_config
 from tinylm.run_folder import StageName
 from tinylm.training.mfu import attention_flops
 from tinylm.training.speed import Shape, Speed, block_weights, interpolate, matrix_weights, measure_speed, shaped
+from tinylm.training.step_budget import share_of
 
 _SHAPES: tuple[Shape, ...] = (
     (64, 2, 2),
@@ -37,34 +38,34 @@ _SHAPES: tuple[Shape, ...] = (
     (768, 12, 12),
     (1024, 16, 16),
 )
-# Bytes of text that a token stands for, as measured on simple English
+# Bytes of text for each token, by vocabulary, measured on simple English
 _BYTES_PER_TOKEN = {512: 2.10, 1024: 2.68, 2048: 3.30, 4096: 3.83, 8192: 4.27}
-_BYTES_A_PIECE = 200.0  # a piece that a small text hardly holds is not learned
-_WEIGHTS_A_BYTE = 2.0  # in the blocks; more would learn a small text by heart
+_BYTES_A_PIECE = 200.0  # of text, at least, for each piece of the vocabulary: rare pieces are not learned
+_WEIGHTS_A_BYTE = 4.0  # in the blocks, at most, for each byte of text: more would overfit
 _SHAPE_KEYS = ("d_model", "nhead", "num_layers", "dim_feedforward")
-# Once the size is chosen: a tokenizer is trained, text tokenized, the first steps are timed, a report written
+# After the choice: tokenizer, tokenization, calibration and report
 _OTHER_SECONDS = 3.5
 _TOKENIZED_A_SECOND = 6e6  # bytes of text a thread
 _PACKED_A_SECOND = 4e6  # bytes of conversations
 _VALIDATION_SHARE = 0.04
 _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
-_STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # below 8 rows, the optimizer takes much of the time
-# Weights that the demo model reads a token: by it the speed of a device is given
+_STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # fewer rows than 8 leave too much time to the optimizer
+# Weights that the demo model reads for each token, which the speed of a device refers to
 _DEMO_WEIGHTS = 4 * 12 * 192**2 + 1024 * 192
-# What a device would be slower with is left out where it gains no more than this part of the bits per byte
+# A model that is slower on the device must reduce the bits per byte by more than this part
 _DEVICE_TOLERANCE = 0.01
 
-_MOST_EPOCHS = 24.0
+_MOST_EPOCHS = 16.0
 _WEIGHT_DECAY, _DECAY_GROWTH, _MOST_WEIGHT_DECAY = 0.05, 1.2, 1.5
 _DROPOUT, _DROPOUT_EPOCHS = 0.1, {"classic": math.inf, "modern": 8.0}
 
 
 @dataclass(frozen=True)
 class Law:
-    """Loss in bits per byte = floor + size of the blocks + amount of text + size of the vocabulary, each a power law.
+    """Predicts bits per byte: a floor, and a power law of each of blocks, text and vocabulary.
 
-    Bytes that repeat are worth less and less; in little text, pieces of a vocabulary over 4,096 are seen too seldom.
+    Repeated bytes count less with each repetition; in little text, pieces of a vocabulary over 4,096 are too rare.
     """
 
     floor: float = 0.355
@@ -75,13 +76,13 @@ class Law:
     rare: float = 0.1
 
     def __call__(self, blocks: float, vocab_size: int, seen: float, unique: float) -> float:
-        """Expected bits per byte.
+        """Predict the bits per byte.
 
         Args:
-            blocks: weights of the blocks.
-            vocab_size: pieces.
-            seen: bytes of text that are trained on.
-            unique: bytes of text that there are.
+            blocks: number of weights in the blocks.
+            vocab_size: number of pieces.
+            seen: bytes of text that training sees, repetitions included.
+            unique: bytes of text in the data.
         """
         excess = max(0.0, seen / unique - 1)
         worth = min(seen, unique) + unique * self.repeats * (1 - math.exp(-excess / self.repeats))
@@ -92,13 +93,13 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen.
+class SizeChoice:
+    """The chosen configuration.
 
     Attributes:
-        config: with the choices in it.
-        chosen: section.key of every choice.
-        lines: what was chosen and why, for people.
+        config: the configuration with the chosen values.
+        chosen: the chosen values, as `section.key`.
+        lines: an explanation for the user.
     """
 
     config: Config
@@ -113,16 +114,16 @@ def choose(
     speed: Speed | None = None,
     spent: float = 0.0,
     processes: int = 1,
-) -> Choice:
-    """Choose what was not given.
+) -> SizeChoice:
+    """Choose the values that are not given.
 
     Args:
-        config: its minutes are the budget; device, precision and threads are resolved.
-        given: section.key of what was set by hand, and stays.
-        text_bytes: UTF-8 bytes of text to train on, of each stage.
-        speed: of this process; measured where None.
-        spent: seconds of the budget that are over.
-        processes: that train together, each as fast.
+        config: the configuration, with the budget in minutes and resolved device, precision and threads.
+        given: the values that the user has set, as `section.key`.
+        text_bytes: UTF-8 bytes of text of each stage.
+        speed: the speed of this process; None measures it.
+        spent: seconds of the budget that have passed.
+        processes: number of processes that train together, all of the same speed.
     """
     given = set(given)
     started = time.perf_counter()
@@ -136,39 +137,52 @@ def choose(
         keys = [key for key in (*_SHAPE_KEYS, "num_kv_heads") if getattr(model, key) != getattr(config.model, key)]
         changed.update({f"model.{key}": getattr(model, key) for key in keys})
     sample = min(config.tokenizer.max_sample_megabytes, _SAMPLE_MEGABYTES_A_MINUTE * config.train.minutes)
-    weight_decay, dropout = regularization(config.model.arch, estimate.epochs(model))
+    epochs = estimate.epochs(model)
+    first = next(iter(epochs))
     others = {
         "model.vocab_size": model.vocab_size,
-        "model.dropout": dropout,
+        "model.dropout": dropout(config.model.arch, epochs[first]),
         "train.batch_size": estimate.batch_size(model),
-        "train.weight_decay": weight_decay,
+        "train.weight_decay": weight_decay(epochs[first]),
         "train.max_epochs": _MOST_EPOCHS,
         "tokenizer.max_sample_megabytes": max(1.0, sample),
     }
+    if len(epochs) > 1:
+        others["train.finetune_weight_decay"] = weight_decay(epochs["finetune"])
+        others["train.pretrain_share"] = estimate.pretrain_share(model)
     changed.update({name: value for name, value in others.items() if name not in given})
     for name, value in changed.items():
         section, _, key = name.partition(".")
         values[section][key] = value
     chosen = make_config(values)
-    return Choice(chosen, list(changed), _explain(chosen, model, estimate))
+    lines = _explain(chosen, model, estimate)
+    if config.model.arch == "classic" and "model.arch" not in given:
+        lines.append(
+            "  The modern architecture comes out some 2 to 5 % better in the same time: --set model.arch=modern"
+        )
+    return SizeChoice(chosen, list(changed), lines)
 
 
-def regularization(arch: str, epochs: float) -> tuple[float, float]:
-    """Weight decay and dropout for text that is seen so many times."""
-    weight_decay = min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH)
-    return float(f"{weight_decay:.2g}"), _DROPOUT if epochs >= _DROPOUT_EPOCHS[arch] else 0.0
+def weight_decay(epochs: float) -> float:
+    """Choose the weight decay for a number of epochs."""
+    return float(f"{min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH):.2g}")
+
+
+def dropout(arch: str, epochs: float) -> float:
+    """Choose the dropout for a number of epochs."""
+    return _DROPOUT if epochs >= _DROPOUT_EPOCHS[arch] else 0.0
 
 
 class Estimate:
-    """What models reach in the time.
+    """Estimates what models reach in the time.
 
     Args:
-        config: its model and batch are used where they are given.
-        given: section.key of what was set by hand.
-        speed: of each process.
-        seconds: to train for.
-        text_bytes: of each stage.
-        processes: that train together.
+        config: the configuration, whose given values are used.
+        given: the values that the user has set, as `section.key`.
+        speed: the speed of each process.
+        seconds: the time for training steps.
+        text_bytes: UTF-8 bytes of text of each stage.
+        processes: number of processes that train together.
     """
 
     def __init__(
@@ -181,7 +195,9 @@ class Estimate:
         processes: int,
     ) -> None:
         self.config, self.speed, self.seconds, self.processes = config, speed, seconds, processes
-        self.data_bytes = max(1.0, sum(text_bytes.values()))
+        self._text_bytes = {stage: max(1.0, size) for stage, size in text_bytes.items()}
+        self.data_bytes = sum(self._text_bytes.values())
+        self._share_is_given = "train.pretrain_share" in given
         self.free_shape = not any(f"model.{key}" in given for key in _SHAPE_KEYS)
         self._vocabularies = (
             [config.model.vocab_size] if "model.vocab_size" in given else _vocabularies(self.data_bytes)
@@ -193,7 +209,7 @@ class Estimate:
         self._law = Law()
 
     def best(self) -> ModelConfig:
-        """The model that comes out best; of about equally good ones, the fastest where the device's speed is given."""
+        """Choose the best model; if the device's speed is given, the fastest of those that are about as good."""
         models = [
             shaped(self.config.model, shape, vocabulary)
             for shape in (_shapes(self.data_bytes) if self.free_shape else (None,))
@@ -210,44 +226,65 @@ class Estimate:
         return min(good, key=lambda model: matrix_weights(model) / bytes_per_token(model))
 
     def bits_per_byte(self, model: ModelConfig) -> float:
-        """Expected on text like the one to train on."""
+        """Predict the bits per byte of a model on text like the training data."""
         seen = self.tokens(model) * bytes_per_token(model)
         return self._law(block_weights(model), model.vocab_size, seen, self.data_bytes)
 
     def batch_size(self, model: ModelConfig) -> int:
-        """The largest that still leaves the optimizer enough steps."""
+        """Choose the largest batch size that leaves enough steps."""
         enough = [size for size in self._batch_sizes if self._steps(model, size) >= _STEPS_WANTED.get(size, 0)]
         return max(enough, default=self._batch_sizes[0])
 
     def tokens(self, model: ModelConfig) -> float:
-        """That are trained on: what the time allows, or as many epochs as are worth it."""
-        size = self.batch_size(model)
-        return self._steps(model, size) * size * self.config.train.accumulate * model.context_length
+        """Count the tokens that all stages train on."""
+        return sum(self._stage_tokens(model).values())
 
-    def epochs(self, model: ModelConfig) -> float:
-        """How often the text is seen."""
-        return self.tokens(model) / self._epoch_tokens(model)
+    def epochs(self, model: ModelConfig) -> dict[StageName, float]:
+        """Count the epochs of each stage."""
+        epochs = self._epoch_tokens(model)
+        return {stage: tokens / epochs[stage] for stage, tokens in self._stage_tokens(model).items()}
+
+    def pretrain_share(self, model: ModelConfig) -> float:
+        """Choose the part of the time for pre-training."""
+        tokens = self._stage_tokens(model)
+        return float(f"{min(0.99, max(0.01, tokens['pretrain'] / sum(tokens.values()))):.2g}")
 
     def needs_less_time(self, model: ModelConfig) -> bool:
-        """Whether the epochs that are worth it end clearly before the time does."""
-        return self.epochs(model) > 0.99 * self._most_epochs
+        """Whether the maximum number of epochs ends before the time."""
+        return min(self.epochs(model).values()) > 0.99 * self._most_epochs
 
     def _steps(self, model: ModelConfig, batch_size: int) -> float:
+        """Count the steps of all stages."""
         tokens = batch_size * self.config.train.accumulate * model.context_length
         step_seconds = tokens / self.processes * self.speed.token_seconds(model) + self.speed.update_seconds(model)
-        return min(self.seconds / step_seconds, self._most_epochs * self._epoch_tokens(model) / tokens)
+        return min(self.seconds / step_seconds, self._most_epochs * sum(self._epoch_tokens(model).values()) / tokens)
 
-    def _epoch_tokens(self, model: ModelConfig) -> float:
-        return self.data_bytes / bytes_per_token(model)
+    def _stage_tokens(self, model: ModelConfig) -> dict[StageName, float]:
+        """Count the tokens that each stage trains on: its part of the time, up to the maximum number of epochs.
+
+        Time that one stage does not need goes to the other.
+        """
+        size = self.batch_size(model)
+        total = self._steps(model, size) * size * self.config.train.accumulate * model.context_length
+        stages: list[StageName] = list(self._text_bytes)
+        most = {stage: self._most_epochs * tokens for stage, tokens in self._epoch_tokens(model).items()}
+        found = {stage: min(most[stage], total * share_of(stage, stages, self.config.train)) for stage in stages}
+        if not self._share_is_given:
+            for stage in stages:
+                found[stage] = min(most[stage], found[stage] + total - sum(found.values()))
+        return found
+
+    def _epoch_tokens(self, model: ModelConfig) -> dict[StageName, float]:
+        return {stage: size / bytes_per_token(model) for stage, size in self._text_bytes.items()}
 
 
 def bytes_per_token(model: ModelConfig) -> float:
-    """Bytes of text that a token of the model's vocabulary stands for."""
+    """Estimate the bytes of text for each token of the model's vocabulary."""
     return interpolate(model.vocab_size, tuple(_BYTES_PER_TOKEN.items()))
 
 
 def _seconds_to_train(config: Config, text_bytes: Mapping[StageName, float], spent: float) -> float:
-    """What is left of the budget for training steps, at least a quarter of it."""
+    """Estimate the seconds of the budget that are left for training steps, at least a quarter of it."""
     budget = 60 * config.train.minutes
     tokenizing = sum(text_bytes.values()) / (_TOKENIZED_A_SECOND * max(1, config.train.threads))
     tokenizing += text_bytes.get("finetune", 0.0) / _PACKED_A_SECOND
@@ -267,35 +304,38 @@ def _explain(config: Config, wanted: ModelConfig, estimate: Estimate) -> list[st
     model, train = config.model, config.train
     steps = estimate.tokens(wanted) / (train.batch_size * train.accumulate * model.context_length)
     epochs = estimate.epochs(wanted)
-    seen = f"{epochs:.0%} of" if epochs < 1 else f"{epochs:,.1f} times"
+    seen = " and ".join(f"{times:.0%} of" if times < 1 else f"{times:,.1f} times" for times in epochs.values())
+    texts = "the text" if len(epochs) == 1 else "the text and the chats"
     shape = f"{model.num_layers} layers, {model.d_model} wide, {model.nhead} heads, vocabulary {model.vocab_size:,}"
     rate = (6.0 * matrix_weights(model) + attention_flops(model)) / estimate.speed.token_seconds(model)
     rate *= estimate.processes
     lines = [
         f"Chosen for {train.minutes:g} minutes at {rate / 1e9:,.0f} GFLOP/s and {estimate.data_bytes / 1e6:,.1f} MB of "
         "text:",
-        f"  {shape}: some {matrix_weights(model) / 1e6:.1f} million weights",
-        f"  batches of {train.batch_size} x {model.context_length} tokens: some {steps:,.0f} steps, {seen} the text",
-        f"  weight decay {train.weight_decay:g}, dropout {model.dropout:g}, as suits text that is seen so often",
+        f"  {shape}: about {matrix_weights(model) / 1e6:.1f} million weights",
+        f"  batches of {train.batch_size} x {model.context_length} tokens: about {steps:,.0f} steps, {seen} {texts}",
+        f"  weight decay {train.weight_decay:g}, dropout {model.dropout:g}, for text that is repeated so often",
         _device_line(config),
     ]
     if estimate.free_shape:
-        lines.append("  A larger model would see too little text in that time, a smaller one would make less of it.")
-        lines.append(f"  Or choose by hand, as in --set model.d_model={model.d_model} --set model.nhead={model.nhead}")
+        lines.append("  A larger model would see too little text in that time, a smaller one would learn less from it.")
+        lines.append(f"  To choose another size: --set model.d_model={model.d_model} --set model.nhead={model.nhead}")
     if estimate.needs_less_time(wanted):
-        lines.append("  It will not need all of the time: more passes over so little text would teach it nothing more.")
+        lines.append(
+            "  Training will end before the time is over: more passes over so little text would not improve the model."
+        )
     if estimate.speed.busy:
-        lines.append("  Other programs are using the processor. Steps and threads follow while training goes on.")
+        lines.append("  Other programs are using the processor; steps and threads are adapted during training.")
     return lines
 
 
 def _device_line(config: Config) -> str:
-    """What the choice costs where it will run."""
+    """State the model's cost on the device."""
     model = config.model
     weights = matrix_weights(model)
     share = model.d_model * model.vocab_size / weights
-    line = f"  each token it says reads {weights / 1e6:.1f} MB in int8, {share:.0%} of it for the vocabulary"
+    line = f"  each generated token reads {weights / 1e6:.1f} MB in int8, {share:.0%} of it for the vocabulary"
     if config.train.device_tokens_per_second:
         speed = config.train.device_tokens_per_second * _DEMO_WEIGHTS / weights
-        line += f": some {speed:,.0f} tokens/s on your device, {speed * bytes_per_token(model):,.0f} bytes of text"
+        line += f": about {speed:,.0f} tokens/s on your device, {speed * bytes_per_token(model):,.0f} bytes of text"
     return line

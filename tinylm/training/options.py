@@ -42,6 +42,9 @@ class TrainingOptions:
     device_tokens_per_second: float | None = None
     init: StrPath | None = None
     new_tokenizer: bool = False
+    assistant: str | None = None
+    user: str | None = None
+    documents: str | None = None
     resume: StrPath | None = None
     tensorboard: bool = False
     progress: bool = True
@@ -92,6 +95,9 @@ def requested_config(options: TrainingOptions) -> tuple[Config, set[str]]:
         values["train"]["device_tokens_per_second"] = options.device_tokens_per_second
     for stage, paths in (("pretrain", options.pretrain), ("finetune", options.finetune)):
         values["data"][stage] = [_absolute(path, stage) for path in _listed(paths) or values["data"][stage]]
+    for name, value in (("assistant", options.assistant), ("user", options.user), ("documents", options.documents)):
+        if value is not None:
+            values["data"][name] = value
     config = make_config(values)
     return config, {f"{section}.{key}" for section, table in given.items() for key in table}
 

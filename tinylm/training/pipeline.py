@@ -91,6 +91,10 @@ def train(options: TrainingOptions) -> TrainedRun:  # noqa: D417 - its parameter
             there; of about equally good sizes, the fastest there is chosen.
         init: a run to start from: its weights, shape and tokenizer.
         new_tokenizer: with `init`, train a new tokenizer and match the rows of the vocabulary by piece.
+        assistant: whose messages are the assistant's, in chats of people by name.
+        user: whose messages are the user's there; by default everyone else's.
+        documents: what parts the documents of a text file: `blank-lines`, `file` (nothing does) or a line; by default
+            lines `<|endoftext|>`, else blank lines unless they part paragraphs of running prose.
         resume: a stopped run to continue, exactly as it was begun; no other argument but `tensorboard`, `progress`,
             `callbacks` and `should_stop` may be given.
         tensorboard: write event files for TensorBoard into the run folder.
@@ -148,14 +152,16 @@ def _all_callbacks(options: TrainingOptions, callbacks: Sequence[TrainingCallbac
 
 @contextmanager
 def _report_interrupt(callbacks: TrainingCallback, run: RunFolder) -> Iterator[None]:
-    """Say what remains of a run that is left at once."""
+    """Tell the user what remains of a run after a KeyboardInterrupt."""
     try:
         yield
     except KeyboardInterrupt:
         if run.checkpoint("last").is_dir():
-            callbacks.on_message(f"Left at once. The last checkpoint is whole; go on with:\n  {_resume_command(run)}")
+            callbacks.on_message(
+                f"Stopped at once. The last checkpoint is complete; continue with:\n  {_resume_command(run)}"
+            )
         else:
-            callbacks.on_message("Stopped before the first step: nothing is kept")
+            callbacks.on_message("Stopped before the first step: no run folder is kept")
         raise
 
 
