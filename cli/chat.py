@@ -41,11 +41,9 @@ def command(
     prompt: str | None,
     system: str | None,
     session: Path | None,
-    when_full: WhenFull,
     stats: bool,
-    threads: int,
     as_json: bool,
-    **sampling: Any,
+    **model_options: Any,
 ) -> None:
     """Chat with BUNDLE, or with the demo model in the box.
 
@@ -57,16 +55,7 @@ def command(
         raise click.UsageError("--json needs a prompt: give --prompt TEXT, or pipe one in")
     if prompt is not None and not prompt.strip():
         raise click.UsageError("the prompt is empty")
-
-    from tinylm.runtime import ChatModel
-
-    model = ChatModel(bundle, threads=threads)
-    if not model.manifest.chat:
-        raise BundleError(
-            f"{bundle}: was never fine-tuned on conversations; let it continue a text: "
-            f"{command_line('tinylm', 'complete', bundle or Path('BUNDLE'))} --prompt TEXT"
-        )
-    chat = model.start_chat(system, model.default_options(**sampling), when_full)
+    chat = _start_chat(bundle, system, **model_options)
     saved = _session(session) if session else None
     if prompt is not None:
         # Locked to the end, so that programs that use one session take turns
@@ -85,6 +74,18 @@ def command(
         if saved is not None:
             _restore(chat, saved, system)
         run_chat(TerminalChat(chat, saved, stats), printable(bundle) if bundle else "the demo model in the box")
+
+
+def _start_chat(bundle: Path | None, system: str | None, threads: int, when_full: WhenFull, **sampling: Any) -> Chat:
+    from tinylm.runtime import ChatModel
+
+    model = ChatModel(bundle, threads=threads)
+    if not model.manifest.chat:
+        raise BundleError(
+            f"{bundle}: was never fine-tuned on conversations; let it continue a text: "
+            f"{command_line('tinylm', 'complete', bundle or Path('BUNDLE'))} --prompt TEXT"
+        )
+    return model.start_chat(system, model.default_options(**sampling), when_full)
 
 
 def _session(path: Path) -> SavedChat:

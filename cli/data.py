@@ -63,7 +63,7 @@ class InspectCommand:
     type=click.Choice(["text", "conversations"]),
     help="Read files that could be either as raw text, or as conversations.  [default: as conversations]",
 )
-@click.option("--tokenizer", type=FILE, help="Measure with the tokenizer of a run, or of a file.")
+@click.option("--tokenizer", type=FILE, help="Count tokens with the tokenizer of a run, or of a file.")
 @click.option(
     "--vocab-size",
     type=click.IntRange(264, 262_144),
@@ -80,18 +80,17 @@ class InspectCommand:
     type=click.IntRange(0, 100),
     default=3,
     show_default=True,
-    help="How many documents or conversations are shown, from all over the data.",
+    help="Number of documents or conversations to show, spread over the data.",
 )
 @json_option
 @takes_fields_of(InspectCommand)
 def inspect(options: InspectCommand) -> None:
-    """Look at data before training: forms, roles, duplicates, lengths, and what would spoil training.
+    """Inspect data before training: forms, roles, duplicates, lengths, and problems with what to do about them.
 
-    A PATH is a file, a folder or a quoted glob, as for `tinylm train`. The first line says what was understood, and
+    A PATH is a file, a folder or a quoted glob, as for `tinylm train`. The first line says how the data was read, and
     whether training on it makes sense.
 
-    Exits with 1 where something would spoil it, and says what to do. Large files are measured by a sample, as the
-    report says.
+    Exits with 1 if a problem makes training useless. Statistics of large files come from a sample, as the report says.
     """
     from tinylm.data.inspection.checks import findings_of
     from tinylm.data.inspection.verdict import verdict_of
@@ -101,15 +100,15 @@ def inspect(options: InspectCommand) -> None:
     inspection = _inspect(options)
     findings = findings_of(inspection)
     verdict = verdict_of(inspection, findings)
-    spoilt = any(finding.severity == "error" for finding in findings)
+    is_useless = any(finding.severity == "error" for finding in findings)
     if options.as_json:
         listed = [finding._asdict() for finding in findings]
-        print_json({"verdict": verdict, **inspection.as_json(), "findings": listed, "ok": not spoilt})
+        print_json({"verdict": verdict, **inspection.as_json(), "findings": listed, "ok": not is_useless})
     else:
         from tinylm.cli.inspection import show
 
         show(inspection, findings, verdict)
-    if spoilt:
+    if is_useless:
         raise SystemExit(1)
 
 
@@ -141,12 +140,12 @@ def _inspect(options: InspectCommand) -> Inspection:
 
 
 @command.command("cache")
-@click.option("--clear", is_flag=True, help="Remove all of it; it is made anew when it is wanted.")
+@click.option("--clear", is_flag=True, help="Remove all of it; training recreates what it needs.")
 @json_option
 def cache(clear: bool, as_json: bool) -> None:
-    """Show the folder where tokenized data is kept for the next run, and how much it holds.
+    """Show the folder that keeps tokenized data for later runs, and its size.
 
-    TINYLM_DATA_CACHE names another folder, TINYLM_DATA_CACHE_GB another limit.
+    TINYLM_DATA_CACHE sets another folder, TINYLM_DATA_CACHE_GB another limit of its size.
     """
     from tinylm.data.dataset.disk_cache import DataCache
 

@@ -1,4 +1,4 @@
-"""The report of `tinylm data inspect`: for people, at 80 columns or in a pipe."""
+"""Print the report of `tinylm data inspect`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def show(inspection: Inspection, findings: list[DataFinding], verdict: str) -> N
         line = Text.assemble((mark, style), f" {finding.problem}\n", ("  what to do: ", "dim"), finding.advice)
         console.print(line)
     if not findings:
-        console.print("Nothing found that would spoil training.", style="bold green")
+        console.print("No problems found.", style="bold green")
 
 
 def _show_file(console: Console, file: InspectedFile) -> None:
@@ -64,7 +64,7 @@ def _show_file(console: Console, file: InspectedFile) -> None:
     for note in file.notes:
         console.print(Padding(Text(note, style="yellow"), (0, 0, 0, 2), expand=False))
     if file.error is not None:
-        how = "not read to its end, see below" if file.read else "not read, see below"
+        how = "not read to its end; see below" if file.read else "not read; see below"
         console.print(Padding(Text(how, style="red"), (0, 0, 0, 2), expand=False))
 
 
@@ -90,17 +90,17 @@ def _rows(kind: ExampleKind, facts: ExampleFacts, inspection: Inspection) -> Ite
     if kind == "conversations":
         roles = facts.roles
         yield "turns", f"{facts.turns:,}, {facts.turns / count:.1f} a conversation"
-        yield "user and assistant in turn", _share(roles.alternating, count)
+        yield "user and assistant alternate", _share(roles.alternating, count)
         yield "opened by the assistant", _share(roles.opened_by_assistant, count)
         yield "ended by the user", _share(roles.ended_by_user, count)
         yield "with a system message", _share(roles.with_system, count)
         if roles.system_in_the_middle:
-            yield "a system message later on", _share(roles.system_in_the_middle, count)
+            yield "with a later system message", _share(roles.system_in_the_middle, count)
     exact, normalized = facts.duplicates["exact"], facts.duplicates["normalized"]
     part = "" if facts.duplicates_looked_at == 1 else f"; estimated from {facts.duplicates_looked_at:.1%}"
     yield "duplicates", f"{exact:.1%} exact, {normalized:.1%} but for case and white space{part}"
     if kind == "conversations":
-        yield "commonest reply", f"{facts.commonest_reply:.1%} of the replies"
+        yield "most frequent reply", f"{facts.commonest_reply:.1%} of the replies"
     yield "characters", f"{facts.characters:,}"
     if tokens is None:
         return
@@ -114,16 +114,16 @@ def _rows(kind: ExampleKind, facts: ExampleFacts, inspection: Inspection) -> Ite
         )
         yield "supervised tokens", f"{tokens.supervised:.1%}"
         if tokens.supervised_lost:
-            yield "of these lost by cutting", f"{tokens.supervised_lost:.1%}"
+            yield "of these, lost by cutting", f"{tokens.supervised_lost:.1%}"
     yield "vocabulary", f"{inspection.vocab_size:,} tokens, {inspection.tokenizer}"
     yield "bytes per token", f"{tokens.bytes_per_token:.2f}"
-    yield "characters spelled as bytes", f"{tokens.characters_as_bytes:.2%}"
+    yield "characters encoded as bytes", f"{tokens.characters_as_bytes:.2%}"
 
 
 def _show_samples(console: Console, samples: list[MarkedText]) -> None:
     console.print()
     how = Text("green", style=_SUPERVISED) if console.is_terminal else Text("in «»")
-    console.print(Text.assemble(("Samples", "bold"), ": what the model is to learn to say is ", how))
+    console.print(Text.assemble(("Samples", "bold"), ": supervised text, which the model learns to predict, is ", how))
     for sample in samples:
         text = Text()
         for content, said in clipped(sample, _SHOWN_CHARACTERS):

@@ -2,7 +2,7 @@
 
 readers/     from a file to documents and conversations
 dataset/     from documents and conversations to batches of token ids
-inspection/  the data doctor
+inspection/  inspection of data files before training
 samples/     small example files of every form
 world/       the bundled world: texts, conversations and a test
 """

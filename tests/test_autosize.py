@@ -8,7 +8,7 @@ import torch
 
 from tinylm.config import Config, ModelConfig, TrainConfig
 from tinylm.training import speed as speed_module
-from tinylm.training.autosize import Law, choose, regularization
+from tinylm.training.autosize import Law, choose, dropout, weight_decay
 from tinylm.training.speed import Speed, measure_speed
 
 FAST = {"device": "cpu", "precision": "fp32", "threads": 1}
@@ -122,8 +122,8 @@ def test_text_that_is_seen_often_is_regularized_more():
     decays = [chosen(20, megabytes=megabytes).config.train.weight_decay for megabytes in (1000, 30, 4, 1)]
     assert decays == sorted(decays)
     assert decays[0] < 0.1 < 0.8 < decays[-1]
-    assert regularization("classic", 0.3) == regularization("classic", 1.0) == (0.05, 0.0)
-    assert regularization("modern", 20.0)[1] > 0
+    assert weight_decay(0.3) == weight_decay(1.0) == 0.05
+    assert dropout("modern", 1.0) == dropout("classic", 1.0) == 0.0 < dropout("modern", 20.0)
     given = chosen(20, megabytes=1, given={"train.weight_decay", "model.dropout"}).config
     assert (given.train.weight_decay, given.model.dropout) == (0.05, 0.0)
 
@@ -138,6 +138,22 @@ def test_little_text_is_not_seen_without_end():
     longer = choose(Config(train=given), {"train.max_epochs"}, {"pretrain": 0.2e6}, machine(150.0))
     assert longer.config.train.max_epochs == 0
     assert not any("not need all of the time" in line for line in longer.lines)
+
+
+def test_each_stage_is_regularized_for_its_own_text_and_gets_the_time_that_it_needs():
+    config = Config(train=TrainConfig(minutes=20, **FAST))
+
+    def choice(pretrain, finetune, given=()):
+        return choose(config, given, {"pretrain": pretrain, "finetune": finetune}, machine(150.0)).config.train
+
+    few = choice(3e7, 1e5)
+    assert few.pretrain_share > 0.8
+    assert few.weight_decay < 0.3 < few.finetune_weight_decay
+    many = choice(3e7, 3e7)
+    assert many.pretrain_share == 0.5
+    assert many.weight_decay == many.finetune_weight_decay
+    assert choice(1e5, 3e7).pretrain_share < 0.2
+    assert choice(3e7, 1e5, {"train.pretrain_share"}).pretrain_share == 0.5
 
 
 def test_the_devices_time_decides_between_models_that_are_about_as_good():

@@ -61,7 +61,7 @@ def write_chats(path, numbers, turns=1):
 
 
 def prepare(cache, stage, *files, threads=1, config=CONFIG, words=None):
-    """A stage's data, and what of it was made anew."""
+    """A stage's data, and what of it did not come from the cache."""
     notify = (lambda _: None) if words is None else words.append
     files = [DataFile(*file) if isinstance(file, tuple) else DataFile(file) for file in files]
     survey, was_read = survey_files(stage, files, config.data.validation_fraction, cache, notify=notify)

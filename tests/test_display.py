@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tinylm.cli.display.progress import TrainingDisplay, progress_display
-from tinylm.cli.display.sparkline import Course
+from tinylm.cli.display.sparkline import Sparkline
 from tinylm.evaluation import Score
 from tinylm.training.callbacks import StepReport, TrainingSample
 
@@ -140,7 +140,7 @@ def test_a_terminal_that_knows_ascii_alone():
 
 
 def test_a_course_grows_with_the_progress():
-    course = Course()
+    course = Sparkline()
     assert course.line(10) == ""
     for part in range(50):
         course.add(part / 100, 50 - part)

@@ -1,4 +1,4 @@
-"""The data doctor: its figures, its findings, and its report."""
+"""Inspection of data files: statistics, problems, and the report."""
 
 import json
 import os
@@ -110,12 +110,12 @@ def test_clipped():
 @pytest.mark.parametrize(
     ("conversations", "options", "severity", "problem"),
     [
-        (VARIED * 3, {}, "error", "67% of the conversations are duplicates (67% letter for letter)"),
+        (VARIED * 3, {}, "error", "67% of the conversations are duplicates (67% exact ones)"),
         (
             VARIED + [chat("U:Question  number 3", "A:The answer is 21")] * 10,
             {},
             "warning",
-            "20% of the conversations are duplicates (18% letter for letter)",
+            "20% of the conversations are duplicates (18% exact ones)",
         ),
         ([chat(f"U:{n}", "A:I do not know.") for n in range(40)], {}, "error", "one reply is 100% of all replies"),
         (
@@ -263,7 +263,7 @@ def test_the_command_fails_where_training_would_be_spoilt(tmp_path, run_cli):
     path = write(tmp_path / "a.jsonl", VARIED * 3)
     result = run_cli("data", "inspect", path)
     assert result.exit_code == 1
-    assert "Error: 67% of the conversations are duplicates (67% letter for letter)\n  what to do: " in result.stdout
+    assert "Error: 67% of the conversations are duplicates (67% exact ones)\n  what to do: " in result.stdout
     result = run_cli("data", "inspect", path, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["ok"] is False

@@ -161,7 +161,9 @@ def test_it_completes_evaluates_and_reads_data(environment, bundle, tmp_path, sa
 
 def test_every_module_imports_there_or_needs_an_extra(environment, repository, tmp_path):
     extras = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    packages = {re.split(r"[>; ]", each)[0] for name in ("train", "serve", "tensorboard") for each in extras[name]}
+    packages = {
+        re.split(r"[>; ]", each)[0] for name in ("train", "report", "serve", "tensorboard") for each in extras[name]
+    }
     lines = [line.split() for line in must_run(environment / "python", "-c", MODULES, cwd=tmp_path).stdout.splitlines()]
     missing = [(module, package) for module, package in lines if module != "from"]
     assert len(lines) > 80

@@ -202,15 +202,15 @@ GOOD = SimpleNamespace(bits=(3.0, 2.0, 1.5, 1.3, 1.25, 1.24, 1.235, 1.23), epoch
 FALLING = [5.0 - number / 100 for number in range(200)]
 CASES = {
     "nothing to say": ({}, None),
-    "by heart": ({"bits": (3.0, 2.0, 1.5, 1.6, 1.7)}, "learns its data by heart"),
+    "overfitting": ({"bits": (3.0, 2.0, 1.5, 1.6, 1.7)}, "the model overfits"),
     "hardly worse": ({"bits": (3.0, 2.0, 1.5, 1.3, 1.305)}, None),
     "still falling": ({"bits": (3.0, 2.8, 2.6, 2.4, 2.2, 2.0, 1.8, 1.6)}, "more steps or minutes"),
     "still falling, often seen": ({"bits": (3.0, 2.8, 2.6, 2.4, 2.2, 2.0, 1.8, 1.6), "epochs": 9.0}, None),
     "still falling, stopped": ({"bits": (3.0, 2.8, 2.6, 2.4), "finished": False}, None),
     "seen too often": ({"epochs": 30.0}, "seen 30 times"),
-    "little data": ({"tokens": 5000}, "few to learn from"),
+    "little data": ({"tokens": 5000}, "little to train on"),
     "nothing held out": ({"bits": (), "held_out": 0}, "Nothing was held out"),
-    "little held out": ({"held_out": 90}, "90 tokens only"),
+    "little held out": ({"held_out": 90}, "only 90 tokens"),
     "a jump": ({"losses": [*FALLING, *[6.0] * 100]}, "lower train.finetune_learning_rate"),
     "noise": ({"losses": [value + (number % 2) for number, value in enumerate(FALLING)]}, None),
 }
@@ -239,7 +239,7 @@ def test_a_rollback_is_told(run):
     append_event(run.metrics, "finetune", 8, "rolled_back", from_step=12, reason="the loss rose far", rate_factor=0.5)
     text = Page(make_report(run)).text
     assert "rolled back: the loss rose far at step 12" in text
-    assert "went back to step 8" in text
+    assert "was rolled back to step 8" in text
     assert "lower train.finetune_learning_rate" in text
 
 

@@ -4,26 +4,27 @@ This folder is the core, which every other part may import. It needs neither tor
 of the other parts.
 
 Files:
-    chat_format.py  a conversation as token ids and a loss mask
-    config.py       every hyperparameter, validated
-    errors.py       the errors that a user can cause
-    evaluation.py   held-out windows, loss and bits per byte
-    file_lock.py    a lock for what several processes may change
-    files.py        atomic writes of files and folders
-    installation.py how TinyLM was installed, and how to add an extra
-    manifest.py     a bundle's manifest and its hashes
-    printable.py    text that every stream, file and JSON parser takes
-    processors.py   cores and threads that this process may use
-    provenance.py   what a run was trained on
-    run_folder.py   a run's folder and the state of its checkpoints
-    run_log.py      metrics.jsonl: the log of a run
-    signatures.py   functions that take the fields of a dataclass
-    tokenizer.py    SentencePiece BPE: training, encoding, streaming decoding
-    user_cache.py   disposable key-value cache in the user's cache folder
-    quality.py      `evaluate`: the quality of a run or a bundle
-    __main__.py     `python -m tinylm`
-    training/       the model and its training, with torch
-    report/         the report of a run
+    chat_format.py     a conversation as token ids and a loss mask
+    config.py          every hyperparameter, validated
+    config_messages.py one-line messages for mistakes in a configuration
+    errors.py          the errors that a user can cause
+    evaluation.py      held-out windows, loss and bits per byte
+    file_lock.py       a lock for what several processes may change
+    files.py           atomic writes of files and folders
+    installation.py    how TinyLM was installed, and how to add an extra
+    manifest.py        a bundle's manifest and its hashes
+    printable.py       text that every stream, file and JSON parser takes
+    processors.py      cores and threads that this process may use
+    provenance.py      what a run was trained on
+    run_folder.py      a run's folder and the state of its checkpoints
+    run_log.py         metrics.jsonl: the log of a run
+    signatures.py      functions that take the fields of a dataclass
+    tokenizer.py       SentencePiece BPE: training, encoding, streaming decoding
+    user_cache.py      disposable key-value cache in the user's cache folder
+    quality.py         `evaluate`: the quality of a run or a bundle
+    __main__.py        `python -m tinylm`
+    training/          the model and its training, with torch
+    report/            the report of a run
 """
 
 import os

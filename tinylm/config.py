@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Meta
 
+from tinylm.config_messages import readable, unknown_key
 from tinylm.errors import ConfigError
 from tinylm.printable import printable
 
@@ -133,6 +132,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         0.5
     )
     weight_decay: Annotated[float, Meta(ge=0, le=1000, description="Decoupled weight decay of the matrices.")] = 0.05
+    finetune_weight_decay: Annotated[
+        float, Meta(ge=-1, le=1000, description="The same in fine-tuning. -1: as weight_decay.")
+    ] = -1.0
     clip_norm: Annotated[
         float, Meta(ge=0, le=1_000_000, description="Largest norm of the gradient. 0: not clipped.")
     ] = 1.0
@@ -140,8 +142,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sample_prompts: Annotated[
         list[str],
         Meta(
-            description="What the model is asked in between, to see it learn; in pre-training, what it goes on from. "
-            "Empty: prompts of our own."
+            description="Prompts of the samples that are generated during training: user messages, or in pre-training "
+            "beginnings of a text. Empty: built-in prompts."
         ),
     ] = []
     sample_tokens: Annotated[int, Meta(ge=0, le=1024, description="Length of such a sample. 0: no samples.")] = 32
@@ -300,11 +302,14 @@ def make_config(values: Mapping[str, Any], source: str | None = None) -> Config:
     Raises:
         ConfigError: names the section, the key and the way out.
     """
-    _reject_unknown(values, source)
+    prefix = f"{source}: " if source else ""
+    problem = unknown_key(values, Config)
+    if problem:
+        raise ConfigError(prefix + problem)
     try:
         return msgspec.convert(values, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(_prefix(source) + _readable(str(error))) from None
+        raise ConfigError(prefix + readable(str(error), Config)) from None
 
 
 def config_values(config: Config) -> dict[str, dict[str, Any]]:
@@ -374,47 +379,6 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
 
 def _not_a_setting(setting: str) -> ConfigError:
     return ConfigError(f"--set {setting}: give section.key=value, as in --set model.d_model=256")
-
-
-def _reject_unknown(values: Mapping[str, Any], source: str | None) -> None:
-    sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
-    for section, table in values.items():
-        if section not in sections:
-            raise ConfigError(f"{_prefix(source)}unknown section [{section}]{_did_you_mean(section, sections)}")
-        if not isinstance(table, Mapping):
-            raise ConfigError(f"{_prefix(source)}{section}: must be a section of the configuration, not a value")
-        keys = [field.name for field in msgspec.structs.fields(sections[section])]
-        for key in table:
-            if key not in keys:
-                raise ConfigError(f"{_prefix(source)}unknown key {section}.{key}{_did_you_mean(key, keys)}")
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
-
-
-def _readable(message: str) -> str:
-    """Put msgspec's `… - at `$.model.d_model`` in front, where a reader looks first."""
-    match = re.fullmatch(r"(.*) - at `\$\.?(.*)`", message, re.DOTALL)
-    if not match or not match[2]:
-        return message
-    return f"{match[2]}: {match[1][0].lower()}{match[1][1:]}{_choices(match[1], match[2])}"
-
-
-def _choices(problem: str, where: str) -> str:
-    """The values there are, where a key takes one of a few."""
-    if not problem.startswith("Invalid enum value"):
-        return ""
-    section, key = where.split(".")
-    table = next(field.type for field in msgspec.structs.fields(Config) if field.name == section)
-    annotated = next(field.type for field in msgspec.structs.fields(table) if field.name == key)
-    return f"; there is {', '.join(get_args(get_args(annotated)[0]))}"
-
-
-def _prefix(source: str | None) -> str:
-    return f"{source}: " if source else ""
 
 
 def _possible_heads(width: int, near: int, unit: int) -> str:

@@ -1,8 +1,8 @@
-"""Held-out text as token ids, and what a model's quality on it is: loss and bits per byte.
+"""Held-out text as token ids, and the quality of a model on it: loss and bits per byte.
 
 `bits_per_byte` is the negative log2-likelihood of the text's tokens and of one `<eos>` a document, divided by the UTF-8
-bytes of the text. Of conversations, the assistant's text and `<eos>` count. A sequence is looked at in windows of
-`context_length` without overlap, each opened with `<bos>`.
+bytes of the text. Of conversations, the assistant's text and `<eos>` count. A sequence is scored in windows of
+`context_length` without overlap, each of which begins with `<bos>`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class TokenSequences:
 
     Attributes:
         ids: all sequences one after the other, int32 [tokens].
-        supervised: which tokens the model is to say, bool [tokens].
-        ends: where each sequence ends in `ids`, int64 [sequences].
+        supervised: which tokens count, bool [tokens].
+        ends: the end of each sequence in `ids`, int64 [sequences].
     """
 
     ids: NDArray[np.int32]
@@ -41,7 +41,7 @@ class TokenSequences:
 
     @classmethod
     def concatenate(cls, parts: Iterable[TokenSequences]) -> TokenSequences:
-        """The sequences of several, in their order."""
+        """Join the sequences of several, in their order."""
         ids, supervised, ends = [np.zeros(0, np.int32)], [np.zeros(0, np.bool_)], [np.zeros(0, np.int64)]
         total = 0
         for part in parts:
@@ -87,7 +87,7 @@ class TokenSequences:
 
 @dataclass(frozen=True)
 class Window:
-    """Part of a sequence that a model looks at in one go.
+    """A part of a sequence that a model scores at once.
 
     Attributes:
         inputs: `<bos>` and all ids but the last, int64 [length].
@@ -114,18 +114,18 @@ class Score:
 
     @classmethod
     def total(cls, scores: Iterable[Score]) -> Score:
-        """The score on several texts together."""
+        """Combine the scores on several texts."""
         sums = [(score.nll, score.tokens, score.bytes) for score in scores]
         return cls(sum(nll for nll, _, _ in sums), sum(n for _, n, _ in sums), sum(size for _, _, size in sums))
 
     @property
     def loss(self) -> float:
-        """Mean negative log-likelihood a token, in nats."""
+        """Mean negative log-likelihood of a token, in nats."""
         return self.nll / max(self.tokens, 1)
 
     @property
     def bits_per_byte(self) -> float:
-        """Negative log2-likelihood a byte of text."""
+        """Negative log2-likelihood of a byte of text."""
         return self.nll / math.log(2) / max(self.bytes, 1)
 
 
@@ -138,9 +138,9 @@ def make_windows(
         sequences: the held-out data.
         context_length: positions of a window, `<bos>` included.
         bos_id: the id of `<bos>`.
-        positions: where given, just so many windows, spread evenly, as reach this number of counted positions.
+        positions: take only as many windows, spread evenly, as hold this number of counted positions.
     """
-    # Where they are, first: a large file has more windows than anyone wants to have in memory
+    # First only their places: the windows of a large file would take too much memory
     places: list[tuple[int, int]] = []
     counts: list[int] = []
     for start, end in sequences.spans():
@@ -173,8 +173,8 @@ def score(
     """Score a model.
 
     Args:
-        losses: gives the summed negative log-likelihood, in nats, of windows.
-        windows: what to score it on.
+        losses: computes the summed negative log-likelihood of windows, in nats.
+        windows: held-out windows.
         byte_lengths: bytes of text of each token id, as of `byte_lengths_of`.
     """
     targets = np.concatenate([window.targets for window in windows]) if windows else np.zeros(0, np.int64)
@@ -183,12 +183,12 @@ def score(
 
 
 def byte_lengths_of(tokenizer: Tokenizer) -> NDArray[np.int64]:
-    """UTF-8 bytes that each token id stands for, [vocab_size]."""
+    """Count the UTF-8 bytes of each token id, int64 [vocab_size]."""
     return np.array([len(data) for data in tokenizer.token_bytes()], np.int64)
 
 
 def negative_log_likelihood(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Summed over the counted targets, in nats, of logits [length, vocab_size]; computed in fp64."""
+    """Sum the negative log-likelihood of the counted targets by logits [length, vocab_size], in nats; in fp64."""
     counted = targets != IGNORED
     chosen = logits[counted].astype(np.float64)
     highest = chosen.max(axis=-1)
@@ -198,9 +198,9 @@ def negative_log_likelihood(logits: NDArray[np.float32], targets: NDArray[np.int
 
 
 def spread_order(count: int) -> list[int]:
-    """All numbers below `count`, so ordered that the first few are spread over the whole range.
+    """Order the numbers below `count` so that any first few are spread over the whole range.
 
-    A fixed walk with a stride near the golden ratio: it visits all parts early, and no number twice.
+    The numbers are visited with a fixed stride near the golden ratio times `count`.
     """
     stride = max(1, round(count * 0.6180339887))
     while math.gcd(stride, count) != 1:

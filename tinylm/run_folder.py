@@ -1,4 +1,4 @@
-"""A run's folder: names of its files, the state of its checkpoints. Without torch."""
+"""The run folder: paths of its files, and the state of its checkpoints. Without torch."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ ChangeReason = Literal["planned", "time", "overfitting", "threads"]
 
 
 class Schedule(msgspec.Struct, kw_only=True, frozen=True):
-    """What a stage follows from a step on: its number of steps, the course of its learning rate, its threads.
+    """The schedule of a stage from a step on: number of steps, learning rate and threads.
 
     Attributes:
-        step: steps that had been taken when it came into force.
-        steps: of the whole stage.
+        step: the step after which this schedule is used.
+        steps: number of steps of the whole stage.
         warmup: steps over which the learning rate rises.
-        decay_start: steps after which the rate falls, linearly to zero at the end.
-        decay_from: factor of the peak rate from which it falls.
-        threads: CPU threads; 0: as the process has them.
-        may_grow: whether there may be more steps than these if time is left.
-        reason: why it replaced the one before.
+        decay_start: the step after which the rate falls, linearly to zero at the end.
+        decay_from: factor on the peak rate at `decay_start`.
+        threads: CPU threads; 0 leaves them as they are.
+        may_grow: whether a later schedule may have more steps if time is left.
+        reason: why this schedule replaced the one before.
     """
 
     step: int = 0
@@ -48,18 +48,18 @@ class Schedule(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class TrainState(msgspec.Struct, kw_only=True):
-    """Where a training run stands; with weights and optimizer, all that is needed to go on bit for bit.
+    """The state of a training run. With weights and optimizer state, a resumed run is equal bit for bit.
 
     Batches and dropout are functions of the seed, the stage and the step, so they have no state of their own.
 
     Attributes:
-        plan: steps of each stage, by the schedule in force.
-        schedules: of each stage, in the order in which they came into force. Those of later steps than `step` are
-            followed when training comes there: so a stage repeats what an earlier process changed.
-        seconds_left: of the time budget, of each stage that is not done; empty where steps are the budget.
-        follows_load: whether the number of threads follows what other programs leave of the machine.
-        rises: validations in a row whose loss was above the best one.
-        overfits: whether the validation loss rises before the learning rate falls.
+        plan: number of steps of each stage, by its current schedule.
+        schedules: the schedules of each stage, in the order of their first steps. A resumed run uses those of later
+            steps too, when it reaches them, and so repeats the changes of the earlier process.
+        seconds_left: the time budget left of each unfinished stage; empty where the budget is in steps.
+        follows_load: whether the number of threads follows the load by other programs.
+        rises: number of validations in a row with a loss above the best one.
+        overfits: whether the validation loss rose before the learning rate began to fall.
     """
 
     schema_version: int = STATE_SCHEMA_VERSION
@@ -86,7 +86,7 @@ class TrainState(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run's folder and the names of what lies in it."""
+    """The folder of a run, and the paths of its files. It can be used wherever a path is expected."""
 
     path: Path
 
@@ -110,22 +110,22 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """Curves, samples and advice, for a browser."""
+        """The report for a browser: curves, samples and advice."""
         return self.path / "report.html"
 
     @property
     def tensorboard(self) -> Path:
-        """The folder of event files for TensorBoard, where they are wanted."""
+        """The folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
     @property
     def provenance(self) -> Path:
-        """What was trained on: files, their hashes and counts."""
+        """The data of the run: files, their hashes and counts."""
         return self.path / "provenance.json"
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints are."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     def checkpoint(self, name: CheckpointName) -> Path:
@@ -133,11 +133,11 @@ class RunFolder:
         return self.checkpoints / name
 
     def held_out(self, stage: StageName) -> Path:
-        """Held-out data of a stage, as token ids."""
+        """The held-out data of a stage, as token ids."""
         return self.path / "val" / f"{stage}.npz"
 
     def checkpoint_folder(self, name: CheckpointName) -> Path:
-        """Where to load from: the wanted checkpoint, or the other one where that is missing or of an earlier stage.
+        """The checkpoint to load: the named one, or the other one if that is missing or of an earlier stage.
 
         Raises:
             RunError: the run has no checkpoint, or its state is broken.
@@ -146,14 +146,14 @@ class RunFolder:
         best, last = self.checkpoint("best"), self.checkpoint("last")
         if not best.is_dir() or not last.is_dir():
             return best if best.is_dir() else last
-        # Stopped early in fine-tuning, the best checkpoint is still one that cannot chat
+        # If fine-tuning was stopped early, the best checkpoint is still one of pre-training, which cannot chat
         return last if name == "last" or load_state(best).stage != load_state(last).stage else best
 
     def check(self) -> None:
         """Make sure that this is a run folder.
 
         Raises:
-            RunError: it is not, or has no checkpoint yet.
+            RunError: it is not a run folder, or has no checkpoint yet.
         """
         if not self.path.is_dir():
             raise RunError(f"{self.path}: no such run folder; `tinylm train` makes one")
@@ -166,11 +166,11 @@ class RunFolder:
             raise RunError(f"{self.path}: this run was stopped before its first checkpoint; train again")
 
     def create(self, config: Config, tokenizer: Tokenizer) -> None:
-        """Make the folder with its configuration and tokenizer.
+        """Create the folder with its configuration and tokenizer.
 
         Raises:
             RunError: the folder exists and is not empty.
-            TinyLMError: it cannot be written.
+            TinyLMError: the folder cannot be written.
         """
         check_free(self.path)
         with user_errors(self.path):
@@ -189,10 +189,10 @@ class RunFolder:
 
 
 def check_free(path: Path) -> None:
-    """Make sure that a folder to be made is not there yet, or empty.
+    """Make sure that a folder does not exist, or is empty.
 
     Raises:
-        RunError: something is there.
+        RunError: it exists and is not empty.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         resume = command_line("--resume", path)
@@ -200,7 +200,7 @@ def check_free(path: Path) -> None:
 
 
 def load_state(folder: Path) -> TrainState:
-    """Read where training stood.
+    """Read the state of a checkpoint.
 
     Raises:
         RunError: the checkpoint is missing, broken or of another version.

@@ -25,7 +25,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class StepLine(Line, frozen=True):
-    """A step, or one of several; `seconds` is the time of training so far, without validations."""
+    """A logged step; `seconds` is the time of training so far, without validations. Not every step is logged."""
 
     loss: float
     learning_rate: float
@@ -35,7 +35,7 @@ class StepLine(Line, frozen=True):
 
 
 class ValidationLine(Line, frozen=True):
-    """A validation; `best` says whether it was the best of its stage so far."""
+    """A validation; `best` is True for the best of its stage so far."""
 
     validation_loss: float
     bits_per_byte: float
@@ -50,7 +50,7 @@ class SampleLine(Line, frozen=True):
 
 
 class EventLine(Line, frozen=True):
-    """What happened to the run: started, resumed, stopped, finished, failed and others; `time` is ISO 8601."""
+    """An event of the run: started, resumed, stopped, finished, failed and others; `time` is ISO 8601."""
 
     event: str
     time: str = ""
@@ -67,12 +67,12 @@ class RunLog:
     events: list[EventLine] = field(default_factory=list)
 
     def stages(self) -> list[StageName]:
-        """The stages that lines are of, in order."""
+        """The stages with at least one line, in order."""
         lines: tuple[Line, ...] = (*self.steps, *self.validations, *self.events)
         return [name for name in get_args(StageName) if any(line.stage == name for line in lines)]
 
     def of_stage(self, stage: StageName) -> RunLog:
-        """The lines of one stage."""
+        """The log of one stage."""
         return RunLog(
             [line for line in self.steps if line.stage == stage],
             [line for line in self.validations if line.stage == stage],
@@ -82,11 +82,11 @@ class RunLog:
 
 
 class RunLogWriter:
-    """Writes the log of a run. A line that cannot be written is lost, and training goes on without it.
+    """Writes the log of a run. A line that cannot be written is left out, and training continues.
 
     Args:
         path: the file.
-        notify: called with a sentence the first time that something cannot be written.
+        notify: receives a line the first time that the file cannot be written.
     """
 
     def __init__(self, path: Path, notify: Callable[[str], None]) -> None:
@@ -111,7 +111,7 @@ class RunLogWriter:
             write()
         except TinyLMError as error:
             if not self._has_failed:
-                self._notify(f"{error}; training goes on, and the log lacks some lines")
+                self._notify(f"{error}; training continues, and the log lacks some lines")
             self._has_failed = True
 
 
@@ -135,7 +135,7 @@ def append_event(path: Path, stage: StageName, step: int, event: str, **details:
 
 
 def read_metrics(path: Path) -> RunLog:
-    """Read a log, also while it is being written; lines that are broken or of another kind are passed over.
+    """Read a log, also while it is being written; broken and unknown lines are skipped.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -159,13 +159,13 @@ def read_metrics(path: Path) -> RunLog:
 
 
 def trim_metrics(path: Path, stages: Sequence[str], stage: str, step: int) -> None:
-    """Remove what an earlier process logged after its last checkpoint, because those steps are taken again.
+    """Remove the lines that an earlier process logged after its last checkpoint, because those steps are taken again.
 
     Args:
-        path: the file; it need not be there.
+        path: the file; it may be missing.
         stages: names of the run's stages, in order.
-        stage: the last checkpoint's.
-        step: the last checkpoint's.
+        stage: stage of the last checkpoint.
+        step: step of the last checkpoint.
 
     Raises:
         TinyLMError: the file cannot be read or written.

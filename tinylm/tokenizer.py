@@ -1,7 +1,7 @@
-"""The tokenizer: SentencePiece BPE whose roles are control symbols, placed by id and never found in text.
+"""The tokenizer: SentencePiece BPE with a control symbol for each role, which text never encodes to.
 
-Text goes in and out unchanged, newlines, runs of spaces, NUL and U+2581 included. SentencePiece itself would read
-U+2581, its own mark for a space, as a space: that character and NUL are therefore encoded as their bytes.
+Encoding and decoding preserve all text, including newlines, runs of spaces, NUL and U+2581. As SentencePiece uses
+U+2581 for the space, that character and NUL are encoded as their bytes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ CONTROL_PIECES = (BOS, EOS, *ROLE_PIECES.values())
 
 # Beside the learned pieces a vocabulary holds <unk>, the control symbols and one piece for each byte.
 _FIXED_PIECES = 1 + len(CONTROL_PIECES) + 256
-# SentencePiece sees these as its own marks; they are encoded as bytes, outside of it.
+# SentencePiece's own marks, which are encoded as bytes outside of it.
 _AS_BYTES = re.compile("([\u2581\0]+)")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _PIECE_CHARACTERS = 1 << 16
-# SentencePiece drops a training sentence that holds one of its own marks.
+# SentencePiece drops training sentences that contain one of its own marks.
 _NOT_TRAINABLE = re.compile("[\t\u2581\u2585\u2047\0]")
 
 
@@ -44,13 +44,13 @@ class Tokenizer:
     """
 
     def __init__(self, model: bytes) -> None:
-        """Make a tokenizer of a serialized SentencePiece model.
+        """Create a tokenizer from a serialized SentencePiece model.
 
         Raises:
-            TinyLMError: the bytes are no SentencePiece model, or one without our control symbols.
+            TinyLMError: the bytes are no SentencePiece model, or one without the control symbols.
         """
         if not model:
-            raise TinyLMError("not a SentencePiece model")  # SentencePiece itself would load nothing and go on
+            raise TinyLMError("not a SentencePiece model")  # SentencePiece would accept it
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except RuntimeError:
@@ -70,7 +70,7 @@ class Tokenizer:
         self.unk_id: int = processor.unk_id()
         self.role_ids: dict[Role, int] = {role: ids[piece] for role, piece in ROLE_PIECES.items()}
         self._byte_ids = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
-        # Looked up when they are wanted: a large vocabulary takes longer than a reply's first token may
+        # Filled on demand: all of a large vocabulary would delay the first token of a reply
         self._bytes: dict[int, bytes] = {}
         self._texts: dict[int, str | None] = {}
         self._longest_piece = 0
@@ -90,7 +90,7 @@ class Tokenizer:
             raise TinyLMError(f"{fspath(path)}: {error}") from None
 
     def serialized(self) -> bytes:
-        """The SentencePiece model, as `Tokenizer(…)` takes it."""
+        """The serialized SentencePiece model."""
         model: bytes = self._processor.serialized_model_proto()
         return model
 
@@ -104,7 +104,7 @@ class Tokenizer:
         return piece
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of plain text: never a control symbol, whatever the text says.
+        """Encode plain text, never as a control symbol, whatever the text contains.
 
         Lone surrogates, which no UTF-8 can hold, become U+FFFD.
         """
@@ -144,23 +144,23 @@ class Tokenizer:
         return results
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids. Control symbols have none; bytes that are no UTF-8 become U+FFFD."""
+        """Decode token ids. Control symbols have no text; bytes that are not UTF-8 become U+FFFD."""
         decoder = StreamDecoder(self)
         return decoder.feed(ids) + decoder.finish()
 
     def token_bytes(self) -> list[bytes]:
-        """The UTF-8 bytes that each id stands for; none for control symbols."""
+        """The UTF-8 bytes of each id; none for control symbols."""
         return [self.bytes_of(id_) for id_ in range(self.vocab_size)]
 
     def bytes_of(self, id_: int) -> bytes:
-        """The UTF-8 bytes that an id stands for; none for a control symbol."""
+        """The UTF-8 bytes of an id; none for a control symbol."""
         known = self._bytes.get(id_)
         if known is None:
             known = self._bytes[id_] = self._look_up_bytes(id_)
         return known
 
     def text_of(self, id_: int) -> str | None:
-        """The text that an id stands for by itself; None where its bytes are no whole characters."""
+        """The text of an id on its own; None if its bytes are not whole characters."""
         if id_ not in self._texts:
             try:
                 self._texts[id_] = self.bytes_of(id_).decode("utf-8")
@@ -177,19 +177,19 @@ class Tokenizer:
         return piece.replace("\u2581", " ").encode("utf-8")
 
     def least_tokens(self, text: str) -> int:
-        """A number of tokens that a text has at least, found without tokenizing it."""
+        """A lower bound of the number of tokens of a text, without tokenizing it."""
         if self._longest_piece == 0:
             self._longest_piece = max(map(len, self.pieces()))
         return -(-len(text) // self._longest_piece)
 
     @property
     def never_sampled(self) -> list[int]:
-        """Ids that a model must not say: every control symbol but `<eos>`, and `<unk>`."""
+        """Ids that are never sampled: every control symbol but `<eos>`, and `<unk>`."""
         return [self.unk_id, self.bos_id, *self.role_ids.values()]
 
 
 class StreamDecoder:
-    """Turns token ids into text as they come; the joined chunks equal the whole decode."""
+    """Decodes token ids piece by piece; the joined pieces equal the decoded whole."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -198,11 +198,11 @@ class StreamDecoder:
 
     @property
     def pending(self) -> bool:
-        """Whether bytes of an unfinished character are held back."""
+        """Whether bytes of an incomplete character are held back."""
         return self._holds_bytes
 
     def feed(self, ids: Sequence[int]) -> str:
-        """The text that these ids complete; bytes of an unfinished character are held back."""
+        """Decode the next ids; bytes of an incomplete character are held back."""
         if len(ids) == 1 and not self._holds_bytes:
             text = self._tokenizer.text_of(ids[0])
             if text is not None:
@@ -212,7 +212,7 @@ class StreamDecoder:
         return text
 
     def finish(self) -> str:
-        """What is left when no more ids come: U+FFFD for an unfinished character, else nothing."""
+        """Decode the end: U+FFFD for an incomplete character, else nothing."""
         return self._decoder.decode(b"", final=True)
 
 
@@ -226,10 +226,10 @@ def train_tokenizer(
     """Train a SentencePiece BPE tokenizer.
 
     Args:
-        texts: documents and messages; lines are looked at one by one.
-        vocab_size: ids wanted; lowered, with a word to `notify`, where the texts cannot fill it.
+        texts: documents and messages, which are trained on line by line.
+        vocab_size: number of ids; lowered, with a line to `notify`, if the texts cannot fill it.
         config: see `TokenizerConfig`.
-        notify: called with a sentence about what the user should know.
+        notify: receives lines for the user.
 
     Raises:
         TinyLMError: there is no text to train on.
@@ -247,7 +247,7 @@ def train_tokenizer(
         to_space = dict.fromkeys(map(ord, rare), " ")
         sentences = [sentence.translate(to_space) for sentence in sentences]
     if not any(" " in sentence for sentence in sentences):
-        # Without a piece of its own, a space would be spelled as the bytes of SentencePiece's mark for it
+        # Without a piece of its own, a space would be encoded as the bytes of SentencePiece's mark for it
         common = counts.most_common(1)[0][0]
         sentences.append(f"{common} {common}")
     model = io.BytesIO()
@@ -288,14 +288,14 @@ def _run_trainer(sentences: list[str], model: io.BytesIO, size: int, config: Tok
         bos_piece=BOS,
         eos_piece=EOS,
         control_symbols=list(ROLE_PIECES.values()),
-        # Stored in the model: the same everywhere, so that equal data give an equal file
+        # It is stored in the model: a constant, so that equal data give an equal file
         num_threads=4,
         minloglevel=2,
     )
 
 
 def _sample_sentences(texts: Iterable[str], max_bytes: int) -> list[str]:
-    """Lines of text, evenly thinned out where they are more than `max_bytes`."""
+    """Split texts into lines, and take an even sample of about `max_bytes` of them."""
     kept: list[str] = []
     kept_bytes, every, index = 0, 1, 0
     for text in texts:
@@ -306,7 +306,7 @@ def _sample_sentences(texts: Iterable[str], max_bytes: int) -> list[str]:
             index += 1
             if index % every:
                 continue
-            # A line without an end would be one BPE problem of its own size
+            # BPE training takes quadratic time in the length of a line
             kept += [sentence[start : start + 4096] for start in range(0, len(sentence), 4096)]
             kept_bytes += len(sentence)
         if kept_bytes > 2 * max_bytes:
@@ -318,7 +318,7 @@ def _sample_sentences(texts: Iterable[str], max_bytes: int) -> list[str]:
 
 
 def _rare_characters(counts: Counter[str], vocab_size: int) -> set[str]:
-    """Characters without a piece of their own: once in a million, or beyond half of the free pieces."""
+    """Find the characters that get no piece: rarer than one in a million, or beyond half of the free pieces."""
     budget = max(1, (vocab_size - _FIXED_PIECES) // 2)
     total = sum(counts.values())
     frequent = {character for character, count in counts.most_common(budget) if count * 1_000_000 >= total}

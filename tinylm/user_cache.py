@@ -12,14 +12,14 @@ from tinylm.files import write_file
 
 
 def cache_folder() -> Path:
-    """The folder, which need not exist: `tinylm` in XDG_CACHE_HOME, else where the platform keeps caches.
+    """The cache folder, which may not exist yet: `tinylm` in XDG_CACHE_HOME, else in the platform's cache folder.
 
     Raises:
         RuntimeError: this user has no home.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if Path(base).is_absolute():
-        # On every platform, also where this is not the convention
+        # On every platform, also where XDG_CACHE_HOME is not customary
         return Path(base) / "tinylm"
     from platformdirs import user_cache_path
 
@@ -41,7 +41,7 @@ def is_writable() -> bool:
 
 
 def recall(kind: str, key: str) -> str | None:
-    """The text that is kept under a key; None where there is none, or it cannot be read."""
+    """Read the text of a key; None if there is none or it cannot be read."""
     try:
         return (cache_folder() / kind / key).read_text("utf-8")
     except (OSError, RuntimeError, UnicodeDecodeError):
@@ -49,12 +49,12 @@ def recall(kind: str, key: str) -> str | None:
 
 
 def remember(kind: str, key: str, text: str) -> None:
-    """Keep a text under a key, for this user alone; do nothing where the folder cannot be written.
+    """Store a text under a key, readable by this user only; do nothing if the folder cannot be written.
 
     Args:
         kind: a folder's name.
         key: a file's name.
-        text: what to keep.
+        text: the text to store.
     """
     with suppress(OSError, RuntimeError, TinyLMError):
         path = cache_folder() / kind / key

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinylm.cli.console import notice, say
-from tinylm.cli.display.sparkline import Course
+from tinylm.cli.display.sparkline import Sparkline
 from tinylm.evaluation import Score
 from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState
 from tinylm.training.callbacks import StepReport, TrainingSample
@@ -43,7 +43,7 @@ class TrainingDisplay(ProgressTracker):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
-        self._losses, self._bits = Course(), Course()
+        self._losses, self._bits = Sparkline(), Sparkline()
         self._sample: TrainingSample | None = None
         self._live = Live(
             console=console, get_renderable=self._block, refresh_per_second=_REDRAWS_PER_SECOND, transient=True
@@ -61,7 +61,7 @@ class TrainingDisplay(ProgressTracker):
         """Draw a new bar."""
         self._close_stage()
         super().on_stage_start(stage, step, steps)
-        self._losses, self._bits, self._sample = Course(), Course(), None
+        self._losses, self._bits, self._sample = Sparkline(), Sparkline(), None
         if not self._live.is_started:
             self._live.start()
 
@@ -128,7 +128,7 @@ class TrainingDisplay(ProgressTracker):
         foot.add_row(Text("sample", "dim"), _two_lines(sample, self._console, width - 14))
         return Group(head, foot)
 
-    def _curve(self, course: Course, columns: int) -> Text:
+    def _curve(self, course: Sparkline, columns: int) -> Text:
         plain = not (self._console.encoding or "").lower().startswith("utf")
         return Text(course.line(columns, plain), "cyan")
 

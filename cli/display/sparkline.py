@@ -1,4 +1,4 @@
-"""The course of a value as one line of small bars."""
+"""A curve in one line of text, drawn with small bars."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ _PLAIN_BARS = "_.-=+*%#"
 _POINTS = 512
 
 
-class Course:
-    """A value over the progress of something, in bounded memory: the last value in each of 512 parts."""
+class Sparkline:
+    """A value over progress, in bounded memory: the last value in each of 512 parts."""
 
     def __init__(self) -> None:
         self._values: dict[int, float] = {}
 
     def add(self, progress: float, value: float) -> None:
-        """Note a value at a progress from 0 to 1."""
+        """Add a value at a progress from 0 to 1."""
         self._values[min(int(progress * _POINTS), _POINTS - 1)] = value
 
     def cut(self, progress: float) -> None:
-        """Forget what came after a progress."""
+        """Remove the values after a progress."""
         self._values = {part: value for part, value in self._values.items() if part <= progress * _POINTS}
 
     def line(self, columns: int, plain: bool = False) -> str:
-        """The line; a column is as far along as in a progress bar of the same width.
+        """Draw the line; its columns match those of a progress bar of the same width.
 
         Args:
-            columns: of the whole progress.
-            plain: in ASCII.
+            columns: width of the whole progress.
+            plain: use ASCII characters only.
         """
         if not self._values:
             return ""

@@ -1,4 +1,4 @@
-"""An endless sequence of batches, any of which can be asked for at any time."""
+"""Batches of training: an endless sequence with random access, so that a resumed run continues with the next one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinylm.evaluation import IGNORED
 
 
 class Rows(Protocol):
-    """Rows of token ids."""
+    """Rows of token ids that are read by their numbers."""
 
     def __len__(self) -> int: ...
 
@@ -21,29 +21,29 @@ class Rows(Protocol):
 
         Args:
             rows: their numbers.
-            number_of_pass: each pass over the data may cut and order it differently; its rows hold the data once.
+            number_of_pass: each pass over the data may cut and order it differently; each pass holds all of the data.
 
         Returns:
-            ids and which of them are to be predicted, [rows, context_length + 1].
+            ids, and which of them are targets, [rows, context_length + 1].
         """
         ...
 
 
 class Part(NamedTuple):
-    """Rows, and how many of them an epoch has."""
+    """A group of rows, and how many of them are in an epoch."""
 
     rows: Rows
     per_epoch: int
 
 
 class Batches:
-    """Rows of one or several parts, mixed and shuffled anew each epoch.
+    """Rows of one or several parts, mixed and shuffled in each epoch.
 
-    An epoch goes on in each part where the one before it ended, so that all rows are seen equally often, whatever the
-    part's share of an epoch is.
+    Where an epoch has only some rows of a part, the next epoch continues with the others, so that all rows of a part
+    are seen equally often.
 
-    Attributes:
-        parts: at least one, none without rows.
+    Args:
+        parts: at least one; each has rows.
         seed: of the shuffling.
     """
 
@@ -53,14 +53,14 @@ class Batches:
 
     @property
     def rows_per_epoch(self) -> int:
-        """Rows of an epoch."""
+        """Number of rows in an epoch."""
         return sum(part.per_epoch for part in self.parts)
 
     def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Batch number `index` of the endless sequence of batches of `size` rows.
+        """Return batch number `index` of the sequence of batches of `size` rows.
 
         Returns:
-            inputs and targets, int64 [size, context_length]; targets are `IGNORED` where not supervised.
+            inputs and targets, int64 [size, context_length]; a target that does not count is `IGNORED`.
         """
         count = self.rows_per_epoch
         numbers = range(index * size, (index + 1) * size)
@@ -78,9 +78,9 @@ class Batches:
         return inputs, targets
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """Draw the rows of an epoch: number of the part, of the pass over it, and of the row, [rows_per_epoch, 3]."""
+        """Shuffle the rows of an epoch: the numbers of part, pass and row of each, [rows_per_epoch, 3]."""
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = None  # the old one need not stay while the new one is made
+            self._epoch = None  # frees its memory before the next one is made
             order = np.concatenate(
                 [piece for number, part in enumerate(self.parts) for piece in self._rows_of(number, part, epoch)]
             )
@@ -89,7 +89,7 @@ class Batches:
         return self._epoch[1]
 
     def _rows_of(self, number: int, part: Part, epoch: int) -> list[NDArray[np.int64]]:
-        """The next rows of a part, in one or several pieces: each pass goes over all its rows in another order."""
+        """The rows of a part in an epoch, from one pass or several; each pass has its own order."""
         count = len(part.rows)
         position, end = epoch * part.per_epoch, (epoch + 1) * part.per_epoch
         pieces: list[NDArray[np.int64]] = []

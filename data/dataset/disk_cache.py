@@ -1,9 +1,9 @@
-"""Hash-verified disk cache of what is made of data files.
+"""Hash-verified disk cache for surveys, tokenizers and token ids of data files.
 
 An entry is a folder of files and an `index.json` with their sizes and hashes; only its owner may read it. It is filled
 under a temporary name and renamed when it is complete, so that several processes may make the same one at once. The
 entries are in `data` in the user's cache folder, or in `TINYLM_DATA_CACHE`. The least recently used are removed when
-all together are larger than `TINYLM_DATA_CACHE_GB`. They can be deleted at any time, and are then made anew.
+all together are larger than `TINYLM_DATA_CACHE_GB`. They can be deleted at any time and are then recreated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LEFTOVER_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """A complete entry.
 
     Attributes:
@@ -45,7 +45,7 @@ class Entry:
 
 
 def key_of(*parts: Any) -> str:
-    """A key for what is made from these plain values."""
+    """Return a key: a hash of plain values."""
     return hashlib.sha256(json.dumps([_VERSION, *parts], sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -72,8 +72,8 @@ class DataCache:
         self._notify = notify
         self._used: set[Path] = set()
 
-    def find(self, kind: str, key: str) -> Entry | None:
-        """An entry, or None where there is none that this user may read. A broken one is removed."""
+    def find(self, kind: str, key: str) -> CacheEntry | None:
+        """Find an entry that this user may read, else None. A broken entry is removed."""
         path = self.folder / f"{kind}-{key}"
         if not path.is_dir():
             return None
@@ -82,16 +82,16 @@ class DataCache:
         except PermissionError:  # another user's, in a folder that several use
             return None
         if facts is None:
-            self._notify(f"{path} is broken: it is made anew")
+            self._notify(f"{path} is broken: it is recreated")
             _remove(path)
             return None
         self._used.add(path)
         with suppress(OSError):
             os.utime(path / INDEX)
-        return Entry(path, facts)
+        return CacheEntry(path, facts)
 
-    def make(self, kind: str, key: str, fill: Callable[[Path], dict[str, Any]]) -> Entry:
-        """Make an entry, or take the one that another process has made meanwhile.
+    def make(self, kind: str, key: str, fill: Callable[[Path], dict[str, Any]]) -> CacheEntry:
+        """Create an entry, or return the one that another process has created meanwhile.
 
         Args:
             kind: the first part of its name.
@@ -117,7 +117,7 @@ class DataCache:
             return other
         self._used.add(path)
         self._prune()
-        return Entry(path, json.loads(json.dumps(facts)))
+        return CacheEntry(path, json.loads(json.dumps(facts)))
 
     def entries(self) -> list[tuple[Path, int, float]]:
         """All entries, the least recently used first: folder, bytes, and the time of its last use."""

@@ -1,7 +1,7 @@
-"""The split into training and held-out examples, decided by a hash of their content.
+"""The split into training and held-out examples by a hash of their content.
 
-It takes one pass and bounded memory, is the same everywhere and in any order, and never puts an example that occurs
-twice on both sides. What is held out of one stage of training is held out of the other as well.
+The split takes one pass and bounded memory. It depends on neither machine nor order, and an example that occurs twice
+is never on both sides. What is held out of one stage of training is held out of the other as well.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class HeldOutSplit:
 
     Attributes:
         keys: content hashes of the held-out examples.
-        cut: where a lone document is cut; its end is held out.
-        notes: what the user should know about it.
+        cut: characters of a single document before its held-out end; None where whole examples are held out.
+        notes: lines that the user should read.
         conversations: the held-out conversations.
-        passages: conversations that are held out of another stage, and therefore wherever they are in raw text.
+        passages: conversations that another stage holds out, and that are held out of raw text wherever it has them.
     """
 
     keys: frozenset[bytes] = frozenset()
@@ -42,7 +42,7 @@ class HeldOutSplit:
     passages: tuple[Turns, ...] = ()
 
     def divide(self, examples: Iterable[Example]) -> Iterator[tuple[Example, bool]]:
-        """Yield each example with whether it is held out; a document that is held out in part comes in parts."""
+        """Yield each example and whether it is held out. A document that is held out in part is yielded in parts."""
         ends: list[Example] = []
 
         def without_ends() -> Iterator[Example]:
@@ -60,7 +60,7 @@ class HeldOutSplit:
             yield end, True
 
     def without_passages(self, text: str) -> Iterator[str]:
-        """Yield the parts of a text that are none of the `passages`."""
+        """Yield the parts of a text without the `passages`."""
         if self.passages:
             yield from (part for part, is_passage in self._finder.split([text]) if not is_passage)
         else:
@@ -71,7 +71,7 @@ class HeldOutSplit:
         return PassageFinder(self.passages)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, of what was decided in this stage."""
+        """Plain values of what this stage holds out itself."""
         return {
             "keys": sorted(key.hex() for key in self.keys),
             "cut": self.cut,
@@ -81,7 +81,7 @@ class HeldOutSplit:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> HeldOutSplit:
-        """Restore what `as_json` gave."""
+        """Create a split from what `as_json` returned."""
         return cls(
             frozenset(map(bytes.fromhex, values["keys"])),
             values["cut"],
@@ -91,7 +91,13 @@ class HeldOutSplit:
 
 
 class _Candidate(NamedTuple):
-    """An example that may be held out: how often it occurs, its characters in all, and its turns."""
+    """An example that may be held out.
+
+    Attributes:
+        copies: how often it occurs.
+        characters: of all copies.
+        turns: of a conversation.
+    """
 
     copies: int
     characters: int
@@ -99,25 +105,25 @@ class _Candidate(NamedTuple):
 
 
 class HeldOut:
-    """Takes in a stream of examples and decides which of them are held out.
+    """Decides which examples of a stream are held out: those with the lowest hashes.
 
-    Those with the lowest hashes are, so only candidates are remembered: the lowest ones that `max_characters` hold.
+    Only candidates are kept in memory: the examples with the lowest hashes, up to `max_characters`.
 
     Args:
-        fraction: wanted part of the examples.
-        max_characters: held-out text is not made longer than this, but for its first example.
+        fraction: share of the examples to hold out.
+        max_characters: most characters to hold out; a first, longer example is held out nevertheless.
     """
 
     def __init__(self, fraction: float, max_characters: int = MAX_CHARACTERS) -> None:
         self._fraction, self._max_characters = fraction, max_characters
         self._found: dict[bytes, _Candidate] = {}
-        self._below: bytes | None = None  # keys from here on are no candidates
+        self._below: bytes | None = None  # only lower keys are candidates
         self._size, self._trim_at = 0, 2 * max_characters
         self._examples = self._characters = 0
         self._first: Example | None = None
 
     def add(self, example: Example) -> bytes:
-        """Take in the next example and return its content hash."""
+        """Add the next example and return its content hash."""
         key = content_hash(example)
         size = characters_of(example)
         self._first = example if self._examples == 0 else None if self._examples == 1 else self._first
@@ -133,7 +139,7 @@ class HeldOut:
         return key
 
     def decide(self) -> HeldOutSplit:
-        """Decide what is held out of all that was taken in."""
+        """Decide which of the added examples are held out."""
         if not self._fraction:
             return HeldOutSplit(notes=("validation_fraction is 0: training goes on without validation",))
         if self._examples == 1 and isinstance(self._first, str):
@@ -159,7 +165,7 @@ class HeldOut:
                 break
             if chosen and held_characters + characters > self._max_characters:
                 break
-            # An example that is most of the data is there to learn from
+            # An example that is most of the data stays in training
             if 2 * characters > self._characters:
                 continue
             chosen.append(key)
@@ -168,9 +174,9 @@ class HeldOut:
         return chosen
 
     def _trim(self) -> None:
-        """Forget keys that cannot be chosen any more: those before them fill `max_characters`.
+        """Remove candidates that cannot be held out any more, as lower keys fill `max_characters`.
 
-        One example may turn out to be most of the data and be passed over, so the longest does not count.
+        The longest of those does not count: it may turn out to be most of the data and stay in training.
         """
         kept: dict[bytes, _Candidate] = {}
         size = longest = 0
@@ -187,9 +193,9 @@ class HeldOut:
 
 
 def content_hash(example: Example) -> bytes:
-    """Hash what an example says: equal for a conversation and a document of its turns, line by line.
+    """Hash the text of an example without regard to case, white space and roles.
 
-    Case, white space and who speaks make no difference.
+    A conversation and a document that holds its turns line by line have the same hash.
 
     Returns:
         16 bytes.
@@ -215,7 +221,7 @@ def _split_lone_document(document: str, fraction: float, max_characters: int) ->
         short = "one short document: too little to hold any out, training goes on without validation"
         return HeldOutSplit(notes=(short,))
     cut = len(document) - wanted
-    # Rather between two paragraphs, lines or words than inside one
+    # Cut between two lines or words if possible
     for separator in ("\n", " "):
         found = document.rfind(separator, cut - MIN_TAIL_CHARACTERS, cut)
         if found > 0:

@@ -1,4 +1,4 @@
-"""Conversations inside raw text: found in whatever way the text marks who speaks."""
+"""Find known conversations in raw text, whatever marks their turns: tags, labels, names, times, a template."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 MAX_WORDS_BETWEEN = 10
-"""Words before a turn that may be a name, a tag or a time."""
+"""Most words before a turn that may be a mark, such as a name, a tag or a time."""
 
 MIN_WORDS = 12
-"""Words that a conversation needs to be found inside a line; a shorter one must fill lines."""
+"""Fewest words of a conversation that is found among other text of its lines; a shorter one must fill its lines."""
 
 _MAX_WORDS_BEHIND = 2  # such as a tag that ends a turn
 _MARK_CHARACTERS = 200
@@ -21,7 +21,12 @@ _WORD = re.compile(r"\w+")
 
 
 class _Match(NamedTuple):
-    """Where a conversation is: numbers of its first word and of the word behind its last, and how many are its own."""
+    """Place of a conversation in the words of a text.
+
+    Attributes:
+        first, end: numbers of its first word and of the word after its last.
+        words: number of its words, without marks.
+    """
 
     first: int
     end: int
@@ -32,15 +37,15 @@ class PassageFinder:
     """Finds conversations in raw text.
 
     A conversation is found where its turns follow one another word for word, without regard to case and punctuation,
-    with at most `MAX_WORDS_BETWEEN` words before each turn. It may reach over several documents: blank lines part the
-    documents of a text file, and a turn may hold such lines.
+    with at most `MAX_WORDS_BETWEEN` words before each turn. It may span several documents, because blank lines separate
+    the documents of a text file and a turn may contain such lines.
 
     Args:
-        conversations: the texts of the turns of each.
+        conversations: the texts of the turns of each conversation.
     """
 
     def __init__(self, conversations: Iterable[Sequence[str]]) -> None:
-        # By the first word and the second; "" where the first turn has no second
+        # The conversations by their first and second word; "" where the first turn has one word
         self._openings: dict[str, dict[str, list[list[list[str]]]]] = {}
         self._longest = 0
         for texts in conversations:
@@ -51,10 +56,10 @@ class PassageFinder:
                 self._openings.setdefault(first, {}).setdefault(second, []).append(turns)
 
     def split(self, documents: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        """Split documents into what is left of them and the conversations that were found, in order.
+        """Split documents into conversations that were found and the text around them, in order.
 
         Yields:
-            each part, and whether it is one of the conversations. A document without any is one part, unchanged.
+            each part, and whether it is a conversation. A document without one is unchanged.
         """
         pending: list[str] = []
         size = 0
@@ -73,16 +78,17 @@ class PassageFinder:
         """Split successive documents.
 
         Args:
-            documents: one behind the other.
-            kept_back: characters at the end in which a conversation may begin that ends in a later document.
+            documents: in order.
+            kept_back: characters at the end that are not split yet, as a conversation in them may end in a later
+                document.
 
         Returns:
-            the parts, and the documents at the end that are kept back.
+            the parts, and the documents at the end that were not split.
         """
         text = _SEPARATOR.join(documents)
         spans = self.spans(text)
         parts: list[tuple[str, bool]] = []
-        position = reached = 0  # of the document in the text; of what is done
+        position = reached = 0  # of the document in the text; of the text that is split
         for number, document in enumerate(documents):
             end = position + len(document)
             if kept_back and end > len(text) - kept_back:
@@ -102,11 +108,11 @@ class PassageFinder:
         return parts, []
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Start and end of each conversation in a text, in characters, with the marks around it."""
+        """Find start and end of each conversation in a text, in characters, with the marks around it."""
         spans: list[tuple[int, int]] = []
         start = 0
         while start < len(text):
-            # Some of a long text at a time: its words take many times its memory
+            # A long text in steps: the list of its words takes many times the memory of the text
             step = text.find(" ", start + _GROUP_CHARACTERS) + 1 or len(text)
             for begin, end in self._spans(text[start : step + self._longest]):
                 if start + begin < step:
@@ -136,7 +142,7 @@ class PassageFinder:
         return spans
 
     def _matches(self, words: list[str], first: int) -> list[_Match]:
-        """The conversations that begin with a word, the longest first."""
+        """The conversations that begin at a word, the longest first."""
         openings = self._openings[words[first]]
         second = words[first + 1] if first + 1 < len(words) else ""
         candidates = [*openings.get("", ()), *(openings.get(second, ()) if second else ())]
@@ -145,7 +151,7 @@ class PassageFinder:
 
 
 def _left(rest: str) -> list[tuple[str, bool]]:
-    """What is left beside a conversation; not more than a few words are a mark between two."""
+    """The text beside a conversation as a part, unless it is so short that it is a mark."""
     return [(rest.strip(), False)] if len(_WORD.findall(rest)) > _MAX_WORDS_BEHIND else []
 
 
@@ -169,13 +175,16 @@ def _match(words: list[str], first: int, turns: list[list[str]]) -> _Match | Non
 
 
 def _with_marks(text: str, start: int, end: int, anywhere: bool) -> tuple[int, int] | None:
-    """Take in the marks before and behind a conversation on its lines.
+    """Extend a conversation by the marks before and after it on its lines.
 
     Args:
         text: what it was found in.
         start: of its first word.
         end: of its last word.
-        anywhere: other words may stand on its lines; else there is None where they do.
+        anywhere: whether its lines may hold other text.
+
+    Returns:
+        start and end with the marks; None if the lines hold other text and may not.
     """
     line_start = text.rfind("\n", 0, start) + 1
     line_end = text.find("\n", end)

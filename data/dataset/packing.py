@@ -1,4 +1,7 @@
-"""Rows of token ids, put together when they are asked for: documents one after the other, conversations whole."""
+"""Packing: rows of token ids from documents, one after the other, and from whole conversations.
+
+Only the positions of documents and conversations are in memory; ids are read when a row is needed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _OPEN_ROWS = 64
 _BLOCK = 1 << 16
 
 Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Where sequences start in a `TokenReader`, and where they end."""
+"""Start and end of each sequence in a `TokenReader`."""
 
 
 class DocumentRows:
@@ -27,8 +30,8 @@ class DocumentRows:
     The rows of a pass hold each token once as a target. The last row overlaps the one before it, with the overlapping
     targets masked; a text that is shorter than a row is padded with `<bos>`.
 
-    In each pass the documents come in another order, and rows begin at other places in them. Where a text is seen many
-    times, a model learns little from rows that are always the same (docs/experiments.md).
+    Each pass has its own order of documents, and its rows begin at other tokens. Where a text is seen many times, a
+    model learns little from rows that are always the same (docs/experiments.md).
 
     Args:
         tokens: of all documents, each with its `<eos>`.
@@ -44,7 +47,7 @@ class DocumentRows:
         self._tokens, self._tokenizer, self._context, self._seed = tokens, tokenizer, context_length, seed
         self._bounds = bounds
         starts, ends = bounds
-        # Behind each document comes the `<bos>` of the next
+        # Each document is followed by the `<bos>` of the next
         self._total = int((ends - starts + 1).sum())
         self._streams: dict[int, _Stream] = {}
 
@@ -57,10 +60,10 @@ class DocumentRows:
 
         Args:
             rows: their numbers.
-            number_of_pass: which order of the documents they are of.
+            number_of_pass: of the pass whose rows they are.
 
         Returns:
-            ids and which of them are to be predicted, [rows, context_length + 1].
+            ids, and which of them are targets, [rows, context_length + 1].
         """
         stream = self._stream(number_of_pass)
         size = min(self._context, self._total)
@@ -73,7 +76,7 @@ class DocumentRows:
         return ids, loss_mask(self._tokenizer, ids) & is_new
 
     def _stream(self, number_of_pass: int) -> _Stream:
-        """The documents in a pass's order; those of two passes are kept, as a batch may be of both."""
+        """The documents in the order of a pass. Two passes are kept, as a batch may have rows of both."""
         if number_of_pass not in self._streams:
             starts, ends = self._bounds
             rng = np.random.default_rng((self._seed, 0, number_of_pass))
@@ -81,14 +84,14 @@ class DocumentRows:
             stream_ends = np.cumsum(ends[order] - starts[order] + 1)
             offset = int(rng.integers(self._total)) if number_of_pass and self._total > self._context else 0
             if len(self) * self._context < self._total:
-                # The rows hold all but the last id: let that be the `<bos>` before a document
+                # The rows hold all ids but the last: begin with a document, so that this is a `<bos>`
                 offset = int(stream_ends[np.searchsorted(stream_ends, offset, "right")]) % self._total
             stream = _Stream(starts[order], stream_ends, offset)
             self._streams = {number_of_pass: stream, **dict(list(self._streams.items())[:1])}
         return self._streams[number_of_pass]
 
     def _fill(self, row: NDArray[np.int64], stream: _Stream, position: int) -> None:
-        """Copy what begins at a position of the stream into a row; after the stream's end comes its beginning."""
+        """Copy the ids from a position of the stream into a row; the stream's beginning follows its end."""
         filled = 0
         document = int(np.searchsorted(stream.ends, position, "right"))
         while filled < len(row):
@@ -98,16 +101,16 @@ class DocumentRows:
             size = min(int(stream.ends[document]) - begin - 1 - skipped, len(row) - filled)
             start = int(stream.starts[document]) + skipped
             row[filled : filled + size] = self._tokens.read(start, start + size)
-            filled += size + 1  # the `<bos>` is there
+            filled += size + 1  # a row is filled with `<bos>` before
             document += 1
 
 
 class _Stream(NamedTuple):
-    """Documents in one order.
+    """The documents of a pass, one after the other.
 
     Attributes:
-        starts: of the documents' tokens, in that order.
-        ends: where each document with its `<bos>` ends in the stream.
+        starts: of each document in the tokens.
+        ends: of each document, with the `<bos>` behind it, in the stream.
         offset: of the first row in the stream.
     """
 
@@ -130,7 +133,7 @@ class ConversationRows:
         seed: of the order.
 
     Attributes:
-        notes: what became of what did not fit, by kind.
+        notes: counts of conversations, and of what did not fit.
 
     Raises:
         ValueError: no conversation has a reply that fits.
@@ -154,7 +157,7 @@ class ConversationRows:
                 parts.extend((start, chunk.system, start + chunk.start, chunk.stop - chunk.start))
         cut = np.frombuffer(parts, np.int64).reshape(-1, 4) if parts else np.zeros((0, 4), np.int64)
         nothing = np.zeros(int(whole.sum()), np.int64)
-        # Where the system message begins and how long it is; where the turns begin and how long they are
+        # Start and size of the system message, and start and size of the turns
         self._system_starts = np.concatenate((nothing, cut[:, 0]))
         self._system_sizes = np.concatenate((nothing, cut[:, 1])).astype(np.int32)
         self._starts = np.concatenate((starts[whole], cut[:, 2]))
@@ -169,12 +172,12 @@ class ConversationRows:
         return len(self._row_ends)
 
     def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Read rows by their numbers, as `DocumentRows.read`; a pass orders the conversations of a row anew."""
+        """Read rows by their numbers, as `DocumentRows.read`; each pass orders the conversations of a row anew."""
         ids = np.full((len(rows), self._capacity), self._tokenizer.bos_id, np.int64)
         for number, row in enumerate(rows):
             filled = 0
             for member in self._members_of(row, number_of_pass):
-                filled += 1  # the `<bos>` is there
+                filled += 1  # a row is filled with `<bos>` before
                 for starts, sizes in ((self._system_starts, self._system_sizes), (self._starts, self._sizes)):
                     start, size = int(starts[member]), int(sizes[member])
                     ids[number, filled : filled + size] = self._tokens.read(start, start + size)
@@ -182,7 +185,7 @@ class ConversationRows:
         return ids, loss_mask(self._tokenizer, ids)
 
     def _members_of(self, row: int, number_of_pass: int) -> list[int]:
-        """The conversations of a row in a pass's order."""
+        """The conversations of a row in the order of a pass."""
         members = self._members[self._row_ends[row - 1] if row else 0 : self._row_ends[row]]
         if number_of_pass and len(members) > 1:
             members = np.random.default_rng((self._seed, 2, number_of_pass, row)).permutation(members)
@@ -190,7 +193,12 @@ class ConversationRows:
 
 
 class Chunk(NamedTuple):
-    """Turns that stay together in a row: a span of the conversation's ids, and how much of its system message."""
+    """Turns of a conversation that are packed together.
+
+    Attributes:
+        system: size of the system message that opens them.
+        start, stop: of the turns in the conversation's ids.
+    """
 
     system: int
     start: int
@@ -204,7 +212,7 @@ def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: Mut
         ids: in the chat format without `<bos>`.
         tokenizer: what encoded them.
         capacity: of a row, in ids.
-        notes: counts what is lost.
+        notes: the counts of what did not fit, which are increased.
     """
     turns = _turns(ids, tokenizer)
     assistant = tokenizer.role_ids["assistant"]
@@ -244,7 +252,7 @@ def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: Mut
 
 
 class _TurnBounds(NamedTuple):
-    """The id of a turn's role, where the turn starts and where it ends."""
+    """The id of a turn's role, and the turn's start and end in the ids of a conversation."""
 
     role_id: int
     start: int
@@ -258,7 +266,7 @@ def _turns(ids: NDArray[Any], tokenizer: Tokenizer) -> list[_TurnBounds]:
 
 
 def _exchanges(turns: Sequence[_TurnBounds], tokenizer: Tokenizer) -> list[list[_TurnBounds]]:
-    """Group turns so that each group but the first begins with the user's."""
+    """Group turns into exchanges: each but the first begins with a user's turn."""
     groups: list[list[_TurnBounds]] = []
     for turn in turns:
         if not groups or turn.role_id == tokenizer.role_ids["user"]:
@@ -270,7 +278,7 @@ def _exchanges(turns: Sequence[_TurnBounds], tokenizer: Tokenizer) -> list[list[
 def _best_fit(
     order: NDArray[np.int32], sizes: NDArray[np.int32], capacity: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Assign chunks to rows: each goes where the least room is left, among a bounded number of open rows.
+    """Assign chunks to rows: each goes to the fullest row that has room, among a bounded number of open rows.
 
     Args:
         order: in which the chunks come.
@@ -278,10 +286,10 @@ def _best_fit(
         capacity: of a row.
 
     Returns:
-        the chunks of each row one after the other, and where each row ends in these.
+        the chunks of all rows one after the other, and the end of each row in them.
     """
     members, ends = array("i"), array("q")
-    rooms: list[tuple[int, int]] = []  # the room that is left in each open row, in order, and its number
+    rooms: list[tuple[int, int]] = []  # room left in each open row, sorted, and the number of the row
     contents: dict[int, list[int]] = {}
 
     def close(row: int) -> None:
@@ -304,7 +312,7 @@ def _best_fit(
 
 
 def _pairs(order: NDArray[np.int32], sizes: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
-    """Numbers and sizes in order; all of them at once as Python's numbers would be large."""
+    """Numbers and sizes as Python's integers, a block at a time to save memory."""
     for start in range(0, len(order), _BLOCK):
         block = order[start : start + _BLOCK]
         yield from zip(block.tolist(), sizes[block].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Figures of data that is too large to hold: a uniform sample of bounded size, and duplicates among hashes."""
+"""Statistics of a stream in bounded memory: a uniform sample, and the share of duplicates."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Item = TypeVar("Item")
 
 
 class BoundedSample(Generic[Item]):
-    """A uniform sample of a stream, the same for equal streams; all of it as long as it is small.
+    """A uniform sample of a stream, or all of it while it is small. Equal streams give equal samples.
 
     Attributes:
-        max_size: the sizes of the kept items together stay about below this.
-        share: part of the items that is kept, on average.
+        max_size: approximate limit of the sizes of the kept items together.
+        share: share of the items that are kept, on average.
     """
 
     def __init__(self, max_size: int) -> None:
@@ -25,7 +25,7 @@ class BoundedSample(Generic[Item]):
         self._size = 0
 
     def add(self, item: Item, size: int) -> None:
-        """Offer the next item of the stream."""
+        """Offer the next item of the stream to the sample."""
         priority = self._random.random()
         if priority >= self.share:
             return
@@ -38,12 +38,16 @@ class BoundedSample(Generic[Item]):
 
     @property
     def items(self) -> list[Item]:
-        """What is kept, in the order of the stream."""
+        """The kept items in the order of the stream."""
         return [item for _, _, item in self._kept]
 
 
 class DuplicateCounter:
-    """Counts repeated texts in bounded memory: beyond a limit, only texts with certain hashes are looked at."""
+    """Counts repeated texts by hash. Beyond a limit it counts only texts with some hashes, to bound its memory.
+
+    Args:
+        max_distinct: distinct texts that are counted at most.
+    """
 
     def __init__(self, max_distinct: int = 200_000) -> None:
         self._max_distinct = max_distinct
@@ -63,17 +67,17 @@ class DuplicateCounter:
 
     @property
     def share(self) -> float:
-        """Part of the texts that were there before, 0 to 1."""
+        """Share of the texts that repeat an earlier one, 0 to 1."""
         total = sum(self._counts.values())
         return 1 - len(self._counts) / total if total else 0.0
 
     @property
     def commonest_share(self) -> float:
-        """Part of the texts that the commonest one makes, 0 to 1."""
+        """Share of the most frequent text among all texts, 0 to 1."""
         total = sum(self._counts.values())
         return max(self._counts.values()) / total if total else 0.0
 
     @property
     def looked_at(self) -> float:
-        """Part of the distinct texts that was looked at, 0 to 1."""
+        """Share of the distinct texts that are counted, 0 to 1."""
         return 1 / (self._mask + 1)

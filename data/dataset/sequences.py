@@ -1,4 +1,4 @@
-"""A file of any form as token ids, to measure a model on."""
+"""Read a data file of any form as token ids, for evaluation."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _BATCH = 1024
 def read_sequences(
     path: Path, tokenizer: Tokenizer, kind: FileKind | None = None, notify: Callable[[str], None] = lambda _: None
 ) -> TokenSequences:
-    """A file's documents, or its conversations, as token ids; its text is never in memory whole.
+    """Tokenize the documents or the conversations of a file, without holding its text in memory.
 
     Args:
         path: the file.
         tokenizer: of the model.
-        kind: what it holds; None takes conversations where there are some, but raw text for .txt and .md.
-        notify: told how the file was understood.
+        kind: what it holds; None: conversations where there are some, but raw text for .txt and .md.
+        notify: receives lines that the user should read: how the file was read.
 
     Raises:
-        DataError: it holds neither, or not what it should.
+        DataError: it cannot be read as documents or conversations.
     """
     if kind is None and path.suffix.lower() not in _RAW_TEXT_SUFFIXES:
         try:

@@ -1,6 +1,6 @@
-"""A stage of training from its survey: token shards on disk, and rows of them.
+"""The data of a stage of training: token ids on disk (shards), and batches of rows from them.
 
-Files are read a second time to be tokenized; nothing of any size is held in memory.
+Files are read a second time to be tokenized, in bounded memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tinylm.chat_format import Example
 from tinylm.config import Config
 from tinylm.data.dataset.batches import Batches, Part, Rows
-from tinylm.data.dataset.disk_cache import DataCache, Entry, key_of
+from tinylm.data.dataset.disk_cache import CacheEntry, DataCache, key_of
 from tinylm.data.dataset.held_out import content_hash
 from tinylm.data.dataset.packing import ConversationRows, DocumentRows
 from tinylm.data.dataset.survey import Notify, Survey, sentencepiece_version
@@ -27,20 +27,20 @@ from tinylm.evaluation import TokenSequences
 from tinylm.provenance import StageProvenance, TrainingFile
 from tinylm.tokenizer import Tokenizer
 
-# Raised by whoever changes what tokens are made of an example
+# Increased when an example gives other tokens, or an entry of the cache holds other files
 _FORMAT = 2
 _TOKENS, _ENDS, _HELD_OUT = "tokens.bin", "ends.npy", "held_out.npz"
 
 
 @dataclass(frozen=True)
 class StageData:
-    """What a stage trains on.
+    """The data of a stage.
 
     Attributes:
-        batches: the rows, mixed and shuffled.
-        held_out: what it is measured on; there may be nothing.
+        batches: what it trains on.
+        held_out: what it is validated on; may be empty.
         provenance: the files with their SHA-256, and counts.
-        notes: what became of the data that did not fit the context, by kind.
+        notes: counts of conversations, and of what did not fit the context.
     """
 
     batches: Batches
@@ -49,11 +49,11 @@ class StageData:
     notes: Mapping[str, int] = field(default_factory=dict)
 
     def with_replay(self, text: StageData, share: float) -> StageData:
-        """The same with rows of another stage among them.
+        """Mix in rows of another stage.
 
         Args:
             text: the other stage.
-            share: of all rows that are its, below 1.
+            share: of its rows among all rows, below 1.
         """
         wanted = self.batches.rows_per_epoch * share / (1 - share)
         scale = wanted / text.batches.rows_per_epoch
@@ -62,18 +62,18 @@ class StageData:
 
 
 class Shards:
-    """The token ids of a stage's files.
+    """The token ids of a stage's files, from an entry of the cache.
 
     Attributes:
         tokens: of all training examples of all files, one after the other.
-        ends: where each example ends in them, int64.
+        ends: of each example in the tokens, int64.
         counts: training examples of each file.
-        passages: conversations in raw text that are held out of fine-tuning and thus held out here.
-        held_out: the others.
-        fresh: whether they were made just now; else they are from the cache.
+        passages: number of conversations that were cut out of raw text, as fine-tuning holds them out.
+        held_out: the held-out examples.
+        fresh: whether the files were tokenized for it; else they were in the cache.
     """
 
-    def __init__(self, entry: Entry, fresh: bool) -> None:
+    def __init__(self, entry: CacheEntry, fresh: bool) -> None:
         self.tokens = TokenFile(entry.path / _TOKENS, np.dtype(entry.facts["dtype"]))
         self.ends: NDArray[np.int64] = np.load(entry.path / _ENDS)
         self.counts: list[int] = entry.facts["counts"]
@@ -83,17 +83,17 @@ class Shards:
 
 
 def tokenize_files(survey: Survey, tokenizer: Tokenizer, cache: DataCache, threads: int) -> Shards:
-    """Tokenize files into shards on disk, or take those that are there.
+    """Tokenize files into shards on disk, or find them in the cache.
 
     Args:
         survey: of the files.
-        tokenizer: what to use.
-        cache: where they may be, and go.
+        tokenizer: encodes the examples.
+        cache: holds the shards.
         threads: that tokenize; the result does not depend on them.
 
     Raises:
-        DataError: a file is not what it was when it was surveyed.
-        TinyLMError: they cannot be written.
+        DataError: a file has changed since it was surveyed, or all of it is held out.
+        TinyLMError: the shards cannot be written.
     """
     model = hashlib.sha256(tokenizer.serialized()).hexdigest()
     key = key_of("tokens", _FORMAT, survey.key, model, sentencepiece_version())
@@ -112,9 +112,9 @@ def prepare_stage(
     Args:
         survey: of the files.
         shards: of the files.
-        tokenizer: what made them.
-        config: context, seed.
-        notify: told what did not fit the context.
+        tokenizer: what encoded them.
+        config: gives the context length and the seed.
+        notify: receives lines that the user should read.
 
     Raises:
         DataError: no conversation has a reply that fits.
@@ -131,19 +131,18 @@ def prepare_stage(
         try:
             rows: Rows = pack(shards.tokens, (starts, shards.ends[chosen]), tokenizer, context, seed)
         except ValueError as error:
-            names = ", ".join(Path(file.path).name for file in survey.files if file.weight == weight)
-            raise DataError(names, None, f"{error}; try a longer model.context_length") from None
+            raise DataError(_names(survey, weight), None, f"{error}; try a longer model.context_length") from None
         parts.append(Part(rows, max(1, round(weight * len(rows)))))
         for kind, count in getattr(rows, "notes", {}).items():
             notes[kind] = notes.get(kind, 0) + count
     if shards.passages:
         notify(f"{shards.passages:,} passages are conversations that are held out for fine-tuning: left out here too")
-    _tell_of_cuts(notes, context, notify)
+    _report_cuts(notes, context, notify)
     return StageData(Batches(parts, seed), shards.held_out, _provenance(survey, shards), notes)
 
 
 def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: int) -> dict[str, Any]:
-    """Write the shards of a stage. One copy of what is held out is kept, whichever file it is in."""
+    """Write the shards of a stage. A held-out example is kept once, also where several files have it."""
     held_out: dict[bytes, Example] = {}
     counts = [0] * len(survey.files)
     passages = 0
@@ -166,14 +165,18 @@ def _fill_shards(folder: Path, survey: Survey, tokenizer: Tokenizer, threads: in
             file.write(ids.tobytes())
             lengths.append(sizes)
     if not lengths:
-        names = ", ".join(Path(file.path).name for file in survey.files)
         problem = "all of it is held out, as the same text is in the other stage; give it more"
-        raise DataError(names, None, problem)
+        raise DataError(_names(survey), None, problem)
     np.save(folder / _ENDS, np.cumsum(np.concatenate(lengths), dtype=np.int64))
     tokenize_all(held_out.values(), tokenizer, threads).save(folder / _HELD_OUT)
     if survey.split.cut is not None:
-        passages -= 1  # the end of the document
+        passages -= 1  # the held-out end of the only document
     return {"dtype": id_type(tokenizer).str, "counts": counts, "passages": max(0, passages)}
+
+
+def _names(survey: Survey, weight: float | None = None) -> str:
+    """The names of the files, or of those of one weight."""
+    return ", ".join(Path(file.path).name for file in survey.files if weight in (None, file.weight))
 
 
 def _provenance(survey: Survey, shards: Shards) -> StageProvenance:
@@ -182,7 +185,7 @@ def _provenance(survey: Survey, shards: Shards) -> StageProvenance:
             name=Path(file.path).name,
             bytes=file.bytes,
             sha256=file.sha256,
-            # Only the default itself is left out of the JSON
+            # msgspec omits a default from the JSON only if it is the very same object
             **({} if file.weight == 1 else {"weight": file.weight}),
         )
         for file in survey.files
@@ -190,7 +193,7 @@ def _provenance(survey: Survey, shards: Shards) -> StageProvenance:
     return StageProvenance(files=files, examples=sum(shards.counts), held_out=len(shards.held_out))
 
 
-def _tell_of_cuts(notes: Mapping[str, int], context: int, notify: Notify) -> None:
+def _report_cuts(notes: Mapping[str, int], context: int, notify: Notify) -> None:
     if notes.get("cut_between_turns"):
         notify(
             f"{notes['cut_between_turns']:,} of {notes['conversations']:,} conversations are longer than the context "

@@ -1,6 +1,6 @@
-"""What the files of a stage hold, which of it is held out, and the tokenizer that is trained on the rest.
+"""The survey of a stage's files: counts, hashes and the held-out split; and the tokenizer of all stages.
 
-Everything is found in one reading, in bounded memory, and kept in a `DataCache`.
+It takes one reading of the files and bounded memory, and is kept in a `DataCache`.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from tinylm.tokenizer import Tokenizer, train_tokenizer
 
 Notify = Callable[[str], None]
 
-# Raised by whoever changes what readers, the split or the tokenizer make of a file
+# Increased when readers, the split or the tokenizer give another result for a file
 _FORMAT = 3
 _PIECE_CHARACTERS = 16_384
-_SAID_ONE_BY_ONE = 20
+_MAX_REPORTED_FILES = 20
 _MODEL = "tokenizer.model"
 
 
 @dataclass(frozen=True)
 class SurveyedFile:
-    """What a file holds.
+    """A file and what it holds.
 
     Attributes:
         path, weight: as the user gave them.
-        sha256, bytes, modified: of the file; the last in nanoseconds, to notice that it changes while it is read.
-        examples: documents or conversations in it, held-out ones included.
+        sha256, bytes, modified: of the file; the last in nanoseconds, to detect a change while it is read.
+        examples: number of documents or conversations, held-out ones included.
         text_bytes: UTF-8 bytes of their text.
-        report: how it was read and what was left out, a line each, without the file's name.
+        report: lines on how it was read and what was left out, without the file's name.
     """
 
     path: str
@@ -57,10 +57,10 @@ class SurveyedFile:
     report: tuple[str, ...] = ()
 
     def check_unchanged(self) -> None:
-        """See that the file is what was hashed.
+        """Check that the file has not changed since it was hashed.
 
         Raises:
-            DataError: it is not.
+            DataError: it has.
         """
         try:
             stat = Path(self.path).stat()
@@ -68,7 +68,7 @@ class SurveyedFile:
         except OSError:
             unchanged = False
         if not unchanged:
-            raise DataError(self.path, None, "changed while it was read; begin again")
+            raise DataError(self.path, None, "changed while it was read; start again")
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Survey:
     """What the files of a stage hold.
 
     Attributes:
-        stage: which one.
-        files: one by one.
-        split: what of them is held out.
-        key: the same for equal files and equal settings.
+        stage: the stage.
+        files: each file with its counts.
+        split: which examples are held out.
+        key: equal for equal files and settings.
         options: how the files are read.
     """
 
@@ -91,20 +91,20 @@ class Survey:
 
     @property
     def text_bytes(self) -> float:
-        """UTF-8 bytes of text in an epoch, weights counted."""
+        """UTF-8 bytes of text in an epoch: a file counts as often as its weight says."""
         return sum(file.weight * file.text_bytes for file in self.files)
 
     def examples(self) -> Iterator[Example]:
-        """All examples of all files, read anew.
+        """Read all examples of all files.
 
         Raises:
-            DataError: a file is not what it was when it was surveyed.
+            DataError: a file has changed since it was surveyed.
         """
         for file in self.files:
             yield from self.examples_of(file)
 
     def examples_of(self, file: SurveyedFile) -> Iterator[Example]:
-        """The examples of one file, as `examples` gives them."""
+        """Read the examples of one file; see `examples`."""
         yield from _READERS[self.stage](file.path, ReadSummary(file.path), self.options)
         file.check_unchanged()
 
@@ -113,21 +113,27 @@ class TextSample:
     """A uniform sample of all text, for the tokenizer, in bounded memory.
 
     Args:
-        max_bytes: of text, about.
+        max_bytes: approximate size of the sample.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._sample: BoundedSample[tuple[StageName, bytes, int, str]] = BoundedSample(max_bytes)
 
     def add(self, stage: StageName, key: bytes, example: Example) -> None:
-        """Offer an example by its content hash; a long text comes in pieces."""
+        """Offer an example to the sample; a long text is sampled in pieces.
+
+        Args:
+            stage: of the example.
+            key: its content hash.
+            example: a document or a conversation.
+        """
         for text in texts_of(example):
             for start in range(0, len(text), _PIECE_CHARACTERS):
                 piece = text[start : start + _PIECE_CHARACTERS]
                 self._sample.add((stage, key, start, piece), len(piece))
 
     def texts(self, splits: Mapping[StageName, HeldOutSplit]) -> Iterator[str]:
-        """The sample, but for what is held out."""
+        """Yield the texts of the sample without those that are held out."""
         for stage, key, start, piece in self._sample.items:
             split = splits[stage]
             if key not in split.keys:
@@ -145,24 +151,24 @@ def survey_files(
     options: ReadOptions | None = None,
     notify: Notify = lambda _: None,
 ) -> tuple[Survey, bool]:
-    """Find out what files hold and what of it is held out.
+    """Count what files hold and decide what is held out.
 
     Args:
-        stage: documents of pre-training, or conversations of fine-tuning.
+        stage: pre-training reads documents, fine-tuning conversations.
         files: at least one.
-        validation_fraction: wanted part of the examples held out.
-        cache: where the survey of these very files may be, and goes.
-        sample: is offered every example that is read.
+        validation_fraction: share of the examples to hold out.
+        cache: holds surveys of files.
+        sample: receives every example that is read.
         options: how the files are read.
-        notify: told how each file was read, what was left out, and what could not be held out.
+        notify: receives lines that the user should read: how each file was read, and what was left out.
 
     Returns:
         the survey, and whether files were read for it; else it is from the cache.
 
     Raises:
-        DataError: a file cannot be read as what it should be.
+        DataError: a file cannot be read as documents or conversations.
     """
-    facts = [_looked_at(file) for file in files]
+    facts = [_hashed(file) for file in files]
     names = [[fact.sha256, inner_suffix(fact.path)] for fact in facts]
     options = options or ReadOptions()
     key = key_of("survey", _FORMAT, stage, names, validation_fraction, CHAT_FORMAT_VERSION, options.key)
@@ -220,15 +226,15 @@ def find_tokenizer(
     sample: TextSample | None = None,
     notify: Notify = lambda _: None,
 ) -> tuple[Tokenizer, bool]:
-    """The tokenizer of these stages: from the cache, or trained on what is not held out.
+    """Train the tokenizer of all stages on what is not held out, or find it in the cache.
 
     Args:
         surveys: of all stages.
-        vocab_size: ids wanted.
+        vocab_size: number of ids.
         config: see `TokenizerConfig`.
-        cache: where it may be, and goes.
-        sample: of all examples of all stages; None: they are read for it where it must be trained.
-        notify: told what the user should know.
+        cache: holds tokenizers.
+        sample: of all examples of all stages; None: the files are read for it if it is needed.
+        notify: receives lines that the user should read.
 
     Returns:
         the tokenizer, and whether it was trained; else it is from the cache.
@@ -261,7 +267,7 @@ def find_tokenizer(
 
 
 def sentencepiece_version() -> str:
-    """What else than the model decides about tokens."""
+    """The version of SentencePiece, on which tokens depend beside the model."""
     return version("sentencepiece")
 
 
@@ -297,8 +303,8 @@ def _sample_of(surveys: Sequence[Survey], max_bytes: int) -> TextSample:
 
 
 def _report(files: Sequence[SurveyedFile]) -> Iterator[str]:
-    """How files were read; of many, what was left out is summed up."""
-    if len(files) > _SAID_ONE_BY_ONE:
+    """Lines on how files were read; for many files, a summary."""
+    if len(files) > _MAX_REPORTED_FILES:
         yield f"{len(files):,} files: {sum(file.examples for file in files):,} read"
         yield from summed_up((file.path, file.report[1:]) for file in files)
         return
@@ -307,8 +313,8 @@ def _report(files: Sequence[SurveyedFile]) -> Iterator[str]:
             yield f"{file.path}: {line}"
 
 
-def _looked_at(file: DataFile) -> SurveyedFile:
-    """A file by its content.
+def _hashed(file: DataFile) -> SurveyedFile:
+    """Hash a file.
 
     Raises:
         DataError: it cannot be opened.
@@ -319,7 +325,7 @@ def _looked_at(file: DataFile) -> SurveyedFile:
         stat = path.stat()
         return SurveyedFile(str(path), file.weight, sha256_of(path), stat.st_size, stat.st_mtime_ns)
     except (OSError, ValueError):
-        # Which says in a line what is wrong with it
+        # Raises a DataError that says what is wrong
         next(iter_bytes(path), None)
         raise
 

@@ -20,15 +20,20 @@ _BATCH_CHARACTERS = 1 << 18
 
 
 class TokenReader(Protocol):
-    """Token ids one after the other."""
+    """A sequence of token ids with random access."""
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """The ids from `start` up to `stop`, integers [stop - start]."""
+        """Return the ids from `start` up to `stop`, integers [stop - start]."""
         ...
 
 
 class TokenFile:
-    """Token ids in a file. It is read and not mapped: mapped pages, once touched, count as memory of the process."""
+    """Token ids in a file, which is read and not mapped: mapped pages count as memory of the process once read.
+
+    Args:
+        path: the file.
+        dtype: of an id.
+    """
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
         self._file = path.open("rb", buffering=0)
@@ -39,7 +44,7 @@ class TokenFile:
             self._file.close()
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """The ids from `start` up to `stop`."""
+        """Return the ids from `start` up to `stop`."""
         width = self._dtype.itemsize
         self._file.seek(start * width)
         ids = np.frombuffer(self._file.read((stop - start) * width), self._dtype)
@@ -49,18 +54,23 @@ class TokenFile:
 
 
 def id_type(tokenizer: Tokenizer) -> np.dtype[Any]:
-    """Little-endian integers, as small as the vocabulary allows."""
+    """The smallest little-endian integer type that holds every id of the vocabulary."""
     return np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<u4")
 
 
 def tokenize(
     examples: Iterable[Example], tokenizer: Tokenizer, threads: int
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.int64]]]:
-    """Tokenize a stream on several threads, batch by batch and in order; the batches do not depend on the threads.
+    """Tokenize a stream of examples in several threads, in batches and in order.
+
+    Args:
+        examples: documents and conversations.
+        tokenizer: encodes them.
+        threads: the batches do not depend on their number.
 
     Yields:
-        ids: of the examples of a batch one after the other, as `encode_examples` gives them.
-        lengths: of each of them.
+        ids: of the examples of a batch one after the other, as `encode_examples` encodes them.
+        lengths: of each example, int64.
     """
     dtype = id_type(tokenizer)
     pending: deque[Future[tuple[NDArray[Any], NDArray[np.int64]]]] = deque()
@@ -74,7 +84,7 @@ def tokenize(
 
 
 def tokenize_all(examples: Iterable[Example], tokenizer: Tokenizer, threads: int = 1) -> TokenSequences:
-    """Tokenize what fits in memory, as `tokenize` does, with its loss mask."""
+    """Tokenize examples into memory, with their loss mask; see `tokenize`."""
     batches = list(tokenize(examples, tokenizer, threads))
     ids = [batch.astype(np.int32) for batch, _ in batches]
     lengths = [length for _, length in batches]

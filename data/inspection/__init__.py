@@ -1,8 +1,8 @@
-"""The data doctor: what data files hold, before training.
+"""Inspection of data files before training (`tinylm data inspect`).
 
 Files:
-    inspection.py        reads the files and collects the figures
-    token_statistics.py  figures in tokens
-    checks.py            what would spoil training
+    inspection.py        read the files and collect statistics
+    token_statistics.py  statistics in tokens
+    checks.py            problems of the data, and what to do about them
     verdict.py           one line about it
 """

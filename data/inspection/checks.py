@@ -1,4 +1,4 @@
-"""From figures to findings: what would spoil training, what is worth a look, and what to do about each."""
+"""Find problems in the statistics of an inspection, and say what to do about each."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _LONGEST_CONTEXT = 65_536
 
 
 class DataFinding(NamedTuple):
-    """Something about the data.
+    """A problem of the data.
 
     Attributes:
-        severity: an error spoils training; a warning is worth a look.
-        problem: what it is.
+        severity: `error` makes training useless; `warning` may harm it.
+        problem: what is wrong.
         advice: what to do.
     """
 
@@ -30,7 +30,7 @@ class DataFinding(NamedTuple):
 
 
 def findings_of(inspection: Inspection) -> list[DataFinding]:
-    """What is wrong with the data, errors first."""
+    """Find the problems of the data, errors first."""
     found = [*_of_files(inspection)]
     for kind, facts in inspection.kinds.items():
         found += _of_examples(kind, facts)
@@ -45,7 +45,7 @@ def _of_files(inspection: Inspection) -> Iterator[DataFinding]:
         yield DataFinding("error", f"cannot be read: {file.error}", file.advice)
     if len(broken) > _SHOWN_FILES:
         problem = f"{len(broken) - _SHOWN_FILES:,} more files cannot be read"
-        yield DataFinding("error", problem, "see them in --json, and mend them or leave them out")
+        yield DataFinding("error", problem, "see them in --json, and fix them or leave them out")
     others = [file.path for file in inspection.files if "cp1252" in file.encoding]
     if others:
         more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
@@ -58,25 +58,25 @@ def _of_examples(kind: ExampleKind, facts: ExampleFacts) -> Iterator[DataFinding
     skipped = left_out / (left_out + facts.count)
     if skipped > _SOME:
         yield _graded(
-            skipped, f"{skipped:.0%} of the {kind} are left out", "see under the file why, and mend or convert them"
+            skipped, f"{skipped:.0%} of the {kind} are left out", "see the reasons with the files; fix or convert them"
         )
     exact, normalized = facts.duplicates["exact"], facts.duplicates["normalized"]
     if normalized > _SOME:
-        problem = f"{normalized:.0%} of the {kind} are duplicates ({exact:.0%} letter for letter)"
-        yield _graded(normalized, problem, "keep one of each: the model learns them by heart otherwise")
+        problem = f"{normalized:.0%} of the {kind} are duplicates ({exact:.0%} exact ones)"
+        yield _graded(normalized, problem, "keep one of each: the model overfits to repeated text")
     if facts.commonest_reply > _SOME and facts.turns > 20:
         problem = f"one reply is {facts.commonest_reply:.0%} of all replies"
-        yield _graded(facts.commonest_reply, problem, "drop most of them, or the model will say little else")
+        yield _graded(facts.commonest_reply, problem, "remove most of its copies, or the model will reply little else")
     damaged = facts.damaged / facts.count
     if damaged > 0.01:
         problem = f"{damaged:.0%} of the {kind} hold characters of a wrong encoding, such as \ufffd or \u00c3\u00a9"
-        yield _graded(damaged, problem, "make the file anew from its source, in UTF-8")
+        yield _graded(damaged, problem, "write the file again from its source, in UTF-8")
     if facts.characters < _LITTLE_TEXT:
         problem = f"only {facts.characters:,} characters of {kind}"
-        yield DataFinding("warning", problem, "add more, or start from another run with --init")
+        yield DataFinding("warning", problem, "add more data, or start from another run with --init")
     if kind == "conversations" and facts.roles.ended_by_user > _MUCH * facts.count:
         problem = f"{facts.roles.ended_by_user / facts.count:.0%} of the conversations end with the user"
-        yield DataFinding("warning", problem, "their last turn teaches nothing: is the assistant's reply missing?")
+        yield DataFinding("warning", problem, "the last turn is not trained on: is the assistant's reply missing?")
 
 
 def _of_tokens(kind: ExampleKind, tokens: TokenFacts, inspection: Inspection) -> Iterator[DataFinding]:
@@ -86,23 +86,23 @@ def _of_tokens(kind: ExampleKind, tokens: TokenFacts, inspection: Inspection) ->
         yield DataFinding("error", problem, _longer_context(tokens, context) or "shorten the conversations")
     elif kind == "conversations" and tokens.supervised < _FEW_SUPERVISED:
         problem = f"only {tokens.supervised:.1%} of the tokens are the assistant's"
-        yield DataFinding("warning", problem, "training is slow: shorten system messages and questions")
+        yield DataFinding("warning", problem, "training learns little per step: shorten system messages and questions")
     if kind == "conversations" and tokens.over_long > _SOME:
         problem = f"{tokens.over_long:.0%} of the conversations are longer than {context:,} tokens and are cut"
         longer = _longer_context(tokens, context)
-        advice = f"{longer}, or leave the longest out" if longer else "leave the longest out, or part them"
+        advice = f"{longer}, or leave the longest out" if longer else "leave the longest out, or split them"
         yield _graded(tokens.over_long, problem, advice)
     if kind == "conversations" and tokens.cut_turns > 0.01:
         problem = (
             f"{tokens.cut_turns:.0%} of the conversations have a turn of more than {context:,} tokens, which is cut: "
-            f"{tokens.supervised_lost:.0%} of what replies teach is lost"
+            f"{tokens.supervised_lost:.0%} of the supervised tokens are lost"
         )
         longer = _longer_context(tokens, context)
         yield _graded(tokens.cut_turns, problem, f"shorten such turns{f', or {longer}' if longer else ''}")
     if tokens.characters_as_bytes > 0.01:
-        problem = f"{tokens.characters_as_bytes:.1%} of the characters are spelled as bytes"
+        problem = f"{tokens.characters_as_bytes:.1%} of the characters are encoded as bytes"
         yield _graded(
-            tokens.characters_as_bytes, problem, "take a tokenizer of this data, or a larger model.vocab_size"
+            tokens.characters_as_bytes, problem, "train a tokenizer on this data, or use a larger model.vocab_size"
         )
     if tokens.bytes_per_token < 2:
         problem = f"a token holds only {tokens.bytes_per_token:.2f} bytes of text"

@@ -1,7 +1,7 @@
-"""The data doctor: what files hold, how it reads as tokens, and what of it would spoil training. Needs no torch.
+"""Read data files and collect statistics about them, without torch and in bounded memory.
 
-Conversations and documents are counted one by one in flat memory. What is measured in tokens comes from a uniform
-sample, which is all of the data as long as that is small; duplicates are counted among hashes.
+Statistics in tokens come from a uniform sample of the data, or from all of it where it is small; duplicates are counted
+by hash.
 """
 
 from __future__ import annotations
@@ -35,16 +35,20 @@ from tinylm.tokenizer import Tokenizer, train_tokenizer
 
 ExampleKind = Literal["conversations", "documents"]
 _SAMPLE_CHARACTERS = 8_000_000
-# A longer text is measured by its beginning
+# Of a longer document the beginning is measured
 _MEASURED_CHARACTERS = 1_000_000
 _SAMPLE_LENGTH = 2000
 
 
 @dataclass
 class InspectedFile:
-    """One file, and how it was understood.
+    """A file and how it was read.
 
     Attributes:
+        kind: what it holds; None where nothing could be read.
+        read: number of conversations or documents.
+        skipped: number of those that were left out, by reason.
+        notes: lines that the user should read.
         error: why it could not be read to its end, or None.
         advice: what to do about that.
     """
@@ -64,7 +68,7 @@ class InspectedFile:
 
 @dataclass
 class RoleFacts:
-    """In which order the roles come, as numbers of conversations."""
+    """Numbers of conversations by the order of their roles."""
 
     alternating: int = 0
     opened_by_assistant: int = 0
@@ -85,15 +89,16 @@ class RoleFacts:
 
 @dataclass
 class ExampleFacts:
-    """What all files together hold of conversations, or of documents.
+    """Statistics of all conversations, or of all documents.
 
     Attributes:
-        skipped: how many more were left out, by the reason.
-        damaged: how many hold characters that a wrong encoding leaves.
-        duplicates: part of the examples that was there before, 0 to 1: letter for letter, and without regard to case
-            and white space.
-        commonest_reply: part of the replies that the commonest one makes; 0 for documents.
-        sample_share: part of the examples that was measured in tokens.
+        skipped: number of further examples that were left out, by reason.
+        damaged: number of examples with characters that a wrong encoding leaves.
+        duplicates: share of the examples that repeat an earlier one, 0 to 1: exactly (`exact`), and without regard to
+            case and white space (`normalized`).
+        duplicates_looked_at: share of the examples among which duplicates were counted.
+        commonest_reply: share of the most frequent reply among all replies; 0 for documents.
+        sample_share: share of the examples that were measured in tokens.
         tokens: None where nothing was measured.
     """
 
@@ -112,12 +117,14 @@ class ExampleFacts:
 
 @dataclass
 class Inspection:
-    """All that was found out.
+    """The result of an inspection.
 
     Attributes:
-        kinds: what the files hold, by kind.
-        vocab_size, tokenizer: of the tokenizer that it was measured with, and where that is from.
-        samples: some examples as spans of text, each with whether the model is to learn to say it; long ones are cut.
+        files: each file.
+        kinds: statistics of all files, by what they hold.
+        context_length: in tokens, that lengths are compared with.
+        vocab_size, tokenizer: size of the tokenizer, and where it is from.
+        samples: some examples as text with the loss mask; long ones are cut.
     """
 
     files: list[InspectedFile]
@@ -128,14 +135,14 @@ class Inspection:
     samples: list[MarkedText] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Plain values; in samples, what the loss mask selects stands in «»."""
         values = asdict(self)
         values["samples"] = ["".join(f"\u00ab{text}\u00bb" if said else text for text, said in s) for s in self.samples]
         return values
 
 
 class _Collector:
-    """Takes in the examples of one kind, in bounded memory."""
+    """Collects statistics of conversations or of documents in bounded memory."""
 
     def __init__(self) -> None:
         self.facts = ExampleFacts()
@@ -148,7 +155,7 @@ class _Collector:
         if size > _MEASURED_CHARACTERS:
             example = _beginning(example)
             texts = [*texts_of(example), str(size)]
-        # What cannot be in a text parts its turns, so that the same words in other turns are no duplicate
+        # Turns are joined by a character that no text holds: the same words in other turns are no duplicate
         joined = "\0".join(texts)
         self.facts.count += 1
         self.facts.turns += 1 if isinstance(example, str) else len(example)
@@ -183,16 +190,16 @@ def inspect_files(
     options: ReadOptions | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Inspection:
-    """Look at data files. What cannot be read is noted in `InspectedFile.error`, and the others are looked at.
+    """Inspect data files. A file that cannot be read is reported in `InspectedFile.error`; the others are inspected.
 
     Args:
         paths: the files.
-        kind: how to read them; None: as conversations where they are, else as documents.
-        tokenizer: what to measure with, or the size of the vocabulary of one that is trained on the data.
-        context_length: in tokens; a longer conversation is cut in training.
-        samples: how many examples are shown.
+        kind: how to read them; None: as conversations where possible, else as documents.
+        tokenizer: to count tokens with, or the size of the vocabulary of one that is trained on the data.
+        context_length: in tokens; training cuts longer conversations.
+        samples: number of examples to show.
         options: how the files are read.
-        notify: told what is being done.
+        notify: receives what is being done.
     """
     collectors: dict[ExampleKind, _Collector] = {}
     summaries: dict[ExampleKind, list[ReadSummary]] = {"conversations": [], "documents": []}
@@ -229,7 +236,7 @@ def _read(
     collectors: dict[ExampleKind, _Collector],
     options: ReadOptions,
 ) -> tuple[InspectedFile, ReadSummary]:
-    """Read a file to its end into the collector of its kind."""
+    """Read a file and add its examples to a collector."""
     order: list[ExampleKind] = [kind] if kind is not None else ["conversations", "documents"]
     error: DataError | None = None
     for name in order:
@@ -256,7 +263,7 @@ def _advice(error: DataError, path: str | PathLike[str], kind: ExampleKind, opti
     if kind == "conversations":
         with suppress(DataError):
             as_text = next(iter_documents(path, ReadSummary(path), options), None) is not None
-    what = "name the assistant" if isinstance(error, PeopleError | AbsentError) else "mend it or leave it out"
+    what = "name the assistant" if isinstance(error, PeopleError | AbsentError) else "fix it or leave it out"
     return f"{what}; or read it as raw text: --as text" if as_text else what
 
 
@@ -284,7 +291,7 @@ def _measure(items: Sequence[Example], tokenizer: Tokenizer, context_length: int
 
 
 def _spread(samples: dict[ExampleKind, list[Example]], count: int) -> list[Example]:
-    """Some examples from all over the sample, conversations first."""
+    """A few examples spread over the sample: conversations, or documents where there are none."""
     items = samples.get("conversations") or samples.get("documents") or []
     last = len(items) - 1
     return [items[index] for index in sorted({round(last * number / max(1, count - 1)) for number in range(count)})]

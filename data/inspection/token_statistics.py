@@ -1,4 +1,4 @@
-"""Examples as tokens: lengths, the supervised part, how the vocabulary covers them, and text with its loss mask."""
+"""Statistics of examples in tokens: lengths, supervised share, coverage by the vocabulary; text with its loss mask."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tinylm.data.dataset.packing import chunks_of
 from tinylm.tokenizer import BOS, EOS, ROLE_PIECES, Tokenizer
 
 MarkedText = list[tuple[str, bool]]
+"""Spans of text, each with whether its tokens are supervised."""
+"""Spans of text, each with whether its tokens are supervised."""
 _SPACE = 0x20
 _CONTINUATION_BYTES = range(0x80, 0xC0)
 
@@ -41,17 +43,17 @@ class EncodedExample(NamedTuple):
 
 @dataclass
 class TokenFacts:
-    """What examples are in tokens.
+    """Statistics in tokens.
 
     Attributes:
-        total: of all the data, estimated where only a sample was measured; `<bos>` and roles included.
+        total: tokens of all data, `<bos>` and roles included; estimated where only a sample was measured.
         median, p95, longest: tokens of an example.
-        over_long: how many examples are longer than the context, as a part of them.
-        cut_turns: how many have a turn that does not fit the context by itself, as a part of them.
-        supervised: part of the tokens that the model is to learn to say.
-        supervised_lost: part of those that is lost where conversations are cut.
-        bytes_per_token: UTF-8 bytes of text by tokens of text.
-        characters_as_bytes: part of the characters that have no token and are spelled as bytes.
+        over_long: share of the examples that are longer than the context.
+        cut_turns: share of the examples with a turn that is longer than the context.
+        supervised: share of the tokens that are supervised.
+        supervised_lost: share of the supervised tokens that are lost where conversations are cut.
+        bytes_per_token: UTF-8 bytes of text divided by tokens of text.
+        characters_as_bytes: share of the characters that have no token of their own and are encoded as bytes.
     """
 
     total: int
@@ -67,7 +69,7 @@ class TokenFacts:
 
 
 def encode_example(example: Example, tokenizer: Tokenizer, context_length: int) -> EncodedExample:
-    """Encode an example as training does, and measure what is lost where it is longer than the context."""
+    """Encode an example as training does, and count what is left of it if it is longer than the context."""
     (encoded,) = encode_examples(tokenizer, [example])
     ids = np.array([tokenizer.bos_id, *encoded], np.int64)
     supervised = loss_mask(tokenizer, ids)
@@ -87,19 +89,19 @@ def encode_example(example: Example, tokenizer: Tokenizer, context_length: int) 
 def measure_tokens(
     examples: Iterable[EncodedExample], tokenizer: Tokenizer, context_length: int, scale: float
 ) -> TokenFacts:
-    """Compute the figures of some examples.
+    """Compute the statistics of some examples.
 
     Args:
         examples: at least one.
         tokenizer: what encoded them.
         context_length: as in the configuration; a row of training holds one token more.
-        scale: by how much the data is larger than these examples.
+        scale: size of all data divided by the size of these examples.
     """
     is_text = np.ones(tokenizer.vocab_size, np.bool_)
     is_text[[tokenizer.bos_id, tokenizer.eos_id, *tokenizer.role_ids.values()]] = False
-    opens_spelling = np.array([_opens_spelling(piece) for piece in tokenizer.pieces()])
+    opens_byte_sequence = np.array([_opens_byte_sequence(piece) for piece in tokenizer.pieces()])
     lengths: list[int] = []
-    supervised = kept = text_tokens = spelled = characters = utf8_bytes = cut_turns = 0
+    supervised = kept = text_tokens = byte_sequences = characters = utf8_bytes = cut_turns = 0
     for example in examples:
         lengths.append(len(example.ids))
         supervised += int(example.supervised.sum())
@@ -108,7 +110,7 @@ def measure_tokens(
         utf8_bytes += example.utf8_bytes
         cut_turns += example.longest_turn > context_length
         text_tokens += int(is_text[example.ids].sum())
-        spelled += int(opens_spelling[example.ids].sum())
+        byte_sequences += int(opens_byte_sequence[example.ids].sum())
     total = sum(lengths)
     lengths.sort()
     count = len(lengths)
@@ -122,12 +124,12 @@ def measure_tokens(
         supervised=supervised / total,
         supervised_lost=1 - kept / supervised if supervised else 0.0,
         bytes_per_token=utf8_bytes / max(1, text_tokens),
-        characters_as_bytes=spelled / max(1, characters),
+        characters_as_bytes=byte_sequences / max(1, characters),
     )
 
 
 def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> MarkedText:
-    """An example as text with its symbols, in spans of one loss mask each."""
+    """Decode an example to text with its control symbols and its loss mask."""
     symbols = {tokenizer.bos_id: BOS, tokenizer.eos_id: EOS}
     symbols |= {id_: f"\n{ROLE_PIECES[role]} " for role, id_ in tokenizer.role_ids.items()}
     table = tokenizer.token_bytes()
@@ -140,7 +142,7 @@ def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> MarkedText:
 
 
 def clipped(spans: MarkedText, characters: int) -> MarkedText:
-    """The beginning of an example, with a sign where it is cut."""
+    """Cut an example after a number of characters; an ellipsis follows."""
     kept: MarkedText = []
     for text, said in spans:
         if characters <= 0:
@@ -150,8 +152,8 @@ def clipped(spans: MarkedText, characters: int) -> MarkedText:
     return kept if characters >= 0 else [*kept, (" \u2026", False)]
 
 
-def _opens_spelling(piece: str) -> bool:
-    """Whether a piece is the first byte of a character that is spelled as bytes; a line end always is a byte."""
+def _opens_byte_sequence(piece: str) -> bool:
+    """Whether a piece is the first byte of a character that is encoded as bytes, line ends excepted."""
     if not (len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")):
         return False
     value = int(piece[3:5], 16)

@@ -1,4 +1,4 @@
-"""One line about data: what it was understood as, and whether training on it makes sense."""
+"""Sum up an inspection in one line: how the data was read, and whether training on it makes sense."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ _SHOWN_FORMS = 2
 
 
 def verdict_of(inspection: Inspection, findings: Sequence[DataFinding]) -> str:
-    """What was understood, in plain words, and whether training on it makes sense."""
+    """Sum up an inspection in one line.
+
+    Args:
+        inspection: of the data.
+        findings: its problems, errors first.
+    """
     understood = " and ".join(_what(inspection, kind) for kind in inspection.kinds)
     errors = [finding for finding in findings if finding.severity == "error"]
     if not understood:

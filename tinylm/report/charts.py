@@ -1,4 +1,4 @@
-"""Curves as SVG, drawn by matplotlib in colours that the page around them decides."""
+"""Curves as SVG, drawn by matplotlib; their colours are CSS variables of the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from io import StringIO
 
 from tinylm.report.quiet_matplotlib import Figure, FigureCanvasSVG, FuncFormatter, MaxNLocator, matplotlib
 
-# Stand-ins that become CSS variables, so that a chart follows light and dark
+# Placeholder colours, which are replaced by CSS variables, so that a chart follows the light or dark theme
 _VARIABLES = {"#010101": "--text", "#020202": "--rule", "#030303": "--curve", "#040404": "--accent"}
 _TEXT, _RULE, _CURVE, _ACCENT = _VARIABLES
 _SIZE = (5.2, 2.7)  # inches of 72 units
@@ -32,12 +32,12 @@ class Curve:
 
 
 def chart_svg(title: str, curves: Sequence[Curve], *, borders: Sequence[float] = (), wide_range: bool = False) -> str:
-    """A chart over the steps of a run.
+    """Draw a chart over the steps of a run.
 
     Args:
-        title: for those who hear the page instead of seeing it.
-        curves: what is drawn; points that are no numbers leave gaps.
-        borders: steps at which a new stage starts.
+        title: the accessible name, for screen readers.
+        curves: the curves; NaN leaves a gap.
+        borders: steps at which a new stage begins.
         wide_range: the highest points of a faint curve may be cut off, so that the main one fills the height.
 
     Returns:
@@ -87,13 +87,13 @@ def chart_svg(title: str, curves: Sequence[Curve], *, borders: Sequence[float] =
 
 
 def _for_page(svg: str, title: str) -> str:
-    """The element alone, as wide as its place, with the page's colours and fonts."""
+    """Reduce an SVG file to its element, with flexible width and the colours and fonts of the page."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var({variable})")
     body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)
-    # Names of parts are unique in a file, not among several on one page
+    # Ids are unique in a file, but not among several charts on one page
     prefix = re.sub(r"\W+", "-", title.lower())
     body = re.sub(r'\bid="', f'id="{prefix}-', body)
     body = re.sub(r'href="#', f'href="#{prefix}-', body)

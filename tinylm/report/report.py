@@ -1,4 +1,4 @@
-"""`report.html` of a run: curves, samples, figures and advice, in one file that needs nothing else."""
+"""`report.html` of a run: curves, samples, figures and advice, in a single file without references."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_SAMPLES = 40
 
 
 def write_report(run: RunFolder) -> Path:
-    """Write `report.html` into a run's folder; an earlier one stays until it is there.
+    """Write `report.html` into a run folder; it replaces an earlier one only when it is complete.
 
     Raises:
         RunError: the run has logged nothing yet, or its files are broken.
@@ -35,7 +35,7 @@ def write_report(run: RunFolder) -> Path:
 
 
 def make_report(run: RunFolder) -> str:
-    """The page: HTML without references to anything outside it; all text is escaped.
+    """Create the page: HTML without references to other files; all text is escaped.
 
     Raises:
         RunError: the run has logged nothing yet, or its files are broken.
@@ -54,7 +54,7 @@ def make_report(run: RunFolder) -> str:
 
 
 def _values(run: RunFolder, log: RunLog, config: Config, state: TrainState | None) -> dict[str, Any]:
-    """What the template shows."""
+    """The values of the template."""
     started = next((event for event in log.events if event.event == "started"), None)
     facts = started.details if started is not None else {}
     latest = next((event.details for event in reversed(log.events) if "machine" in event.details), {})
@@ -82,7 +82,7 @@ def _values(run: RunFolder, log: RunLog, config: Config, state: TrainState | Non
 
 
 def _headline(log: RunLog, state: TrainState | None, facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures that come first, with what they are."""
+    """The figures at the top, each with its label."""
     stage = log.of_stage(log.stages()[-1]) if log.stages() else log
     figures: list[tuple[str, str]] = []
     if stage.validations:
@@ -125,7 +125,7 @@ def _stage(
 
 
 def _charts(log: RunLog, offset: dict[StageName, int]) -> list[dict[str, Any]]:
-    """The curves over the steps of both stages, each with its title and its unit."""
+    """The charts over the steps of both stages, each with title and unit."""
     from tinylm.report.charts import Curve, chart_svg
 
     borders = [float(offset[stage]) for stage in log.stages()[1:]]
@@ -138,7 +138,7 @@ def _charts(log: RunLog, offset: dict[StageName, int]) -> list[dict[str, Any]]:
         x = [float(line.step + offset[stage]) for line in part.steps]
         raw = [line.loss for line in part.steps]
         if x:
-            # One legend for the curves of all stages
+            # One legend entry for the curves of all stages
             names = ("", "") if loss else ("a batch", "smoothed")
             loss += [Curve(x, raw, names[0], "faint"), Curve(x, smoothed(raw), names[1])]
             rate.append(Curve(x, [line.learning_rate for line in part.steps]))
@@ -160,7 +160,7 @@ def _charts(log: RunLog, offset: dict[StageName, int]) -> list[dict[str, Any]]:
 
 
 def _data(run: RunFolder, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """A stage's files, counts and notes."""
+    """Files, counts and notes of each stage."""
     provenance = read_provenance(run.provenance)
     recorded = {stage: provenance[stage] for stage in STAGE_TITLES if stage in provenance}
     return [
@@ -179,7 +179,7 @@ def _data(run: RunFolder, facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _configuration(config: Config) -> list[tuple[str, list[tuple[str, str, bool]]]]:
-    """Sections with their keys and values, and whether they are other than the defaults."""
+    """Sections with their keys and values, and whether each value differs from the default."""
     defaults = config_values(Config())
     return [
         (section, [(key, _shown(value), value != defaults[section][key]) for key, value in table.items()])
@@ -211,7 +211,7 @@ def _status(log: RunLog, state: TrainState | None) -> str:
 
 
 def _state(run: RunFolder) -> TrainState | None:
-    """Where the last checkpoint stands, if there is one."""
+    """The state of the last checkpoint, if there is one."""
     try:
         return load_state(run.checkpoint("last"))
     except TinyLMError:
@@ -219,7 +219,7 @@ def _state(run: RunFolder) -> TrainState | None:
 
 
 def _thinned(samples: list[Any]) -> list[Any]:
-    """At most so many, the first and the last among them."""
+    """At most `_MOST_SAMPLES` of the samples, evenly spread, with the first and the last."""
     if len(samples) <= _MOST_SAMPLES:
         return samples
     last = len(samples) - 1

@@ -18,6 +18,7 @@ from tinylm.config import Config, ModelConfig, config_values, make_config
 from tinylm.run_folder import StageName
 from tinylm.training.mfu import attention_flops
 from tinylm.training.speed import Shape, Speed, block_weights, interpolate, matrix_weights, measure_speed, shaped
+from tinylm.training.step_budget import share_of
 
 _SHAPES: tuple[Shape, ...] = (
     (64, 2, 2),
@@ -136,15 +137,19 @@ def choose(
         keys = [key for key in (*_SHAPE_KEYS, "num_kv_heads") if getattr(model, key) != getattr(config.model, key)]
         changed.update({f"model.{key}": getattr(model, key) for key in keys})
     sample = min(config.tokenizer.max_sample_megabytes, _SAMPLE_MEGABYTES_A_MINUTE * config.train.minutes)
-    weight_decay, dropout = regularization(config.model.arch, estimate.epochs(model))
+    epochs = estimate.epochs(model)
+    first = next(iter(epochs))
     others = {
         "model.vocab_size": model.vocab_size,
-        "model.dropout": dropout,
+        "model.dropout": dropout(config.model.arch, epochs[first]),
         "train.batch_size": estimate.batch_size(model),
-        "train.weight_decay": weight_decay,
+        "train.weight_decay": weight_decay(epochs[first]),
         "train.max_epochs": _MOST_EPOCHS,
         "tokenizer.max_sample_megabytes": max(1.0, sample),
     }
+    if len(epochs) > 1:
+        others["train.finetune_weight_decay"] = weight_decay(epochs["finetune"])
+        others["train.pretrain_share"] = estimate.pretrain_share(model)
     changed.update({name: value for name, value in others.items() if name not in given})
     for name, value in changed.items():
         section, _, key = name.partition(".")
@@ -153,10 +158,14 @@ def choose(
     return Choice(chosen, list(changed), _explain(chosen, model, estimate))
 
 
-def regularization(arch: str, epochs: float) -> tuple[float, float]:
-    """Weight decay and dropout for text that is seen so many times."""
-    weight_decay = min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH)
-    return float(f"{weight_decay:.2g}"), _DROPOUT if epochs >= _DROPOUT_EPOCHS[arch] else 0.0
+def weight_decay(epochs: float) -> float:
+    """For text that is seen so many times."""
+    return float(f"{min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH):.2g}")
+
+
+def dropout(arch: str, epochs: float) -> float:
+    """For text that is seen so many times."""
+    return _DROPOUT if epochs >= _DROPOUT_EPOCHS[arch] else 0.0
 
 
 class Estimate:
@@ -181,7 +190,9 @@ class Estimate:
         processes: int,
     ) -> None:
         self.config, self.speed, self.seconds, self.processes = config, speed, seconds, processes
-        self.data_bytes = max(1.0, sum(text_bytes.values()))
+        self._text_bytes = {stage: max(1.0, size) for stage, size in text_bytes.items()}
+        self.data_bytes = sum(self._text_bytes.values())
+        self._share_is_given = "train.pretrain_share" in given
         self.free_shape = not any(f"model.{key}" in given for key in _SHAPE_KEYS)
         self._vocabularies = (
             [config.model.vocab_size] if "model.vocab_size" in given else _vocabularies(self.data_bytes)
@@ -220,25 +231,46 @@ class Estimate:
         return max(enough, default=self._batch_sizes[0])
 
     def tokens(self, model: ModelConfig) -> float:
-        """That are trained on: what the time allows, or as many epochs as are worth it."""
-        size = self.batch_size(model)
-        return self._steps(model, size) * size * self.config.train.accumulate * model.context_length
+        """Tokens that are trained on in all stages."""
+        return sum(self._stage_tokens(model).values())
 
-    def epochs(self, model: ModelConfig) -> float:
-        """How often the text is seen."""
-        return self.tokens(model) / self._epoch_tokens(model)
+    def epochs(self, model: ModelConfig) -> dict[StageName, float]:
+        """How often the text of each stage is seen."""
+        epochs = self._epoch_tokens(model)
+        return {stage: tokens / epochs[stage] for stage, tokens in self._stage_tokens(model).items()}
+
+    def pretrain_share(self, model: ModelConfig) -> float:
+        """The part of the time for pre-training."""
+        tokens = self._stage_tokens(model)
+        return float(f"{min(0.99, max(0.01, tokens['pretrain'] / sum(tokens.values()))):.2g}")
 
     def needs_less_time(self, model: ModelConfig) -> bool:
         """Whether the epochs that are worth it end clearly before the time does."""
-        return self.epochs(model) > 0.99 * self._most_epochs
+        return min(self.epochs(model).values()) > 0.99 * self._most_epochs
 
     def _steps(self, model: ModelConfig, batch_size: int) -> float:
+        """Steps of all stages."""
         tokens = batch_size * self.config.train.accumulate * model.context_length
         step_seconds = tokens / self.processes * self.speed.token_seconds(model) + self.speed.update_seconds(model)
-        return min(self.seconds / step_seconds, self._most_epochs * self._epoch_tokens(model) / tokens)
+        return min(self.seconds / step_seconds, self._most_epochs * sum(self._epoch_tokens(model).values()) / tokens)
 
-    def _epoch_tokens(self, model: ModelConfig) -> float:
-        return self.data_bytes / bytes_per_token(model)
+    def _stage_tokens(self, model: ModelConfig) -> dict[StageName, float]:
+        """Tokens that each stage trains on: its part of what the time allows, or as many epochs as are worth it.
+
+        What one stage does not need, the other gets.
+        """
+        size = self.batch_size(model)
+        total = self._steps(model, size) * size * self.config.train.accumulate * model.context_length
+        stages: list[StageName] = list(self._text_bytes)
+        most = {stage: self._most_epochs * tokens for stage, tokens in self._epoch_tokens(model).items()}
+        found = {stage: min(most[stage], total * share_of(stage, stages, self.config.train)) for stage in stages}
+        if not self._share_is_given:
+            for stage in stages:
+                found[stage] = min(most[stage], found[stage] + total - sum(found.values()))
+        return found
+
+    def _epoch_tokens(self, model: ModelConfig) -> dict[StageName, float]:
+        return {stage: size / bytes_per_token(model) for stage, size in self._text_bytes.items()}
 
 
 def bytes_per_token(model: ModelConfig) -> float:
@@ -267,7 +299,8 @@ def _explain(config: Config, wanted: ModelConfig, estimate: Estimate) -> list[st
     model, train = config.model, config.train
     steps = estimate.tokens(wanted) / (train.batch_size * train.accumulate * model.context_length)
     epochs = estimate.epochs(wanted)
-    seen = f"{epochs:.0%} of" if epochs < 1 else f"{epochs:,.1f} times"
+    seen = " and ".join(f"{times:.0%} of" if times < 1 else f"{times:,.1f} times" for times in epochs.values())
+    texts = "the text" if len(epochs) == 1 else "the text and the chats"
     shape = f"{model.num_layers} layers, {model.d_model} wide, {model.nhead} heads, vocabulary {model.vocab_size:,}"
     rate = (6.0 * matrix_weights(model) + attention_flops(model)) / estimate.speed.token_seconds(model)
     rate *= estimate.processes
@@ -275,7 +308,7 @@ def _explain(config: Config, wanted: ModelConfig, estimate: Estimate) -> list[st
         f"Chosen for {train.minutes:g} minutes at {rate / 1e9:,.0f} GFLOP/s and {estimate.data_bytes / 1e6:,.1f} MB of "
         "text:",
         f"  {shape}: some {matrix_weights(model) / 1e6:.1f} million weights",
-        f"  batches of {train.batch_size} x {model.context_length} tokens: some {steps:,.0f} steps, {seen} the text",
+        f"  batches of {train.batch_size} x {model.context_length} tokens: some {steps:,.0f} steps, {seen} {texts}",
         f"  weight decay {train.weight_decay:g}, dropout {model.dropout:g}, as suits text that is seen so often",
         _device_line(config),
     ]

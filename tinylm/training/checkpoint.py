@@ -21,7 +21,7 @@ from tinylm.training.hardware import limit_torch_threads
 from tinylm.training.model import LanguageModel
 from tinylm.training.optimizer import Optimizer
 
-# Rows of these parameters belong to pieces of the vocabulary
+# Parameters with a row for each piece of the vocabulary
 _VOCABULARY_PARAMETERS = ("embedding.weight", "output.weight")
 
 
@@ -32,14 +32,14 @@ def save_checkpoint(
     state: TrainState,
     ranks: Ranks | None = None,
 ) -> None:
-    """Write a checkpoint folder; an earlier one stays whole until the new one is.
+    """Write a checkpoint folder; it replaces an earlier one only when it is complete.
 
     Args:
         folder: `checkpoints/last` or `checkpoints/best` of a run.
         model: its weights are saved in fp32.
-        optimizer: None where training will not go on from here.
-        state: where training stands.
-        ranks: that train together, all of which call this; one of them writes.
+        optimizer: its state is saved too; None where training will not continue from this checkpoint.
+        state: the state of the training.
+        ranks: the processes that train together; all call this, and the main one writes.
 
     Raises:
         TinyLMError: the folder cannot be written.
@@ -60,10 +60,10 @@ def save_checkpoint(
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Make sure that training can go on from a checkpoint.
+    """Make sure that training can continue from a checkpoint.
 
     Raises:
-        RunError: it is missing, broken or of another version.
+        RunError: the checkpoint is missing, broken or of another version.
     """
     state = load_state(folder)
     _read_tensors(folder / "model.safetensors")
@@ -72,10 +72,10 @@ def check_checkpoint(folder: Path) -> None:
 
 
 def load_optimizer(folder: Path, optimizer: Optimizer, ranks: Ranks | None = None) -> None:
-    """Take back the optimizer's state; of several processes, one reads it.
+    """Load the optimizer's state; of several processes, the main one reads it.
 
     Raises:
-        RunError: it is missing, broken, or of another optimizer.
+        RunError: the state is missing, broken, or of another optimizer.
     """
     path = folder / "optimizer.safetensors"
     try:
@@ -93,14 +93,14 @@ def load_weights(
 ) -> None:
     """Load a checkpoint's weights into a model whose vocabulary may differ.
 
-    Rows of the vocabulary are matched by piece; pieces that the checkpoint does not know keep their fresh rows.
+    Rows of the vocabulary are matched by piece; pieces that are not in the checkpoint keep their initial rows.
 
     Args:
         folder: the checkpoint.
-        model: takes the weights.
+        model: receives the weights.
         pieces: the model's vocabulary.
         checkpoint_pieces: the checkpoint's vocabulary.
-        notify: told how many rows were matched and how many start fresh.
+        notify: receives a line with the number of rows that were matched and that start fresh.
 
     Raises:
         RunError: the checkpoint is missing, broken, or of another shape than the model in more than its vocabulary.
@@ -124,10 +124,10 @@ def load_weights(
 
 
 def load_parameters(folder: Path, model: LanguageModel, ranks: Ranks | None = None) -> None:
-    """Load a checkpoint of the model's own run into it; of several processes, one reads it.
+    """Load a checkpoint of the model's own run; of several processes, the main one reads it.
 
     Raises:
-        RunError: it is missing or broken.
+        RunError: the checkpoint is missing or broken.
     """
     _set_weights(folder, model, (ranks or Ranks()).from_main(lambda: _read_tensors(folder / "model.safetensors")))
 
@@ -135,10 +135,13 @@ def load_parameters(folder: Path, model: LanguageModel, ranks: Ranks | None = No
 def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[LanguageModel, Tokenizer, TrainState]:
     """Load the model of a run from its best or last checkpoint, for evaluation and export.
 
-    Torch uses no more threads from then on than `limit_torch_threads` leaves.
+    From then on torch uses no more threads than `limit_torch_threads` allows.
+
+    Returns:
+        the model in evaluation mode, its tokenizer, and the state of the checkpoint.
 
     Raises:
-        RunError, TinyLMError: the folder is not a whole run.
+        RunError, TinyLMError: the folder is not a complete run.
     """
     run.check()
     limit_torch_threads()
@@ -149,7 +152,7 @@ def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[Langu
     if tokenizer.vocab_size != state.model.vocab_size:
         raise RunError(
             f"{run.path}: the tokenizer has {tokenizer.vocab_size:,} pieces, the checkpoint "
-            f"{state.model.vocab_size:,}; tokenizer.model was exchanged"
+            f"{state.model.vocab_size:,}; tokenizer.model is not the run's own"
         )
     pieces = tokenizer.pieces()
     load_weights(folder, model, pieces, pieces)

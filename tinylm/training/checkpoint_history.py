@@ -1,4 +1,4 @@
-"""Earlier checkpoints of a run: kept a few at a time, for a rollback, or for when the last one cannot be read."""
+"""Earlier checkpoints of a run, kept for a rollback and in case the last one cannot be read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(rf"({'|'.join(get_args(StageName))})-(\d+)")
 
 
 def kept_checkpoints(run: RunFolder) -> list[Path]:
-    """The earlier checkpoints of a run, oldest first: folders named by stage and step."""
+    """List the earlier checkpoints of a run, oldest first: folders named by stage and step."""
     stages = list(get_args(StageName))
     found: list[tuple[int, int, Path]] = []
     for path in run.checkpoints.glob("*-*"):
@@ -29,10 +29,10 @@ def kept_checkpoints(run: RunFolder) -> list[Path]:
 
 
 def keep_checkpoint(run: RunFolder, state: TrainState, count: int) -> None:
-    """Keep what `last` holds as one of the `count` earlier checkpoints; it takes no space while `last` is the same.
+    """Keep a copy of the last checkpoint, by hard links, and delete all but the newest `count` copies.
 
     Raises:
-        TinyLMError: it cannot be written.
+        TinyLMError: the copy cannot be written.
     """
     target = run.checkpoints / f"{state.stage}-{state.step:06}"
     if count:
@@ -45,37 +45,40 @@ def restore_checkpoint(run: RunFolder, kept: Path) -> None:
     """Make an earlier checkpoint the last one.
 
     Raises:
-        TinyLMError: it cannot be written.
+        TinyLMError: the checkpoint cannot be written.
     """
     _copy(kept, run.checkpoint("last"))
 
 
 def checkpoint_to_go_back_to(run: RunFolder, stage: StageName, gone_back_to: int | None) -> Path | None:
-    """The newest earlier checkpoint of a stage; should training have gone back to it before, the one before that.
+    """Choose the checkpoint of a rollback: the newest of the stage, or the one before if it was used already.
 
     Args:
-        run: whose checkpoints.
-        stage: that diverged.
-        gone_back_to: the step that the last rollback went to.
+        run: the run.
+        stage: the stage that diverged.
+        gone_back_to: the step of the last rollback in this stage.
+
+    Returns:
+        the checkpoint's folder, or None where the stage has none.
 
     Raises:
         TinyLMError: a checkpoint cannot be removed.
     """
     kept = [path for path in kept_checkpoints(run) if path.name.startswith(f"{stage}-")]
     if len(kept) > 1 and load_state(kept[-1]).step == gone_back_to:
-        remove_folder(kept.pop())  # from there it went wrong again
+        remove_folder(kept.pop())  # training diverged again from there
     return kept[-1] if kept else None
 
 
 def make_last_readable(run: RunFolder, notify: Callable[[str], None]) -> None:
-    """Where the last checkpoint is broken, put the newest earlier one that is whole in its place.
+    """Replace a broken last checkpoint by the newest earlier one that is whole.
 
     Args:
-        run: the run to go on with.
-        notify: told if it had to be.
+        run: the run to continue.
+        notify: receives a line if the last checkpoint was replaced.
 
     Raises:
-        RunError: none is whole.
+        RunError: no checkpoint is whole.
     """
     try:
         check_checkpoint(run.checkpoint("last"))
@@ -85,7 +88,7 @@ def make_last_readable(run: RunFolder, notify: Callable[[str], None]) -> None:
                 check_checkpoint(kept)
             except RunError:
                 continue
-            notify(f"{broken}; going on from {kept.name}, the newest checkpoint before it")
+            notify(f"{broken}; continuing from {kept.name}, the newest checkpoint before it")
             restore_checkpoint(run, kept)
             return
         raise

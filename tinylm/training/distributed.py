@@ -1,7 +1,7 @@
-"""Training by several processes, as `torchrun` starts them; one process is the case of a single rank.
+"""Training in several processes started by `torchrun`: DDP and FSDP2. A single process is one rank.
 
-Every rank takes its own rows of each batch, so that a batch is of the same examples for any number of ranks. Rank 0
-reads and writes files and decides; what the others have to know of it, they are sent.
+Every rank computes its own rows of each batch, so that a batch has the same examples for any number of ranks. Rank 0,
+the main process, reads and writes files, makes decisions and sends them to the others.
 """
 
 from __future__ import annotations
@@ -22,20 +22,19 @@ from tinylm.errors import SilentError, TinyLMError
 
 Value = TypeVar("Value")
 
-# Reading and tokenizing much text takes the main process so long that the others must be patient
-_PATIENCE = timedelta(hours=12)
-# Seconds
-_LAST_TENSORS = 0.2
+# The others wait while the main process reads and tokenizes, which may take hours
+_TIMEOUT = timedelta(hours=12)
+_LAST_TENSORS_SECONDS = 0.2
 
 
 class Ranks:
-    """The processes that train together; by itself, the only one.
+    """The processes that train together, seen from one of them; by default a single one.
 
     Attributes:
-        rank: the number of this process, from 0.
-        size: how many there are.
-        local_rank: its number among those of this machine.
-        local_size: how many these are.
+        rank: number of this process, from 0.
+        size: number of processes.
+        local_rank: number of this process on this machine, from 0.
+        local_size: number of processes on this machine.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local_rank: int = 0, local_size: int = 1) -> None:
@@ -43,11 +42,11 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this is the main process, which writes files and shows messages."""
         return self.rank == 0
 
     def broadcast(self, value: Value) -> Value:
-        """What the main process has."""
+        """Return the main process's value in every process."""
         if self.size == 1:
             return value
         values: list[Any] = [value if self.is_main else None]
@@ -56,7 +55,12 @@ class Ranks:
         return result
 
     def from_main(self, make: Callable[[], Value]) -> Value:
-        """What `make` gives in the main process, which alone calls it; in all, what it raises of the user's errors."""
+        """Call `make` in the main process and return its value in every process.
+
+        Raises:
+            TinyLMError: `make` raised it in the main process.
+            SilentError: the same, in the other processes.
+        """
         if self.size == 1:
             return make()
         value: Any = None
@@ -75,14 +79,14 @@ class Ranks:
         return result
 
     def on_main(self, do: Callable[[], object]) -> None:
-        """Let the main process do something, and wait for it."""
+        """Call `do` in the main process while the others wait; raises as `from_main` does."""
         if self.size == 1:
             do()
         else:
             self.from_main(lambda: do() and None)
 
     def one_first(self, make: Callable[[], Value]) -> Value:
-        """What `make` gives, in one process of each machine before the others, which find what that one has written."""
+        """Call `make` in one process of each machine, then in the others, which find the files that the first wrote."""
         if self.size == 1:
             return make()
         value = make() if self.local_rank == 0 else None
@@ -92,7 +96,7 @@ class Ranks:
         return result
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """Which flags are set in any process."""
+        """Return which flags are True in at least one process."""
         if self.size == 1:
             return flags
         values = torch.tensor(flags, dtype=torch.int32, device="cpu")
@@ -100,11 +104,11 @@ class Ranks:
         return tuple(bool(value) for value in values.tolist())
 
     def same(self, value: object) -> bool:
-        """Whether all processes have an equal value."""
+        """Return whether the value is equal in all processes."""
         return not self.any(value != self.broadcast(value))[0]
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Scalars on the device, summed over the processes."""
+        """Sum scalar tensors over the processes."""
         if self.size == 1:
             return list(tensors)
         total = torch.stack(list(tensors))
@@ -112,16 +116,19 @@ class Ranks:
         return list(total.unbind())
 
     def rows_of(self, array: Any) -> Any:
-        """This process's part of what has a row for each example of a batch."""
+        """Return this process's rows of an array with a row for each example of a batch."""
         count = len(array) // self.size
         return array[self.rank * count : (self.rank + 1) * count]
 
     def share(self, work: Callable[[Tensor], Tensor], matrices: Tensor) -> Tensor:
-        """`work` on a stack of matrices, each process on some of them.
+        """Apply a function to a stack of matrices, each process to some of them.
 
         Args:
-            work: gives a stack of the same shape.
+            work: returns a stack of the shape that it is given.
             matrices: [count, rows, columns], the same in all processes.
+
+        Returns:
+            the results for all matrices, in every process.
         """
         if self.size == 1:
             return work(matrices)
@@ -135,13 +142,13 @@ class Ranks:
         return torch.cat(results)
 
     def distribute(self, model: nn.Module, module: nn.Module, blocks: Sequence[nn.Module], sharded: bool) -> nn.Module:
-        """A module whose gradients are summed over the processes: DDP, or FSDP2.
+        """Wrap a module so that its gradients are summed over the processes: by DDP or FSDP2.
 
         Args:
-            model: on the device; takes the main process's weights.
-            module: computes with it.
-            blocks: of the model, each gathered by itself where it is sharded.
-            sharded: each process keeps a part of every weight, of its gradient and of its optimizer's state.
+            model: the model, on its device; it receives the main process's weights.
+            module: the module that computes the loss with it.
+            blocks: the model's blocks, which FSDP2 gathers one by one.
+            sharded: use FSDP2: each process keeps a part of every weight, gradient and optimizer state.
         """
         if self.size == 1:
             return module
@@ -153,14 +160,14 @@ class Ranks:
 
         for block in blocks:
             fully_shard(block)
-        # Resharded also where no backward pass follows, so that the model's parameters are always the parts
+        # Resharded also where no backward pass follows, so that the parameters are always the sharded ones
         fully_shard(module, reshard_after_forward=True)
         return module
 
 
 @contextmanager
 def start_ranks() -> Iterator[Ranks]:
-    """Meet the other processes that `torchrun` started: by gloo, and on GPUs by NCCL. Without it there are none."""
+    """Join the process group of `torchrun`, by gloo on CPUs and NCCL on GPUs; without it, yield a single rank."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield Ranks()
@@ -170,23 +177,23 @@ def start_ranks() -> Iterator[Ranks]:
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    dist.init_process_group(backend, timeout=_TIMEOUT)
     try:
         yield Ranks(dist.get_rank(), size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     finally:
         dist.destroy_process_group()
-        # Gloo's threads may still hold a last tensor, and abort a process that ends before they could let go of it:
+        # Gloo's threads may still hold a last tensor, and abort a process that ends before they release it:
         # https://github.com/pytorch/pytorch/issues/190489
-        time.sleep(_LAST_TENSORS)
+        time.sleep(_LAST_TENSORS_SECONDS)
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor with all its parts; every process must ask for it."""
+    """Gather the whole of a sharded tensor; must be called in every process."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def part_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor that all processes have, divided among them as another is."""
+    """Shard a tensor that all processes have in the way that another tensor is sharded."""
     tensor = tensor.to(like.device)
     if not isinstance(like, DTensor):
         return tensor

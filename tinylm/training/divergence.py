@@ -1,4 +1,4 @@
-"""Training that goes wrong: a loss that is no number, or that rises far above where it was."""
+"""Detect a NaN or exploding loss."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tinylm.errors import RunError
 from tinylm.run_folder import TrainState
 
 RATE_FACTOR = 0.5
-"""What the learning rate is multiplied with at each rollback."""
+"""Factor on the learning rate at each rollback."""
 
 _SMOOTHING = 0.1
 _LEAST_RISE_NATS, _RELATIVE_RISE = 1.0, 0.5
 
 
 class DivergedError(Exception):
-    """A step that training should not go on from.
+    """The loss at a step is NaN, infinite or exploding.
 
     Attributes:
-        step: which.
+        step: number of the step.
         reason: the predicate of a sentence about the loss.
     """
 
@@ -38,20 +38,20 @@ def lasting_divergence(state: TrainState, problem: DivergedError) -> RunError:
 
 
 def require_finite(value: float, step: int) -> None:
-    """Make sure that a loss, or its sum with a norm, is a number.
+    """Make sure that a loss, or the sum of a loss and a norm, is finite.
 
     Raises:
-        DivergedError: it is not.
+        DivergedError: it is NaN or infinite.
     """
     if not math.isfinite(value):
         raise DivergedError(step, "is no longer finite")
 
 
 def watch_loss(state: TrainState, loss: float, step: int) -> None:
-    """Take note of a step's loss in `state`.
+    """Update the smoothed loss in `state` with the loss of a step.
 
-    The mean of the last ten or so steps is compared with the lowest that it has been in the stage: it may be up to half
-    above that, and one nat in any case. Noise between batches stays far below.
+    The mean of about the last ten steps may rise by half of its lowest value in the stage, and by one nat in any case.
+    Noise between batches is far smaller.
 
     Raises:
         DivergedError: the loss has risen further.

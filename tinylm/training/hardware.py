@@ -1,4 +1,4 @@
-"""What `auto` stands for on this machine: the device to train on, the precision, and whether to compile."""
+"""Resolve device, precision and compilation for this machine, and set up the process."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
-    """The device and the precision that `auto` stands for on this machine.
+    """Replace `auto` by the device and the precision of this machine.
 
     Raises:
-        ConfigError: the wanted device is not there.
+        ConfigError: this machine does not have the device.
     """
     device = settings.device
     if device == "auto":
@@ -52,7 +52,7 @@ def resolve_hardware(settings: TrainConfig) -> tuple[str, str]:
 
 
 def machine_facts() -> dict[str, dict[str, str | int]]:
-    """What a run's log says of the machine and of the versions that train."""
+    """Machine and package versions, for a run's log."""
     machine: dict[str, str | int] = {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": usable_cores(),
@@ -68,15 +68,15 @@ def machine_facts() -> dict[str, dict[str, str | int]]:
 
 
 def limit_torch_threads() -> None:
-    """Let torch use at most `usable_threads()` threads: by itself it disregards the CPU quota of a container."""
+    """Limit torch to `usable_threads()` threads: by itself it ignores the CPU quota of a container."""
     torch.set_num_threads(min(torch.get_num_threads(), usable_threads()))
 
 
 def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:
-    """Whether to compile the model on this device.
+    """Decide whether to compile the model on this device.
 
-    On a CPU compiling took 40 s and gave nothing. For a GPU it needs Triton and, for Triton, a C compiler; and it
-    needs time, which a short run does not get back.
+    On a CPU, compilation took 40 s and made training no faster. On a GPU it needs Triton and a C compiler, and a run of
+    at least two minutes to gain back its time.
     """
     if settings.compile != "auto":
         return settings.compile
@@ -89,25 +89,25 @@ def resolve_compile(settings: TrainConfig, device: str) -> Literal["on", "off"]:
 
 
 def prepare_process() -> None:
-    """Set what holds for the whole process while it trains; call it before torch's compiler is imported."""
+    """Set up memory and folders of the process for training; call it before torch's compiler is imported."""
     _keep_freed_memory()
     _place_compiled_code()
 
 
 def _place_compiled_code() -> None:
-    """Let torch's compiler use TinyLM's cache folder instead of one below /tmp, unless the user has chosen another.
+    """Let torch's compiler use TinyLM's cache folder instead of one in /tmp, unless the user has set another.
 
-    It creates its folder while it is imported, which the first optimizer does, even if nothing is compiled.
+    The compiler creates its folder on import, which the first optimizer causes even if nothing is compiled.
     """
     if is_writable():
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "torchinductor"))
 
 
 def _keep_freed_memory() -> None:
-    """Let this process keep the memory that a step frees, for the next one; where the C library is glibc.
+    """Let glibc keep the memory that a step frees for the next step.
 
-    By itself glibc gives large blocks back to the system, which clears each page anew: some 90,000 page faults a step
-    at 6 million parameters, a tenth of its time.
+    By default glibc returns large blocks to the system, which clears each page again: some 90,000 page faults a step at
+    6 million parameters, a tenth of the step's time.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -124,17 +124,17 @@ def _has_c_compiler() -> bool:
 
 
 def _bf16_is_faster_on_cpu() -> bool:
-    """Whether this processor computes in bf16, which shows in the time of a matrix product."""
+    """Measure whether a matrix product in bf16 is faster than in fp32 on this processor."""
     matrices = {dtype: torch.ones(512, 512, dtype=dtype) for dtype in (torch.bfloat16, torch.float32)}
     least = dict.fromkeys(matrices, float("inf"))
     began = time.perf_counter()
-    # In turns and often, so that a moment in which the machine is busy does not decide
+    # Alternating and repeated, so that a moment of load from other programs does not decide
     for turn in range(_TURNS):
         for dtype, matrix in matrices.items():
             started = time.perf_counter()
             torch.mm(matrix, matrix)
             least[dtype] = min(least[dtype], time.perf_counter() - started)
-        # Without instructions for it, a product in bf16 takes a hundred times as long
+        # Without bf16 instructions, a product takes a hundred times as long
         if turn and time.perf_counter() - began > _TURNS_SECONDS:
             break
     return least[torch.bfloat16] * 1.25 < least[torch.float32]

@@ -22,27 +22,27 @@ _LEAST_LIKELIHOOD = 1e-30  # below it, the logarithm of a softmax in fp32 is too
 
 
 class LossModule(nn.Module):
-    """A model and its loss in one call, as PyTorch's distributed engines want it.
+    """A model and its loss in one forward call, as DDP and FSDP2 need it.
 
     Args:
-        model: on the device.
-        compiled: whether training goes through `torch.compile`.
+        model: the model, on its device.
+        compiled: whether training uses `torch.compile`.
     """
 
     def __init__(self, model: LanguageModel, compiled: bool) -> None:
         super().__init__()
         self.model = model
         self.fast_hidden = torch.compile(model.hidden) if compiled else None
-        # By itself, as fine-tuning has another number of targets each time; on CPUs it is written out
+        # Compiled separately, as the number of targets changes in fine-tuning; on CPUs it is `linear_cross_entropy`
         on_cpu = model.embedding.weight.device.type == "cpu"
         self.fast_head = torch.compile(self.head) if compiled and not on_cpu else None
 
     def forward(self, ids: Tensor, kept: Tensor | None, targets: Tensor, fast: bool) -> Tensor:
-        """Summed negative log-likelihood, in nats.
+        """Sum the negative log-likelihood of the targets, in nats.
 
         Args:
-            ids: [batch, length].
-            kept: numbers of the positions that have a target, of batch x length, [targets]; None for all.
+            ids: token ids, [batch, length].
+            kept: indices of the positions that have a target, of batch x length, [targets]; None for all.
             targets: their ids.
             fast: compiled, if that is wanted.
         """
@@ -52,17 +52,17 @@ class LossModule(nn.Module):
         return head(states if kept is None else states[kept], targets)
 
     def head(self, states: Tensor, targets: Tensor) -> Tensor:
-        """The output layer and the summed loss of its input, [targets, d_model]."""
+        """Apply the output layer to states [targets, d_model] and sum the loss."""
         if states.device.type == "cpu":
             return linear_cross_entropy(states, self.model.output.weight, targets)
         return F.cross_entropy(self.model.output(states).float(), targets, reduction="sum")
 
 
 class LossComputer:
-    """Computes the summed loss of a model, in training compiled if that is wanted.
+    """Computes the loss of a model and its gradient, in the configured precision, compiled if configured.
 
     Args:
-        model: on the device.
+        model: the model, on its device.
         settings: device, precision and compile resolved (see `tinylm.training.hardware`).
         notify: told when the model cannot be compiled and is computed as it is.
         ranks: that train together.
@@ -92,19 +92,19 @@ class LossComputer:
             torch.set_float32_matmul_precision("high")  # TF32 for what is not bf16
 
     def head_loss(self, states: Tensor, targets: Tensor) -> Tensor:
-        """Summed loss of what the output layer sees, [targets, d_model], as it is computed in training.
+        """Compute the output layer and the summed loss of states [targets, d_model] as in training.
 
-        For a measurement of its speed: not for models that several processes share.
+        For a measurement of speed; not for a model that several processes share.
         """
         with self.autocast():
             return self._module.head(states, targets)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The precision to compute in."""
+        """Return the context of the configured precision."""
         return torch.autocast(self.device.type, torch.bfloat16) if self._bf16 else nullcontext()
 
     def loss_sum(self, inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
-        """Summed negative log-likelihood, in nats, of the counted targets; logits are made for those alone."""
+        """Sum the negative log-likelihood of the counted targets, in nats; only their logits are computed."""
         return self._loss_sum(inputs, targets, fast=False)
 
     def backward(self, batches: list[tuple[NDArray[np.int64], NDArray[np.int64]]], counted: int) -> list[Tensor]:
@@ -112,7 +112,7 @@ class LossComputer:
 
         Args:
             batches: inputs and targets of this process.
-            counted: targets in all of them, in all processes.
+            counted: number of targets in all batches of all processes.
 
         Returns:
             the part of each batch in the mean loss, scalars on the device.

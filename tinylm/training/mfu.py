@@ -1,7 +1,7 @@
-"""Model FLOPs utilization: the arithmetic that training needs, over what the device could do in that time.
+"""Model FLOPs utilization (MFU): the model's floating-point operations over the device's peak in that time.
 
-Counted as in PaLM (Chowdhery et al. 2022, arXiv:2204.02311, appendix B): what the model asks for, forward and backward,
-whatever is recomputed or skipped on the way.
+Counted as in PaLM (Chowdhery et al. 2022, arXiv:2204.02311, appendix B): the operations of the model's forward and
+backward pass, whether the implementation recomputes or skips some of them or not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from tinylm.config import ModelConfig
 from tinylm.training.model import LanguageModel
 
-# Dense bf16 matrix rate in TFLOP/s, from the makers' datasheets; the first name that is part of the device's decides
+# Dense bf16 TFLOP/s by the vendors' datasheets; the first entry whose name is part of the device's name is used
 _PEAK_TFLOPS = (
     ("H100 PCIe", 756.0),
     ("H100 NVL", 835.0),
@@ -38,16 +38,16 @@ _PEAK_TFLOPS = (
 
 
 def training_flops(model: LanguageModel, positions: int, counted: int) -> float:
-    """Floating-point operations of a training step, forward and backward.
+    """Count the floating-point operations of a training step, forward and backward.
 
-    6 a position for each parameter that it is multiplied with, and 12 x layers x width x context for attention, which
-    is counted whole although half of it is masked (PaLM, appendix B). An untied embedding is looked up, not
-    multiplied, and logits are made for counted targets alone.
+    For each position, 6 for each parameter that it is multiplied with, and 12 x layers x width x context for attention,
+    of which the masked half counts too (PaLM, appendix B). An untied embedding is not multiplied, and logits are
+    computed for counted targets only.
 
     Args:
-        model: its parameters and shape.
+        model: the model.
         positions: tokens that go through the blocks, in rows of the full context.
-        counted: those of them that have a target.
+        counted: positions that have a target.
     """
     config = model.config
     output = model.output.weight.numel()
@@ -58,14 +58,14 @@ def training_flops(model: LanguageModel, positions: int, counted: int) -> float:
 
 
 def attention_flops(config: ModelConfig) -> float:
-    """Operations a position of the two products of attention, forward and backward, over the full context."""
+    """Count the operations of attention's two matrix products for a position, forward and backward, at full context."""
     return 12.0 * config.num_layers * config.d_model * config.context_length
 
 
 def peak_flops(device: torch.device) -> float | None:
-    """Dense bf16 operations a second of a GPU: the datasheet's, or measured where the name is not known.
+    """Return a GPU's dense bf16 operations a second: by the datasheet, or measured if its name is unknown.
 
-    None on a CPU, whose rate depends too much on what else it does.
+    None on a CPU, whose rate depends too much on other load.
     """
     if device.type == "cpu":
         return None
@@ -77,15 +77,15 @@ def peak_flops(device: torch.device) -> float | None:
 
 
 def datasheet_flops(name: str) -> float | None:
-    """The datasheet's dense bf16 operations a second of a device of this name; None where it is not known."""
+    """Look up the dense bf16 operations a second of a device by its name; None if the name is unknown."""
     words = f" {name} ".replace("-", " ").lower()
     if " laptop " in words:
-        return None  # named like the card for desktops, and slower
+        return None  # named like the desktop card, but slower
     return next((rate * 1e12 for part, rate in _PEAK_TFLOPS if f" {part.lower()} " in words), None)
 
 
 def measured_flops(device: torch.device, size: int = 4096, seconds: float = 0.3) -> float:
-    """Operations a second of a product of two random square bf16 matrices, the best of several."""
+    """Measure the operations a second of a product of two random square bf16 matrices, the best of several."""
     first, second = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     best, begun = float("inf"), time.perf_counter()
     while best == float("inf") or time.perf_counter() - begun < seconds:

@@ -1,4 +1,4 @@
-"""The model: a decoder-only Transformer, in the specified architecture ("classic") or a modern variant of it.
+"""The model: a decoder-only Transformer in two architectures, classic and modern.
 
 classic: Vaswani et al. 2017 (arXiv:1706.03762) with sinusoidal positions, pre-layer-normalization (Xiong et al. 2020,
 arXiv:2002.04745) and GELU. modern: rotary positions (Su et al. 2021, arXiv:2104.09864), RMSNorm, QK-norm, squared
@@ -21,12 +21,12 @@ _PLAIN_ATTENTION_LENGTH = 512
 
 
 def position_frequencies(width: int) -> Tensor:
-    """Angle a token, in radians, of each pair of channels; fp32 [width / 2]."""
+    """Return the angle by which each pair of channels turns from token to token, in radians; fp32 [width / 2]."""
     return (ROPE_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)).float()
 
 
 def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
-    """Frequency and phase of each channel: its encoding is sin(position * frequency + phase); fp32 [d_model] each.
+    """Return frequency and phase of each channel of sin(position * frequency + phase); fp32 [d_model] each.
 
     Even channels are sines and odd ones cosines of the same angle, as in Vaswani et al. 2017, section 3.5.
     """
@@ -36,10 +36,10 @@ def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
 
 
 class RMSNorm(nn.RMSNorm):
-    """Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467) in the precision of its input."""
+    """Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467), computed in the input's precision."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """[…, width] in and out."""
+        """Normalize x [..., width]."""
         return F.rms_norm(x, x.shape[-1:], self.weight.to(x.dtype), self.eps)
 
 
@@ -79,7 +79,7 @@ class Attention(nn.Module):
             query, key = self.query_norm(query), self.key_norm(key)
         if rotation is not None:
             query, key = rotate(query, *rotation), rotate(key, *rotation)
-        # Where autocast normalizes in fp32, the kernel still wants one precision
+        # The attention kernel needs one precision, also where autocast normalizes in fp32
         query, key = query.to(value.dtype), key.to(value.dtype)
         mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0)
         output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, d_model))
@@ -87,7 +87,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two layers with a GELU (classic) or a squared ReLU (modern) between them."""
+    """Two linear layers with a GELU (classic) or a squared ReLU (modern) between them."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each normalized before and added to the residual stream after."""
+    """Attention and feed-forward, each with pre-normalization and a residual connection."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Block(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """Token ids to logits over the next token."""
+    """The language model: from token ids to logits of the next token."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -146,12 +146,12 @@ class LanguageModel(nn.Module):
         self._initialize()
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits [batch, length, vocab_size] of token ids [batch, length]; length is at most `context_length`."""
+        """Compute logits [batch, length, vocab_size] of ids [batch, length]; length is at most `context_length`."""
         logits: Tensor = self.output(self.hidden(ids))
         return logits
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """What the output layer sees: [batch, length, d_model] of token ids [batch, length]."""
+        """Compute the input of the output layer, [batch, length, d_model], of ids [batch, length]."""
         length = ids.shape[1]
         x = self.embedding(ids) * self.embedding_scale
         rotation = None
@@ -161,7 +161,7 @@ class LanguageModel(nn.Module):
             rotation = self.get_buffer("cosines")[:length], self.get_buffer("sines")[:length]
         x = self.dropout(x)
         if x.is_cuda and torch.is_autocast_enabled("cuda"):
-            # Blocks are bound by memory there, and half the bytes in the residual stream give some 3 % of speed
+            # A GPU's blocks are limited by memory: a residual stream in half precision makes a step some 3 % faster
             x = x.to(torch.get_autocast_dtype("cuda"))
         for block in self.blocks:
             x = block(x, rotation)
@@ -170,17 +170,17 @@ class LanguageModel(nn.Module):
 
     @property
     def embedding_scale(self) -> float:
-        """Factor on the token embedding, so that it stands on a par with the positions (Vaswani, section 3.4)."""
+        """Factor that scales the token embedding to the position encoding (Vaswani et al. 2017, section 3.4)."""
         return math.sqrt(self.config.d_model)
 
     def _initialize(self) -> None:
-        # Small, so that a tied output layer does not begin by repeating the token that it sees
+        # Small, so that a tied output layer does not begin by predicting its input token
         nn.init.normal_(self.embedding.weight, std=0.02)
         for block in self.blocks:
             assert isinstance(block, Block)
             for linear in (block.attention.qkv, block.feedforward.up):
                 nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
-            # Each block's two outputs start small, so that the residual stream keeps its scale at any depth
+            # The two outputs of a block start small, so that the scale of the residual stream does not grow with depth
             for linear in (block.attention.output, block.feedforward.down):
                 nn.init.normal_(linear.weight, std=linear.in_features**-0.5 / math.sqrt(2 * self.config.num_layers))
         for name, parameter in self.named_parameters():
@@ -191,26 +191,26 @@ class LanguageModel(nn.Module):
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    """The normalization of a residual stream: LayerNorm (classic) or RMSNorm (modern)."""
+    """Create the normalization of the residual stream: LayerNorm (classic) or RMSNorm (modern)."""
     if config.arch == "classic":
         return nn.LayerNorm(config.d_model, eps=NORM_EPSILON)
     return RMSNorm(config.d_model, eps=NORM_EPSILON)
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
-    """Scaled dot-product attention in which no position sees a later one.
+    """Compute causal scaled dot-product attention.
 
     Args:
         query: [batch, heads, length, head_dim].
         key: [batch, kv_heads, length, head_dim]; kv_heads divides heads.
-        value: of the shape of key.
+        value: [batch, kv_heads, length, head_dim].
         dropout: probability that an attention weight is dropped.
 
     Returns:
         [batch, heads, length, head_dim].
     """
     heads, length = query.shape[1:3]
-    # On CPUs in bf16, PyTorch's fused kernel takes twice the time of plain matrix products at such lengths
+    # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > _PLAIN_ATTENTION_LENGTH:
         return F.scaled_dot_product_attention(
             query, key, value, dropout_p=dropout, is_causal=True, enable_gqa=key.shape[1] != heads
@@ -226,8 +226,8 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotary positions on x [batch, heads, length, head_dim], first half of the channels paired with the second."""
-    # Over whole rows: of halves that are put together again, a compiled kernel computes both for each element
+    """Apply rotary positions to x [batch, heads, length, head_dim]; channel i is paired with i + head_dim / 2."""
+    # On whole rows: with split halves, a compiled kernel would compute both halves for each element
     partners = x.roll(x.shape[-1] // 2, dims=-1)
     rotated = x * torch.cat((cosines, cosines), dim=-1) + partners * torch.cat((-sines, sines), dim=-1)
     return rotated.to(x.dtype)

@@ -1,9 +1,10 @@
-"""Muon (Jordan et al. 2024): matrices of one shape are orthogonalized together, in four steps.
+"""Muon (Jordan et al. 2024) for many matrices at once.
 
-One by one, as PyTorch's own does it, the many small products leave a GPU idle between them, and CPU cores wait for
-each other in every one. Its five steps of one polynomial leave singular values between 0.68 and 1.2; four
-polynomials, each the best for what the one before leaves (Amsel et al. 2025, arXiv:2505.16932), leave them between 0.75
-and 1.25 with a fifth less work. All else is as in `torch.optim.Muon`, and so is the state.
+`torch.optim.Muon` orthogonalizes one matrix at a time: many small products, between which a GPU idles and CPU cores
+wait for each other. Here matrices of one shape are orthogonalized together. PyTorch's five steps of one polynomial
+leave singular values between 0.68 and 1.2; four polynomials, each optimal for the output of the one before (Amsel et
+al. 2025, arXiv:2505.16932), leave them between 0.75 and 1.25 with a fifth less work. The rest, and the state, is as in
+`torch.optim.Muon`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from tinylm.training.distributed import Ranks, part_like, whole
 
-# Of x, x^3 and x^5: in turn the polynomials nearest to 1 on [0.003, 1] and on what comes out of it. 5 % more than that
-# are allowed for, and _MARGIN, as one that is given more than it is made for lets it grow without end, and bf16 rounds
+# Coefficients of x, x^3 and x^5. The first polynomial is the nearest to 1 on [0.003, 1], each other one on the range of
+# the one before. The ranges are 5 % wider, and inputs are divided by _MARGIN: singular values outside the range, as by
+# rounding in bf16, would grow without bound
 _POLYNOMIALS = (
     (8.3837, -24.7659, 18.3571),
     (3.8623, -2.6119, 0.4482),
@@ -34,10 +36,10 @@ class BatchedMuon(torch.optim.Muon):
 
     Args:
         matrices: parameters of two dimensions.
-        weight_decay: decoupled, as in AdamW.
-        ranks: that train together; each orthogonalizes some of the matrices.
-        dtype: to orthogonalize in. bf16 is enough, and many times slower than fp32 where the processor has no
-            instructions for it.
+        weight_decay: decoupled weight decay, as in AdamW.
+        ranks: the processes that train together; each orthogonalizes some of the matrices.
+        dtype: precision of the orthogonalization. bf16 is enough, but many times slower than fp32 on processors without
+            bf16 instructions.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class BatchedMuon(torch.optim.Muon):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Apply the gradients; with a closure, first call it and give what it returns."""
+        """Apply the gradients; a closure is called first, and its value returned."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -80,7 +82,7 @@ class BatchedMuon(torch.optim.Muon):
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Nearly the nearest orthogonal matrices: all singular values nearly 1.
+    """Orthogonalize matrices approximately: all singular values become nearly 1.
 
     Args:
         matrices: [count, rows, columns].
@@ -91,7 +93,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
     x = x / (_MARGIN * x.norm(dim=(1, 2), keepdim=True)).clamp(min=_LEAST_NORM)
-    # The square of small singular values is lost in bf16
+    # In bf16 the squares of small singular values would be lost
     x = _iterate(x) if x.dtype == torch.bfloat16 else _iterate_on_gram(x)
     return x.transpose(1, 2) if tall else x
 
@@ -104,7 +106,7 @@ def _iterate(x: Tensor) -> Tensor:
 
 
 def _iterate_on_gram(x: Tensor) -> Tensor:
-    """The same with fewer operations, by small square matrices: all factors are polynomials of the first X X^T."""
+    """Compute the same with fewer operations on small square matrices: all factors are polynomials of X X^T."""
     gram = x @ x.transpose(1, 2)
     product = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand_as(gram)
     for step, (a, b, c) in enumerate(_POLYNOMIALS, 1):

@@ -1,7 +1,7 @@
 """The optimizer: Muon on the matrices of the blocks and AdamW on the rest, or AdamW alone.
 
-Muon (Jordan et al. 2024) is PyTorch's own; its updates are scaled to the size of AdamW's (Liu et al. 2025,
-arXiv:2502.16982), so that both take the same learning rate.
+The updates of Muon (Jordan et al. 2024) are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982), so that
+both use the same learning rate.
 """
 
 from __future__ import annotations
@@ -10,17 +10,27 @@ import torch
 from torch import Tensor
 
 from tinylm.config import TrainConfig
+from tinylm.run_folder import StageName
 from tinylm.training.distributed import Ranks, part_like, whole
 from tinylm.training.model import LanguageModel
 from tinylm.training.muon import BatchedMuon
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps of each parameter, beside the step
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # the state of AdamW for each parameter, beside the step
 
 
 class Optimizer:
-    """Muon and AdamW behind one face, with a state of plain tensors that safetensors can hold."""
+    """Muon and AdamW together. The state is a flat dictionary of tensors, which safetensors can store.
 
-    def __init__(self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None) -> None:
+    Args:
+        model: the model, on its device.
+        config: optimizer, weight decay and precision.
+        ranks: the processes that train together.
+        stage: the stage whose weight decay is used.
+    """
+
+    def __init__(
+        self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None, stage: StageName = "pretrain"
+    ) -> None:
         blocks = {id(p) for p in model.blocks.parameters() if p.ndim == 2}
         named = list(model.named_parameters())
         matrices = [p for _, p in named if id(p) in blocks]
@@ -29,11 +39,13 @@ class Optimizer:
         self._names: dict[Tensor, str] = {p: name for name, p in named}
         self._optimizers: list[torch.optim.Optimizer] = []
         decay = config.weight_decay
+        if stage == "finetune" and config.finetune_weight_decay >= 0:
+            decay = config.finetune_weight_decay
         adamw_groups = [
             {"params": embeddings, "weight_decay": decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        # Many small operations are what a GPU waits for: there a kernel does it for all
+        # On a GPU, one fused kernel instead of many small ones
         on_gpu = model.embedding.weight.device.type == "cuda"
         if config.optimizer == "muon":
             dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
@@ -53,7 +65,7 @@ class Optimizer:
             optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """All state as whole tensors, by `<parameter>/<name>`; every process must ask for it."""
+        """Return all state as whole tensors, by `<parameter>/<name>`; must be called in every process."""
         tensors: dict[str, Tensor] = {}
         for optimizer in self._optimizers:
             for parameter, state in optimizer.state.items():
@@ -62,15 +74,15 @@ class Optimizer:
         return tensors
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `state` gave after a step.
+        """Restore what `state` returned.
 
         Raises:
-            ValueError: it is the state of another optimizer or model.
+            ValueError: the state is of another optimizer or model.
         """
         for optimizer in self._optimizers:
             expected = {"momentum_buffer"} if isinstance(optimizer, torch.optim.Muon) else {"step", *_MOMENTS}
             for group in optimizer.param_groups:
-                fused = bool(group.get("fused"))  # then the count of steps is on the device too
+                fused = bool(group.get("fused"))  # then the step count is on the device too
                 parameters: list[Tensor] = group["params"]
                 for parameter in parameters:
                     prefix = f"{self._names[parameter]}/"

@@ -1,4 +1,4 @@
-"""One process at a time trains in a run folder."""
+"""A lock that lets one process at a time train in a run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STALE_SECONDS = 600.0
 
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
-    """Hold the run's lock, which the operating system takes back from a process that dies.
+    """Hold the run's lock; the operating system releases it when the process ends.
 
     Raises:
         RunError: another process holds it.

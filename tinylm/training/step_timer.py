@@ -1,4 +1,4 @@
-"""Losses and speed of the steps taken, read off the device seldom enough that it need not wait for the host."""
+"""Losses and speed of recent steps, read from the device seldom enough that it need not wait for the host."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _RECENT_STEPS = 20
 
 @dataclass(frozen=True)
 class TakenStep:
-    """A step as the host knows it: its loss may still be in the making.
+    """A step whose loss a GPU may still be computing.
 
     Attributes:
-        step: its number, from 1.
-        learning_rate: that it was taken with.
-        losses: of its passes, whose sum is the mean over the counted tokens; scalars on the device.
-        norm: of the gradient; a scalar on the device.
+        step: number of the step, from 1.
+        learning_rate: learning rate of the step.
+        losses: loss of each pass, scalars on the device; their sum is the mean over the counted tokens.
+        norm: norm of the gradient, a scalar on the device.
         positions: tokens that went through the model.
-        flops: operations that they ask for; see `tinylm.training.mfu`.
+        flops: floating-point operations of the step; see `tinylm.training.mfu`.
     """
 
     step: int
@@ -35,15 +35,15 @@ class TakenStep:
 
 @dataclass(frozen=True)
 class MeasuredStep:
-    """A step with what was read.
+    """A step with its loss and speed.
 
     Attributes:
         taken: the step.
-        loss: mean negative log-likelihood, in nats, of its counted tokens.
-        norm: of the gradient.
-        seconds: that it took, on average with those read together with it.
-        tokens_per_second: over the last steps.
-        flops_per_second: over the last steps.
+        loss: mean negative log-likelihood of its counted tokens, in nats.
+        norm: norm of the gradient.
+        seconds: duration, averaged over the steps that were read together.
+        tokens_per_second: mean of the last steps.
+        flops_per_second: mean of the last steps.
     """
 
     taken: TakenStep
@@ -55,10 +55,10 @@ class MeasuredStep:
 
 
 class Meter:
-    """Collects steps and reads them together.
+    """Collects steps and reads their losses together.
 
     Args:
-        device: that trains. A CPU's steps are read one by one, which costs nothing there.
+        device: the device that trains. Steps of a CPU are read one by one, which costs nothing there.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -68,24 +68,24 @@ class Meter:
         self.restart()
 
     def restart(self) -> None:
-        """Time begins anew: what came since the last reading was no step."""
+        """Reset the timer: the time since the last reading was not spent on steps."""
         self._since = time.monotonic()
 
     def skip(self, seconds: float) -> None:
-        """Leave out time that was spent on something else than steps."""
+        """Subtract time that was not spent on steps."""
         self._since += seconds
 
     def add(self, taken: TakenStep) -> None:
-        """Note a step."""
+        """Add a step."""
         self._waiting.append(taken)
 
     @property
     def due(self) -> bool:
-        """Whether the steps should be read now, to be shown."""
+        """Whether it is time to read the steps and show them."""
         return self.reads_at_once or time.monotonic() - self._since >= _READ_SECONDS
 
     def read(self) -> list[MeasuredStep]:
-        """The steps noted since the last reading, oldest first; waits until the device has done them."""
+        """Read the steps added since the last reading, oldest first; waits until the device has completed them."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []

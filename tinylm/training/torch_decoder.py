@@ -1,4 +1,4 @@
-"""A torch model behind the interface that generation expects of a bundle's session."""
+"""A torch model with the interface of a runtime session, for the runtime's generation loop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tinylm.training.model import LanguageModel
 
 
 class TorchDecoder:
-    """Decodes with a model of a run. It keeps no cache: each call looks at the whole sequence again.
+    """Decodes with a torch model. Without a KV cache: each call computes the whole sequence again.
 
     Args:
-        model: in evaluation mode.
+        model: a model in evaluation mode.
     """
 
     def __init__(self, model: LanguageModel) -> None:
@@ -27,12 +27,12 @@ class TorchDecoder:
 
     @property
     def length(self) -> int:
-        """Tokens in the sequence."""
+        """Number of tokens in the sequence."""
         return len(self._ids)
 
     @property
     def ids(self) -> Sequence[int]:
-        """The sequence."""
+        """Token ids of the sequence."""
         return self._ids
 
     def truncate(self, length: int) -> None:
@@ -40,10 +40,10 @@ class TorchDecoder:
         del self._ids[length:]
 
     def append(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Add tokens; logits of the next one, fp32 [vocab_size].
+        """Append tokens and compute the logits of the next token, fp32 [vocab_size].
 
         Raises:
-            ContextFullError: there is no room for them.
+            ContextFullError: the tokens do not fit into the context.
         """
         if len(self._ids) + len(ids) > self.context_length:
             raise ContextFullError(

@@ -38,12 +38,12 @@ CHECKPOINT_SECONDS = 300.0
 
 
 class Trainer:
-    """Trains a model through its stages and keeps the run folder.
+    """Trains a model through its stages and writes the run folder.
 
     Args:
         run: an existing run folder; see `RunFolder.create`.
         config: the run's configuration, device and precision resolved (see `tinylm.training.hardware`).
-        task: the model and what it learns.
+        task: the model and the stages of its training.
         start: a new run, or the state in which an earlier process stopped.
         callbacks: in other processes than the main one, only `should_stop` should do something.
         sampler: generates samples of the model for a stage; called after validations as long as that takes less than
@@ -89,10 +89,10 @@ class Trainer:
         self._pace = Pace(self.state, config.train, self.ranks)
 
     def train(self) -> TrainState:
-        """Train to the end, or until asked to stop.
+        """Train to the end, or until a callback asks to stop.
 
         Returns:
-            the state, `finished` or not; the last checkpoint is saved in both cases.
+            the state; the last checkpoint is saved whether it is `finished` or not.
 
         Raises:
             RunError: the loss diverges again and again.
@@ -120,7 +120,7 @@ class Trainer:
         return self.state
 
     def _clean_up(self) -> None:
-        """Remove what an earlier process logged after its last checkpoint, or left when killed while it saved."""
+        """Remove log lines after the last checkpoint, and unfinished files of an earlier process that was killed."""
         self._log_writer.trim([stage.name for stage in self.stages], self.state.stage, self.state.step)
         for leftover in self.run.checkpoints.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -143,13 +143,13 @@ class Trainer:
         self._save_last(self._new_optimizer(), keep=True)
 
     def _train_stage(self, stage: Stage, last: bool) -> bool:
-        """Take a stage's remaining steps. False when asked to stop before its end."""
+        """Take the remaining steps of a stage. Returns False if training was stopped before its end."""
         state, settings = self.state, self.config.train
         self.model.train()
         optimizer = self._new_optimizer()
         if self._resumed and state.step:
             load_optimizer(self.run.checkpoint("last"), optimizer, self.ranks)
-        # Should the earlier process have been killed just before it did this
+        # The earlier process may have been killed just before it did this
         due = self._resumed and validates_at(state.step, state.plan[stage.name], settings.validations)
         if due:
             self.ranks.on_main(self._keep_if_there)
@@ -204,7 +204,7 @@ class Trainer:
         losses = self.compute.backward(own, max(1, counted))
         norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf))
         if _reads_before_update(self.device):
-            # On a GPU, which would have to wait, `_account` looks before anything is saved
+            # On a GPU, which would have to wait for it, `_account` checks before anything is saved
             require_finite(sum(loss.item() for loss in losses) + norm.item(), step)
         optimizer.step(learning_rate)
         positions = sum(inputs.size for inputs, _ in batches)
@@ -212,7 +212,7 @@ class Trainer:
         return TakenStep(step, learning_rate, losses, norm, positions, flops)
 
     def _account(self, stage: Stage, meter: Meter) -> None:
-        """Read the last steps, make sure that they are sound, count, log and report them."""
+        """Read the losses of the last steps, check, count, log and report them."""
         for measured in meter.read():
             require_finite(measured.loss + measured.norm, measured.taken.step)
             watch_loss(self.state, measured.loss, measured.taken.step)
@@ -270,7 +270,7 @@ class Trainer:
         self.callbacks.on_samples(stage.name, self.state.step, samples)
 
     def _schedule(self, optimizer: Optimizer, meter: Meter) -> Schedule:
-        """The schedule of the next step. A new one is saved before it is followed, so that it is repeated."""
+        """Return the schedule of the next step. A new schedule is saved first, so that a resumed run repeats it."""
         state, began = self.state, time.monotonic()
         change, schedule = self._pace.change(), self._pace.schedule()
         if schedule.threads and schedule.threads != torch.get_num_threads():
@@ -292,7 +292,7 @@ class Trainer:
         return schedule
 
     def _rehearse(self, stage: Stage) -> None:
-        """Do the work of the next step's first pass, without effect."""
+        """Compute the first pass of the next step and discard the result, to measure its time."""
         settings = self.config.train
         inputs, targets = stage.batches.batch(self.state.step * settings.accumulate, settings.batch_size)
         (loss,) = self.compute.backward([(inputs, targets)], 1)
@@ -311,9 +311,9 @@ class Trainer:
         self._pace.plan(*self.ranks.broadcast(measured), threads)
 
     def _calibrate(self, stage: Stage, seconds: float) -> tuple[float, float]:
-        """Seconds of a step and of a validation with its checkpoint; at a learning rate of 0, nothing is learned."""
+        """Measure the seconds of a step and of a validation with its checkpoint, at a learning rate of 0."""
         optimizer = self._new_optimizer()
-        # Fine-tuning compiles again once it has seen another number of targets
+        # In fine-tuning, another number of targets compiles once more
         step_seconds = mean_seconds(
             lambda: self._step(stage, optimizer, 0.0).norm.item(),
             seconds,
@@ -328,7 +328,7 @@ class Trainer:
         return step_seconds, (time.monotonic() - started) * 1.5
 
     def _save_last(self, optimizer: Optimizer | None, keep: bool = False) -> None:
-        """Save; with `keep`, as one of the earlier checkpoints too, which are of the same steps in every repetition."""
+        """Save the last checkpoint, and with `keep` a copy among the earlier checkpoints."""
         self.state.seconds_left = self._pace.seconds_left()
         save_checkpoint(self.run.checkpoint("last"), self.model, optimizer, self.state, self.ranks)
         if keep:
@@ -339,7 +339,7 @@ class Trainer:
             keep_checkpoint(self.run, self.state, self.config.train.keep_checkpoints)
 
     def _new_optimizer(self) -> Optimizer:
-        return Optimizer(self.model, self.config.train, self.ranks)
+        return Optimizer(self.model, self.config.train, self.ranks, self.state.stage)
 
     def _log(self, **values: Any) -> None:
         if self.ranks.is_main:
@@ -349,7 +349,7 @@ class Trainer:
         """Go back to an earlier checkpoint of the stage, at a lower learning rate.
 
         Raises:
-            RunError: there is none, or it has happened too often.
+            RunError: there is no such checkpoint, or the stage was rolled back too often.
         """
         state = self.state
         kept = self.ranks.from_main(lambda: checkpoint_to_go_back_to(self.run, stage.name, state.rolled_back_to))

@@ -17,7 +17,13 @@ from tinylm.training.model import LanguageModel
 def window_losses(
     loss_sum: Callable[[NDArray[np.int64], NDArray[np.int64]], Tensor], windows: Sequence[Window], batch_size: int
 ) -> float:
-    """Summed negative log-likelihood, in nats, of windows; those of like length are batched together."""
+    """Sum the negative log-likelihood of windows, in nats.
+
+    Args:
+        loss_sum: the summed loss of inputs and targets, int64 [rows, length] each.
+        windows: held-out windows; those of similar length are batched together.
+        batch_size: rows of a batch.
+    """
     total = 0.0
     ordered = sorted(windows, key=lambda window: len(window.inputs))
     for start in range(0, len(ordered), batch_size):
@@ -33,7 +39,7 @@ def window_losses(
 
 
 def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: int = 16) -> float:
-    """Summed negative log-likelihood, in nats, of windows under a model in fp32; for `tinylm.evaluation.score`."""
+    """Sum the negative log-likelihood of windows under a model in fp32, in nats; for `tinylm.evaluation.score`."""
 
     def loss_sum(inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
         logits = model(torch.from_numpy(inputs)).flatten(0, 1)
