@@ -134,7 +134,7 @@ class JsonStream:
             except _TooLongError:
                 yield from self._list_records() if kind == "[" else self._members()
             else:
-                if is_record({key: value}) or is_conversation(value):
+                if is_conversation(value) or is_record({key: value}):
                     yield self._place(line), {key: value}
             if self._next_character() == ",":
                 self._move_to(self._position + 1)
