@@ -9,12 +9,14 @@ one JSON object as the last line.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -97,10 +99,14 @@ class Task:
             run = Path(folder) / "run"
             # Each begins with nothing tokenized, as its user would
             environment = {**os.environ, "TINYLM_DATA_CACHE": str(Path(folder) / "cache")}
+            if command != TINYLM:  # the other version's own modules
+                environment.pop("PYTHONPATH", None)
             options = ["--pretrain", str(self.data), "--minutes", f"{self.minutes:g}", "--out", str(run)]
             options += ["--set", f"model.arch={arch}", "--set", f"train.seed={self.seed}"]
             _run([command, "train", *options], environment)
-            evaluated = _run([command, "eval", str(run), "--data", str(self.validation), "--full", "--json"])
+            evaluated = _run(
+                [command, "eval", str(run), "--data", str(self.validation), "--full", "--json"], environment
+            )
             bits_per_byte = float(json.loads(evaluated)["bits_per_byte"])
             # A configuration of another version may have other keys
             config = load_config(run / "config.toml") if command == TINYLM else Config()
@@ -142,7 +148,8 @@ class Peer:
                 steps = int(60 * self._task.minutes / seconds - 2 * _EVALUATIONS * _EVALUATED_STEPS)
                 trained = self._nanogpt.train(self._shape, max(_EVALUATIONS, steps), rate, dropout, _EVALUATIONS)
 
-                result = score(partial(self._losses, trained), self._windows, self._byte_lengths)
+                with redirect_stdout(io.StringIO()):  # nanoGPT's model prints its size
+                    result = score(partial(self._losses, trained), self._windows, self._byte_lengths)
                 yield f"dropout {dropout:g}, learning rate {rate:g}", result.bits_per_byte
 
     def _losses(self, trained: TrainedPeer, windows: Sequence[Window]) -> float:
@@ -175,7 +182,7 @@ def _length(window: Window) -> int:
     return len(window.inputs)
 
 
-def _run(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+def _run(command: Sequence[str], environment: dict[str, str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise TinyLMError(f"{' '.join(command[:2])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")

@@ -29,7 +29,7 @@ def command() -> None:
 @click.option("--documents", type=click.IntRange(min=1), default=8_000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 def world(folder: Path, conversations: int, documents: int, seed: int) -> None:
-    """Write the demo world into FOLDER: world.txt to pre-train on, chats.jsonl to fine-tune on."""
+    """Write the bundled world into FOLDER: world.txt to pre-train on, chats.jsonl to fine-tune on."""
     from tinylm.data.world import write_world
 
     write_world(folder, conversations, documents, seed)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "conversations"]),
     help="What the files hold.  [default: conversations where there are some, but text for .txt and .md]",
 )
-@click.option("--world", is_flag=True, help="Score replies in the demo world, on phrasings that training never saw.")
-@click.option("--full", is_flag=True, help="Score all positions, not some 4,096 spread over each file.")
+@click.option("--world", is_flag=True, help="Score replies in the bundled world, on phrasings that training never saw.")
+@click.option("--full", is_flag=True, help="Score all positions instead of some 4,096 spread over each file.")
 @click.option("--failures", type=click.IntRange(min=0), default=0, help="With --world: show so many wrong replies.")
 @json_option
 def command(
@@ -47,7 +47,7 @@ def command(
     failures: int,
     as_json: bool,
 ) -> None:
-    """Measure a run or a bundle: bits per byte on text, or replies in the demo world."""
+    """Measure a run or a bundle: bits per byte on text, or right replies in the bundled world."""
     from tinylm.quality import evaluate, evaluate_world
 
     if world and files:
@@ -126,9 +126,9 @@ def _print_scores(scores: dict[str, Score]) -> None:
 
 
 def _print_world(values: dict[str, Any]) -> None:
-    click.echo(f"replies right                      {values['accuracy']:>8.2%}  of {values['n']:,}")
+    click.echo(f"right replies                      {values['accuracy']:>8.2%}  of {values['n']:,}")
     click.echo(f"of facts told in earlier turns     {values['recall_accuracy']:>8.2%}")
-    click.echo(f"always the one commonest reply     {values['baseline_accuracy']:>8.2%}")
+    click.echo(f"best constant reply                {values['baseline_accuracy']:>8.2%}")
 
 
 def _show_failures(result: WorldScore, count: int) -> None:

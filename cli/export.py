@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("run", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, help="The bundle's folder, to be made.")
+@click.option("--out", type=FOLDER, required=True, help="The bundle's folder, which is created.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
 @click.option("--quantize", is_flag=True, help="int8 weights instead of fp32: a quarter of the size, and faster.")
 @click.option(
@@ -29,17 +29,21 @@ if TYPE_CHECKING:
     default="8",
     show_default=True,
     callback=lambda _context, _option, bits: int(bits),
-    help="Of a quantized weight. 4 costs quality, and is slow without dot-product instructions (Pi 4 and older).",
+    help="Bits of a quantized weight. 4 costs quality; slow without dot-product instructions (Pi 4 and older).",
 )
-@click.option("--portable", is_flag=True, help="Standard ONNX operators alone, for other runtimes; slower in this one.")
+@click.option("--portable", is_flag=True, help="Use standard ONNX operators only, for other runtimes; slower here.")
 @click.option("--genai", is_flag=True, help="Also write what onnxruntime-genai needs to run the bundle.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing bundle, once the new one has passed its gate.")
 @click.option(
-    "--limit", "limits", multiple=True, metavar="NAME=VALUE", help="A limit of the gate, as quality_loss_percent=0.5."
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a limit of the gate, as quality_loss_percent=0.5. Repeatable.",
 )
 @takes_fields_of(ExportOptions)
 def command(options: ExportOptions) -> None:
-    """Make a bundle of a RUN: ONNX with a KV cache, proven against torch before it appears."""
+    """Export a RUN as a bundle: ONNX with a KV cache, compared with torch before it is written."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -64,7 +68,7 @@ def command(options: ExportOptions) -> None:
 
 
 def show_gate(manifest: Manifest) -> None:
-    """The gate's figures as a table, on stderr."""
+    """Print the gate's figures as a table on stderr."""
     from rich.console import Console
     from rich.table import Table
 
@@ -79,7 +83,7 @@ def show_gate(manifest: Manifest) -> None:
         f"{gate.bits_per_byte:.4f} ({gate.quality_loss_percent:+.3f} %)",
     )
     table.add_row("largest logit difference", "", f"{gate.fp32_logit_difference:.1e}", f"{gate.logit_difference:.4f}")
-    table.add_row("same likeliest token", "", "", f"{gate.greedy_agreement:.2%}")
+    table.add_row("same most likely token", "", "", f"{gate.greedy_agreement:.2%}")
     table.add_row("prefill agrees with decode", "", "", f"{gate.prefill_agreement:.2%}")
     Console(stderr=True).print(table)
 

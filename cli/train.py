@@ -55,9 +55,9 @@ class TrainCommand(TrainingOptions):
     help="With --init: train a new tokenizer on the data, and match the weights' rows by piece.",
 )
 @reading_options
-@click.option("--resume", type=FOLDER, help="Go on with a run that was stopped.")
-@click.option("--tensorboard", is_flag=True, help="Write the curves for TensorBoard too, into the run's folder.")
-@click.option("--show-config", is_flag=True, help="Print the configuration with every default, and leave.")
+@click.option("--resume", type=FOLDER, help="Continue a run that was stopped.")
+@click.option("--tensorboard", is_flag=True, help="Also write event files for TensorBoard into the run's folder.")
+@click.option("--show-config", is_flag=True, help="Print the configuration with every default, and exit.")
 @takes_fields_of(TrainCommand)
 def command(options: TrainCommand) -> None:
     """Train a model: pre-training on raw text, then fine-tuning on conversations; either alone works too."""
@@ -78,7 +78,7 @@ def command(options: TrainCommand) -> None:
     except KeyboardInterrupt:
         raise SystemExit(1) from None
     if not run.finished:
-        say(f"Stopped and saved after {run.state.stage} step {run.state.step:,}. Go on with:")
+        say(f"Stopped and saved after {run.state.stage} step {run.state.step:,}. Continue with:")
         say(f"  {command_line('tinylm', 'train', '--resume', run.path)}")
         raise SystemExit(1)
     say(f"Done in {run.state.seconds / 60:.1f} minutes of training. Curves, samples and advice: {run.folder.report}")

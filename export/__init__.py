@@ -5,14 +5,14 @@ Public names: `export_bundle`, `Bundle`, `GateLimits`.
 Files:
     bundle.py        from a run to a bundle
     options.py       the arguments of `export_bundle`
-    graph.py         the ONNX graph
-    operators.py     its operations, in onnxruntime's fused operators or in standard ones
-    weights.py       its matrices in fp32, int8 and 4 bits
-    quantization.py  from a matrix to its levels and scales
-    builder.py       a graph under construction
-    decoders.py      graphs for one token a call, with the weights of model.onnx
+    graph.py         the ONNX graph of the model
+    operators.py     operations, with onnxruntime's fused operators or standard ones
+    weights.py       storage and multiplication of matrices: fp32, int8, 4 bits
+    quantization.py  quantization of a matrix
+    builder.py       build a graph node by node
+    decoders.py      decoding graphs for one token a call, with the weights of model.onnx
     gate.py          comparison of torch, fp32 and int8 on the same text
-    genai.py         the files that onnxruntime-genai needs
+    genai.py         files for onnxruntime-genai
     card.py          the model card
     kernel_probes.py the ONNX files with which `tinylm doctor` measures int8 kernels
 """

@@ -1,4 +1,4 @@
-"""A graph under construction."""
+"""Build an ONNX graph node by node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MICROSOFT = "com.microsoft"
 
 
 class GraphBuilder:
-    """Collects nodes and constants; every method returns names of values."""
+    """Collects the nodes and constants of a graph; its methods return names of values."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -30,28 +30,28 @@ class GraphBuilder:
     def ops(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any
     ) -> Sequence[str]:
-        """Add a node with several outputs; an empty name leaves one out."""
+        """Add a node with several outputs; an output with an empty name is omitted."""
         name = next(output for output in outputs if output)
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=name, domain=domain, **attributes))
         return outputs
 
     def constant(self, name: str, value: NDArray[Any] | np.generic | float) -> str:
-        """Add a constant once; a Python float becomes fp32."""
+        """Add a constant unless it is there already; a Python float becomes fp32."""
         array = np.asarray(value, np.float32 if type(value) is float else None)
         self.constants.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
     def integer(self, value: int) -> str:
-        """A constant int64 [1], as operators want axes, starts and ends."""
+        """Add a constant int64 [1], the form of axes, starts and ends."""
         return self.constant(f"integer/{value}", np.array([value], np.int64))
 
     def reshape(self, value: str, shape: Sequence[int], name: str) -> str:
-        """Reshape; 0 keeps a dimension, -1 takes what is left."""
+        """Add a Reshape node; 0 keeps a dimension, -1 is inferred."""
         constant = self.constant(f"shape/{'x'.join(map(str, shape))}", np.array(shape, np.int64))
         return self.op("Reshape", [value, constant], name)
 
 
 def as_array(tensor: torch.Tensor) -> NDArray[np.float32]:
-    """A parameter as fp32."""
+    """Convert a parameter to an fp32 array."""
     array: NDArray[np.float32] = tensor.detach().cpu().float().numpy()
     return array

@@ -1,4 +1,4 @@
-"""From a run to a bundle: the graph, its gate, the manifest and the model card, written whole or not at all."""
+"""Export a run as a bundle: graphs, gate, manifest and model card. The folder is written atomically."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from tinylm.training.checkpoint import load_run_model
 from tinylm.training.model import LanguageModel
 
 LEAST_ONNXRUNTIME = "1.23"
-# Whichever of these the model continues for longest without a close call becomes the bundle's golden text
+# The golden text is the one that the model continues longest without two nearly equal logits
 GOLDEN_TEXTS = (
     "Hello! Who are you, and what can you do?",
     "Good morning! How are you today?",
@@ -67,7 +67,7 @@ GOLDEN_TEXTS = (
 )
 GOLDEN_TOKENS = 64
 _TIMED_TOKENS = 128
-# Processors round differently: past a closer call than this, or than prefill and decode differ, they may well disagree
+# Smallest gap between the two highest logits: processors round differently, so that below it they may disagree
 _LEAST_GOLDEN_GAP = 0.1
 
 
@@ -169,10 +169,10 @@ def export_run(options: ExportOptions) -> Bundle:
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Make sure that a bundle may be written here.
+    """Check that a bundle may be written to a folder.
 
     Raises:
-        TinyLMError: something is there that may not be replaced.
+        TinyLMError: the folder exists and may not be replaced.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
@@ -196,7 +196,7 @@ def _write_genai_files(folder: Path, model: LanguageModel, tokenizer: Tokenizer,
 
 
 def _open_all(folder: Path, model: LanguageModel, decode: dict[str, str]) -> list[Session]:
-    """A session for each of a bundle's decoding graphs that this CPU can run, the one that it does run last."""
+    """Open a session for each decoding graph that this CPU can run; the last is the one that the runtime would use."""
     files = [file for cpu, file in decode.items() if cpu != X86 or has_avx2()] or [MODEL_FILE]
     files.sort(key=lambda file: file == decode_file(decode))
     paths = [None if file == MODEL_FILE else folder / file for file in files]
@@ -234,7 +234,14 @@ def _make_manifest(
 
 
 def _make_golden(sessions: Sequence[Session], tokenizer: Tokenizer, chat: bool, least_gap: float) -> Golden:
-    """The text that is continued for longest alike by all sessions, and by any that rounds a little differently."""
+    """Choose the golden text: the one whose greedy continuation is equal in all sessions for longest.
+
+    Args:
+        sessions: of the bundle.
+        tokenizer: of the bundle.
+        chat: whether the text is a user's message.
+        least_gap: a continuation ends where the two highest logits are closer.
+    """
     candidates: list[Golden] = []
     for text in GOLDEN_TEXTS:
         conversation: Conversation = [{"role": "user", "content": text}] if chat else []

@@ -1,4 +1,4 @@
-"""The model card: a bundle's README.md."""
+"""Write the model card, a bundle's README.md."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ Measured before this bundle was written, on {positions:,} positions of {text}, d
 |---|---|---|
 | bits per byte | {torch_bits:.4f} | {bits:.4f} ({loss_percent:+.3f} %) |
 | loss, nats a token | {torch_loss:.4f} | {loss:.4f} |
-| same likeliest token as torch | | {agreement:.2%} |
+| same most likely token as torch | | {agreement:.2%} |
 | largest difference of a logit | | {difference:.4f} |
 
-Prefill and decode choose the same likeliest token after {prefill:.2%} of the prefixes tried.
+Prefill and decode have the same most likely token after {prefill:.2%} of the prefixes tried.
 
 ## Speed
 
 On {threads} of the {machine} machine that exported it: {prefill_speed:,.0f} tokens a second read,
-{decode_speed:,.0f} written.
+{decode_speed:,.0f} generated.
 
 ## Limits
 
-It knows what its data says and little else; it can be wrong and sound sure. It is too small to be relied on for facts,
+It knows little beyond its data, and can be wrong while it sounds certain. It is too small to be relied on for facts,
 advice or decisions about people. {chat_limit}
 
 `tinylm info --verify` checks every file and a golden continuation on the machine that runs it.
@@ -62,11 +62,11 @@ advice or decisions about people. {chat_limit}
 
 
 def model_card(manifest: Manifest, fp32_bytes: int) -> str:
-    """The card of a bundle, in Markdown.
+    """Write the model card of a bundle in Markdown.
 
     Args:
-        manifest: complete.
-        fp32_bytes: size of the same model's fp32 graph.
+        manifest: of the bundle.
+        fp32_bytes: size of the model's fp32 graph.
     """
     model, gate, provenance = manifest.model, manifest.gate, manifest.provenance
     size = manifest.files[MODEL_FILE].size

@@ -1,7 +1,7 @@
-"""Graphs for one token a call, beside `model.onnx`, whose weights they share.
+"""Write the decoding graphs, which process one token a call and share the weights of `model.onnx`.
 
-`model.onnx` is complete and takes any number of tokens. These are faster for the one token of a decoding step, and hold
-no weights: their constants point into `model.onnx`.
+`model.onnx` is complete and takes any number of tokens. The decoding graphs are faster for a single token. They hold no
+weights: their constants refer to data in `model.onnx`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ _BEYOND_CACHES = 16_000_000
 
 
 def write_decoders(folder: Path, model: LanguageModel, weights: Int8Weights) -> dict[str, str]:
-    """Write the graphs that suit a model.
+    """Write the decoding graphs of a model.
 
     Args:
-        folder: holds `model.onnx` of these very weights.
-        model: its shape counts.
+        folder: holds `model.onnx`, built with `weights`.
+        model: the model.
         weights: the quantized matrices.
 
     Returns:
-        their files by the class of CPU that they are for.
+        names of the files by class of CPU.
     """
     forms: dict[str, Int8Weights] = {ANY_CPU: OneRowWeights(matrices=weights.matrices)}
     if (folder / MODEL_FILE).stat().st_size > _BEYOND_CACHES:
@@ -41,11 +41,11 @@ def write_decoders(folder: Path, model: LanguageModel, weights: Int8Weights) -> 
 
 
 def share_constants(graph: onnx.ModelProto, model: Path) -> None:
-    """Let the larger constants of a graph point to the same bytes in another file, where it has them.
+    """Replace the larger constants of a graph by references to the same bytes in another file, if it has them.
 
     Args:
-        graph: changed.
-        model: an ONNX file in the folder where the graph will lie.
+        graph: is changed.
+        model: an ONNX file in the folder for which the graph is meant.
     """
     data = model.read_bytes()
     for tensor in graph.graph.initializer:

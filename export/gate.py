@@ -1,4 +1,4 @@
-"""The gate: torch, fp32 ONNX and the bundle's own graph on the same text, before a bundle appears."""
+"""The gate: compare torch, the fp32 ONNX graph and the bundle's graphs on the same text before a bundle is written."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from tinylm.tokenizer import Tokenizer
 from tinylm.training.model import LanguageModel
 
 POSITIONS = 4096
-"""Positions that the gate looks at, at least."""
+"""Fewest positions that are compared."""
 
 MOST_POSITIONS = 65_536
-"""Positions that it looks at, at most, while the quality loss is not yet known well enough."""
+"""Most positions that are compared to measure the quality loss precisely enough."""
 
 _STANDARD_ERROR_PERCENT = 0.03
 _PREFIXES = 1024
@@ -44,13 +44,13 @@ _GREEDY_TOKENS = 64
 
 @dataclass(frozen=True)
 class GateLimits:
-    """What an exported graph may cost, at most; named as the figures are.
+    """Limits of the figures of the same names.
 
     Attributes:
-        quality_loss_percent: bits per byte over torch's, in percent.
-        fp32_logit_difference: largest difference of the fp32 graph's logits to torch's.
-        greedy_agreement: positions at which the graph's likeliest token is torch's, at least.
-        prefill_agreement: positions at which prefill and decode have the same likeliest token, at least.
+        quality_loss_percent: most bits per byte above torch's, in percent.
+        fp32_logit_difference: largest difference between the logits of the fp32 graph and torch's.
+        greedy_agreement: lowest share of positions at which the graph's most likely token is torch's.
+        prefill_agreement: lowest share of prefixes after which prefill and decode have the same most likely token.
     """
 
     quality_loss_percent: float = 0.2
@@ -64,10 +64,10 @@ class GateLimits:
 
         Args:
             settings: as given with `--limit`.
-            bits: of a weight; at 4 what is not given is wider.
+            bits: of a weight; at 4, the default limits are wider.
 
         Raises:
-            ConfigError: an unknown name or a value that is no number.
+            ConfigError: a name is unknown or a value is not a number.
         """
         known = [limit.name for limit in fields(cls)]
         values = {"quality_loss_percent": 5.0, "greedy_agreement": 0.85} if bits == 4 else {}
@@ -104,9 +104,9 @@ class _Comparison:
 
     @property
     def is_done(self) -> bool:
-        """Whether the quality loss is known well enough.
+        """Whether the quality loss is measured precisely enough.
 
-        Where the model is sure of nearly everything, a few thousand positions say little.
+        If the model predicts nearly every token with certainty, a few thousand positions are too few.
         """
         return self.positions >= POSITIONS and self.standard_error_percent <= _STANDARD_ERROR_PERCENT
 
@@ -205,7 +205,7 @@ def check_limits(figures: GateFigures, limits: GateLimits) -> None:
     """Compare figures with their limits.
 
     Raises:
-        TinyLMError: names every figure that is over its limit, and what to try.
+        TinyLMError: names every figure that exceeds its limit, and what to try.
     """
     problems = []
     for name, limit in asdict(limits).items():
@@ -213,21 +213,24 @@ def check_limits(figures: GateFigures, limits: GateLimits) -> None:
         if not (figure >= limit if name.endswith("agreement") else figure <= limit):
             problems.append(f"{name} is {figure:.4g} (limit {limit:g})")
     if not figures.cache_agreement:
-        problems.append("the fp32 graph says other tokens with its cache than without")
+        problems.append("the fp32 graph gives other tokens with its cache than without")
     if problems:
         raise TinyLMError(
             f"the exported graph did not pass its gate: {'; '.join(problems)}; nothing was written. "
-            "Train longer, export without --quantize or with more bits, or move the limit with --limit NAME=VALUE"
+            "Train longer, export without --quantize or with more bits, or change the limit with --limit NAME=VALUE"
         )
 
 
 def gate_windows(
     run: RunFolder, stage: StageName, model: LanguageModel, tokenizer: Tokenizer, fp32: Session
 ) -> tuple[list[Window], int]:
-    """Windows to measure on, and how many of their positions the model had to write itself.
+    """Choose windows of text to compare on.
 
-    They are the run's held-out text of its last stage, the first few spread over all of it; what is missing to
-    `POSITIONS` is sampled from the model.
+    They are of the held-out data of the run's last stage, in an order that spreads the first ones over all of it. If
+    there are fewer than `POSITIONS` positions, the model samples the rest.
+
+    Returns:
+        the windows, and how many of their positions are sampled.
     """
     windows: list[Window] = []
     path = run.held_out(stage)
@@ -264,9 +267,10 @@ def _sample_window(session: Session, tokenizer: Tokenizer, sampler: TokenSampler
 
 
 def _prefill_against_decode(session: Session, windows: Sequence[Window]) -> tuple[float, float]:
-    """After how many of some prefixes prefill and decode agree on the likeliest token, and how far they differ.
+    """Compare prefill with decode after some prefixes, which end at counted positions.
 
-    The prefixes end at counted positions, the same number in each window.
+    Returns:
+        the share of prefixes with the same most likely token, and the largest difference of logits.
     """
     agreed, prefixes, tokens, difference = 0, 0, 0, 0.0
     order = spread_order(len(windows))
@@ -275,7 +279,7 @@ def _prefill_against_decode(session: Session, windows: Sequence[Window]) -> tupl
         counted = np.flatnonzero(window.targets != IGNORED)
         ends = np.unique(counted[np.linspace(0, len(counted) - 1, min(each, len(counted))).astype(int)]) + 1
         decoded = decode_logits(session, window)
-        # A single token is decoded in any case
+        # A prefix of one token is decoded, not prefilled
         for length in ends[ends > 1].tolist():
             session.truncate(0)
             prefilled = session.append(window.inputs[:length].tolist())
@@ -289,7 +293,7 @@ def _prefill_against_decode(session: Session, windows: Sequence[Window]) -> tupl
 
 
 def _cache_agrees(session: Session, window: Window) -> bool:
-    """Whether greedy decoding with the cache says what prefilling the whole text for every token says."""
+    """Whether greedy decoding with the cache gives the tokens that prefilling the whole text for each token gives."""
     prompt = window.inputs[: max(1, len(window.inputs) // 4)].tolist()
     tokens = min(_GREEDY_TOKENS, session.context_length - len(prompt))
     cached: list[int] = []
@@ -303,7 +307,7 @@ def _cache_agrees(session: Session, window: Window) -> bool:
     for token in cached:
         session.truncate(0)
         logits = session.append(ids)
-        # Two tokens may be equal to the last bit of fp32
+        # Two tokens may have nearly equal logits
         if logits[token] < logits.max() - 1e-4:
             return False
         ids.append(token)

@@ -1,8 +1,8 @@
-"""What onnxruntime-genai needs beside the graph: its configuration, and the tokenizer as Hugging Face's JSON.
+"""Files for onnxruntime-genai: its configuration, and the tokenizer in Hugging Face's JSON format.
 
-The tokenizer comes twice. `tokenizer.json` is for Hugging Face's `tokenizers` and equal to ours on every text.
-onnxruntime-genai has a reader of its own, which knows a space only as U+2581: `genai/tokenizer.json` is for it.
-Control symbols are in neither, so that no text can become one: a program places them by id.
+There are two tokenizer files. `tokenizer.json` is for Hugging Face's `tokenizers` and gives the ids of our tokenizer
+for any text. onnxruntime-genai has its own reader, which knows a space only as U+2581; `genai/tokenizer.json` is for
+it. Neither holds control symbols, so that no text can become one: a program places them by id.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SPACE_MARK = "\u2581"
 def genai_files(
     config: ModelConfig, tokenizer: Tokenizer, sampling: SamplingDefaults, model_bytes: int, growing_cache: bool = False
 ) -> dict[str, bytes]:
-    """The files that make a bundle one of onnxruntime-genai too.
+    """Create the files with which onnxruntime-genai runs a bundle.
 
     Args:
         config: the model's shape.
@@ -53,16 +53,16 @@ def genai_files(
 
 
 def hf_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
-    """`tokenizer.json` for `tokenizers`: the same ids as ours for every text, and back."""
+    """Create `tokenizer.json` for `tokenizers`: encoding and decoding equal our tokenizer's."""
     return _tokenizer_json(tokenizer, space=" ", pre_tokenizer=None, decoders=[])
 
 
 def genai_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The form for onnxruntime-genai, which takes its cue for a SentencePiece model from the decoder's `Replace`."""
+    """Create the file for onnxruntime-genai, which detects a SentencePiece model by the decoder's `Replace`."""
     return _tokenizer_json(
         tokenizer,
         space=_SPACE_MARK,
-        # Without a pre-tokenizer, it would cut words out by a regular expression of its own
+        # Without a pre-tokenizer, it splits words by its own regular expression
         pre_tokenizer={"type": "Split", "pattern": {"String": "\0"}, "behavior": "Isolated", "invert": False},
         decoders=[{"type": "Replace", "pattern": {"String": _SPACE_MARK}, "content": " "}],
     )
@@ -75,7 +75,7 @@ def _tokenizer_json(
     byte_pieces = {f"<0x{byte:02X}>" for byte in range(256)}
     pieces = {piece: id_ for id_, piece in enumerate(tokenizer.pieces()) if id_ not in control}
     learned = {piece: id_ for piece, id_ in pieces.items() if piece not in byte_pieces}
-    # BPE of SentencePiece merges whichever neighbours make the piece of the lowest id
+    # SentencePiece merges the neighbours whose piece has the lowest id
     merges = [last_merge(piece, learned) for piece in sorted(learned, key=learned.__getitem__) if len(piece) > 1]
     return {
         "version": "1.0",
@@ -97,11 +97,11 @@ def _tokenizer_json(
 
 
 def last_merge(piece: str, ids: dict[str, int]) -> tuple[str, str] | None:
-    """The two pieces that a piece is always made of, or None where merging never makes it.
+    """The last merge that makes a piece: its two parts, or None if merging never makes the piece.
 
-    Inside of a piece, merging goes as if the piece stood alone, since no merge that crosses its ends can come before:
-    of all pairs that spell it, only the one that is left when it stands alone ever occurs. Ranks, one a pair, are then
-    enough to say what SentencePiece says with scores, one a piece.
+    Merges inside a piece are the same wherever it occurs, as no merge across its ends comes first. So a piece is always
+    made from the same two parts, and the ranks of pairs in Hugging Face's BPE give the same result as SentencePiece's
+    scores of pieces.
     """
     parts = list(piece)
     while len(parts) > 2:
@@ -118,12 +118,12 @@ def _genai_config(
 ) -> dict[str, Any]:
     return {
         "model": {
-            # A decoder that needs nothing but the tokens and the mask
+            # A decoder with token ids and attention mask as its only inputs
             "type": "decoder",
             "context_length": config.context_length,
             "vocab_size": config.vocab_size,
             "bos_token_id": tokenizer.bos_id,
-            # Symbols that a reply cannot hold end it as <eos> does
+            # A control symbol ends a reply as <eos> does
             "eos_token_id": [tokenizer.eos_id, *tokenizer.never_sampled],
             "pad_token_id": tokenizer.eos_id,
             "tokenizer_dir": GENAI_TOKENIZER_FOLDER,

@@ -1,15 +1,15 @@
-"""The ONNX graph of the model, with a KV cache, written by hand: for onnxruntime's fused kernels, or for any runtime.
+"""Build the ONNX graph of the model with a KV cache, for onnxruntime's fused kernels or for any runtime.
 
 Inputs and outputs are named as onnxruntime-genai and optimum name them:
 
 - `input_ids` int64 [batch, length]: the new tokens.
-- `attention_mask` int64 [batch, total]: ones, as many as there are tokens with the new ones.
+- `attention_mask` int64 [batch, total]: ones, one for each token, new ones included.
 - `past_key_values.N.key`, `.value` fp32 [batch, kv_heads, context_length, head_dim]: the cache of layer N.
 - `logits` fp32 [batch, 1, vocab_size]: of the last new token.
-- `present.N.key`, `.value`: as the inputs; bound to the same memory, the cache is appended in place.
+- `present.N.key`, `.value`: as the inputs; bound to the same memory, they append to the cache in place.
 
-The portable graph's cache grows instead: it is [batch, kv_heads, past, head_dim] going in, and [batch, kv_heads, total,
-head_dim] coming out.
+The cache of the portable graph grows instead: [batch, kv_heads, past, head_dim] is its input, and [batch, kv_heads,
+total, head_dim] its output.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ IR_VERSION = 10
 
 
 class Form(Enum):
-    """What a graph is written for.
+    """The purpose of a graph.
 
     Attributes:
-        FUSED: onnxruntime, with its own operators.
-        ONE_TOKEN: the same, for calls of one sequence and one new token alone.
-        PORTABLE: any runtime; standard operators alone.
+        FUSED: for onnxruntime, with its own operators.
+        ONE_TOKEN: the same, only for calls with one sequence and one new token.
+        PORTABLE: for any runtime, with standard operators only.
     """
 
     FUSED = "fused"
@@ -53,15 +53,15 @@ class Form(Enum):
 
 
 def build_graph(model: LanguageModel, weights: Weights, form: Form = Form.FUSED) -> onnx.ModelProto:
-    """The model as ONNX.
+    """Build the ONNX graph of a model.
 
     Args:
-        model: its parameters are read, in fp32.
+        model: in fp32.
         weights: how matrices are stored.
-        form: what it is written for.
+        form: the purpose of the graph.
 
     Returns:
-        a checked model; see the module's docstring for its inputs and outputs.
+        a checked graph; see the module's docstring for its inputs and outputs.
     """
     config = model.config
     graph = GraphBuilder()
@@ -77,7 +77,7 @@ def build_graph(model: LanguageModel, weights: Weights, form: Form = Form.FUSED)
         name = f"blocks.{number}"
         mixed = _attention(graph, operators, weights, normed, number, block, config)
         if number == config.num_layers - 1 and not one_token:
-            # From here on only the last token's row is wanted
+            # Logits need only the row of the last token
             mixed, x = (_last_row(graph, value) for value in (mixed, x))
         attended = weights.linear(graph, mixed, f"{name}.attention.output", block.attention.output)
         x, normed = _add_and_norm(graph, x, attended, f"{name}.feedforward_norm", block.feedforward_norm)
@@ -130,8 +130,8 @@ def _feedforward(graph: GraphBuilder, operators: Operators, weights: Weights, x:
 
 
 def _add_and_norm(graph: GraphBuilder, x: str, update: str, name: str, norm: torch.nn.Module) -> tuple[str, str]:
-    """The residual stream after an update, and it normalized."""
-    # Sum and not Add, which onnxruntime would fuse with the norm into an operator of twice their time
+    """Add an update to the residual stream; return the sum and the normalized sum."""
+    # Sum, as onnxruntime fuses an Add with the norm into an operator that takes twice their time
     x = graph.op("Sum", [x, update], f"{name}/residual")
     return x, normalize(graph, x, name, norm)
 
@@ -171,6 +171,6 @@ def _finish(
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid(*domain) for domain in operators.domains.items()],
     )
-    # Shapes can be inferred of standard operators only
+    # Shape inference knows standard operators only
     onnx.checker.check_model(proto, full_check=MICROSOFT not in operators.domains)
     return proto

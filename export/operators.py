@@ -1,6 +1,6 @@
-"""The operations that come in two forms: onnxruntime's fused operators, or the standard ones alone.
+"""Operations of the graph that differ between onnxruntime's fused operators and standard operators.
 
-Whatever both forms write alike is in `tinylm.export.graph`.
+What both have in common is in `tinylm.export.graph`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Shape = list[str | int]
 
 
 class Operators(Protocol):
-    """How the model's operations are written.
+    """Adds the model's operations to a graph.
 
     Attributes:
-        domains: the version of every operator set in use, by its domain.
-        past_shape: of the cache that goes in.
-        present_shape: of the cache that comes out.
+        domains: versions of the operator sets, by domain.
+        past_shape: of the cache as an input.
+        present_shape: of the cache as an output.
     """
 
     domains: dict[str, int]
@@ -33,16 +33,16 @@ class Operators(Protocol):
     present_shape: Shape
 
     def positions(self) -> str:
-        """Positions of the new tokens, int64 [length] or [batch, length]."""
+        """Add the positions of the new tokens, int64 [length] or [batch, length]."""
         ...
 
     def attention(self, name: str, packed: str, parts: Sequence[str], number: int) -> str:
-        """Causal attention of the new tokens to all, rotary positions included; reads and writes the cache.
+        """Add causal attention of the new tokens to all tokens, with rotary positions; it reads and writes the cache.
 
         Args:
             name: of the result.
-            packed: queries, keys and values in one, [batch, length, (nhead + 2 kv_heads) * head_dim].
-            parts: the three by themselves, where they were normalized; else empty.
+            packed: concatenated queries, keys and values, [batch, length, (nhead + 2 kv_heads) * head_dim].
+            parts: normalized queries, keys and values, if the model normalizes them; else empty.
             number: of the layer.
 
         Returns:
@@ -51,17 +51,17 @@ class Operators(Protocol):
         ...
 
     def gelu(self, x: str, name: str) -> str:
-        """The exact GELU."""
+        """Add the exact GELU."""
         ...
 
 
 class FusedOperators:
-    """onnxruntime's: the cache has room for the whole context, and attention appends to it in place.
+    """onnxruntime's operators. The cache has the size of the context, and attention appends to it in place.
 
     Args:
         graph: to write to.
         config: of the model.
-        one_token: every call has one sequence and one new token.
+        one_token: whether every call has one sequence and one new token.
     """
 
     def __init__(self, graph: GraphBuilder, config: ModelConfig, one_token: bool = False) -> None:
@@ -105,22 +105,22 @@ class FusedOperators:
         return self._graph.op("Gelu", [x], name, MICROSOFT)
 
     def _counts(self) -> str:
-        """How many tokens each sequence has, int64 [batch]."""
+        """Number of tokens of each sequence, int64 [batch]."""
         if self._one_token:
             return self._total
         return self._graph.op("ReduceSum", ["attention_mask", self._graph.integer(1)], "counts", keepdims=0)
 
     def _make_rotation(self) -> list[str]:
-        """Of every position there can be: made of constants only, which onnxruntime folds when it loads the graph."""
+        """Cosines and sines of all positions of the context; onnxruntime computes them when it loads the graph."""
         count = self._graph.integer(self._config.context_length)
         return _rotation(self._graph, _range(self._graph, count, "rotary/positions"), self._config)
 
 
 class StandardOperators:
-    """ONNX's own: the cache grows with every call; a zero in `attention_mask` hides a token, as in left padding.
+    """Standard ONNX operators. The cache grows with each call; a zero in `attention_mask` masks a token (left padding).
 
-    Attention is written out in matrix products: runtimes and their versions disagree on the `Attention` operator's
-    alignment of `is_causal` with a past and on its pairing of grouped heads.
+    Attention consists of matrix products, because runtimes and their versions implement the `Attention` operator
+    differently: how `is_causal` is aligned with a past, and which query heads belong to a key head.
     """
 
     def __init__(self, graph: GraphBuilder, config: ModelConfig) -> None:
@@ -164,9 +164,9 @@ class StandardOperators:
         return self._graph.op("Gelu", [x], name)
 
     def _make_bias(self) -> str:
-        """Added to scores: 0, or the least number where a token may not look; [batch, 1, group * length, total].
+        """Bias of attention scores: 0, or the lowest fp32 number for masked tokens; [batch, 1, group * length, total].
 
-        The least number is finite, so that a row with nothing to look at gives no NaN.
+        The lowest number is finite, so that a row without any visible token gives no NaN.
         """
         graph = self._graph
         keys = _range(graph, self._total, "attention/keys")
@@ -191,7 +191,7 @@ class StandardOperators:
         graph.op("Concat", [past, new], present, axis=2)
 
     def _group_heads(self, query: str, name: str) -> str:
-        """The query heads of one key head below each other: [batch, kv_heads, group * length, head_dim]."""
+        """Stack the query heads of each key head: [batch, kv_heads, group * length, head_dim]."""
         graph, config = self._graph, self._config
         heads = graph.reshape(query, [0, 0, config.kv_heads, self._group, config.head_dim], f"{name}/heads")
         heads = graph.op("Transpose", [heads], f"{name}/heads/transposed", perm=[0, 2, 3, 1, 4])
@@ -205,20 +205,20 @@ class StandardOperators:
 
 
 def cache_names(number: int) -> tuple[tuple[str, str], tuple[str, str]]:
-    """The names of a layer's keys and values: in the cache that goes in, and in the one that comes out."""
+    """Names of a layer's keys and values in the cache: of the inputs, and of the outputs."""
     past, present = f"past_key_values.{number}", f"present.{number}"
     return (f"{past}.key", f"{past}.value"), (f"{present}.key", f"{present}.value")
 
 
 def split_projection(graph: GraphBuilder, packed: str, name: str, config: ModelConfig) -> Sequence[str]:
-    """Queries, keys and values of the packed projection."""
+    """Split the packed projection into queries, keys and values."""
     sizes = np.array([config.nhead, config.kv_heads, config.kv_heads], np.int64) * config.head_dim
     outputs = [f"{name}.{part}/projected" for part in ("query", "key", "value")]
     return graph.ops("Split", [packed, graph.constant("qkv_sizes", sizes)], outputs, axis=-1)
 
 
 def normalize(graph: GraphBuilder, x: str, name: str, norm: torch.nn.Module) -> str:
-    """LayerNorm or RMSNorm over the last axis."""
+    """Add LayerNorm or RMSNorm over the last axis."""
     kind = "LayerNormalization" if isinstance(norm, torch.nn.LayerNorm) else "RMSNormalization"
     return graph.op(kind, [x, *_norm_parameters(graph, name, norm)], name, axis=-1, epsilon=NORM_EPSILON)
 
@@ -236,7 +236,7 @@ def _last_dimension(graph: GraphBuilder, value: str, name: str) -> str:
 
 
 def _range(graph: GraphBuilder, count: str, name: str) -> str:
-    """0, 1, … below a count int64 [1]."""
+    """The integers 0, 1, … below a count int64 [1]."""
     zero, one = graph.constant("zero_scalar", np.int64(0)), graph.constant("one_scalar", np.int64(1))
     return graph.op("Range", [zero, graph.op("Squeeze", [count], f"{name}/count"), one], name)
 
@@ -248,7 +248,7 @@ def _rotation(graph: GraphBuilder, positions: str, config: ModelConfig) -> list[
 
 
 def position_angles(graph: GraphBuilder, positions: str, frequency: torch.Tensor) -> str:
-    """Position times frequency: [positions…, frequencies]."""
+    """Multiply positions by frequencies: [positions…, frequencies]."""
     floats = graph.op("Cast", [positions], "positions/floats", to=TensorProto.FLOAT)
     column = graph.op("Unsqueeze", [floats, graph.integer(-1)], "positions/column")
     return graph.op("Mul", [column, graph.constant("positions/frequency", as_array(frequency))], "positions/angles")

@@ -1,4 +1,4 @@
-"""Rounding a matrix to int8 levels with one scale a column."""
+"""Quantization of matrices: int8 with a scale for each column, 4 bits with a scale for each block."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 _HIGHEST_LEVEL = 127
 _HIGHEST_PAIR = 128
-"""The sum of two neighbours' levels that the kernels of x86 without VNNI can bear.
+"""Limit of the sum of two adjacent levels, for the kernels of x86 without VNNI.
 
-They add the products of two neighbours with activations of up to 255 in 16 bits, saturating: 255 * 128 = 32,640 fits.
+They add the products of two adjacent levels with activations of up to 255 in 16 bits, with saturation: 255 * 128 =
+32,640 does not saturate.
 """
 
 BLOCK_SIZE = 32
-"""Inputs that share a scale in 4 bits."""
+"""Number of inputs with one scale in 4 bits."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,21 @@ class Int8Matrix:
 
 
 def quantize_columns(matrix: NDArray[np.float32]) -> Int8Matrix:
-    """Round a matrix [inputs, outputs] to 8 bits with a scale for each column."""
+    """Quantize a matrix [inputs, outputs] to int8 with a scale for each column."""
     scales = column_scales(matrix)
     levels = np.clip(np.rint(matrix / scales), -_HIGHEST_LEVEL, _HIGHEST_LEVEL)
     even = len(levels) // 2 * 2
-    # Two levels that were rounded up can miss the bound on their sum by one
+    # The sum of two levels that were rounded up can exceed its limit by one
     neighbours = levels[0:even:2]
     levels[1:even:2] = np.clip(levels[1:even:2], -_HIGHEST_PAIR - neighbours, _HIGHEST_PAIR - neighbours)
     return Int8Matrix(levels.astype(np.int8), scales)
 
 
 def quantize_blocks(matrix: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Round a matrix [outputs, inputs] to 4 bits with a scale for each `BLOCK_SIZE` inputs.
+    """Quantize a matrix [outputs, inputs] to 4 bits with a scale for each `BLOCK_SIZE` inputs.
 
     Returns:
-        levels: 8 above their value, two a byte, the first in the lower half; uint8 [outputs, blocks, BLOCK_SIZE / 2].
+        levels: value + 8, two in a byte, the first in the lower half; uint8 [outputs, blocks, BLOCK_SIZE / 2].
         scales: fp32 [outputs * blocks].
     """
     outputs, inputs = matrix.shape
@@ -54,7 +55,7 @@ def quantize_blocks(matrix: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDA
     padded = np.zeros((outputs, blocks * BLOCK_SIZE), np.float32)
     padded[:, :inputs] = matrix
     values = padded.reshape(outputs, blocks, BLOCK_SIZE)
-    # The grid reaches from -8 to 7: the value furthest from 0 takes the -8
+    # Levels are -8 to 7: the value with the largest magnitude becomes -8
     furthest = np.take_along_axis(values, np.abs(values).argmax(axis=-1)[..., None], axis=-1)
     scales = np.where(furthest != 0, furthest / -8, 1).astype(np.float32)
     levels = np.clip(np.rint(values / scales) + 8, 0, 15).astype(np.uint8)
@@ -62,7 +63,7 @@ def quantize_blocks(matrix: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDA
 
 
 def column_scales(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scales with which no level passes 127 and no two neighbours' sum 128: fp32 [outputs]."""
+    """Compute scales with which no level exceeds 127 and no sum of two adjacent levels 128: fp32 [outputs]."""
     highest = np.abs(matrix).max(axis=0) / _HIGHEST_LEVEL
     even = len(matrix) // 2 * 2
     if even:

@@ -1,6 +1,6 @@
-"""How matrices are stored in a graph and multiplied: fp32, or int8 in the forms that suit different calls and CPUs.
+"""Storage and multiplication of matrices in a graph: fp32, 4 bits, or int8 for different calls and CPUs.
 
-Every int8 form has the same levels and scales, one scale a column, so that one file holds them for all.
+All int8 classes use the same levels and scales, so that the graphs of a bundle share one copy.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MOST_PADDING = 0.04
 
 
 class Weights(Protocol):
-    """How matrices are stored and multiplied."""
+    """Adds matrices and their products to a graph."""
 
     def embed(self, graph: GraphBuilder, ids: str, model: LanguageModel) -> str:
-        """Rows of the token embedding, times its scale, of ids [batch, length]: [batch, length, d_model]."""
+        """Add the scaled token embedding of ids [batch, length]: [batch, length, d_model]."""
         ...
 
     def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
-        """X times the layer's matrix, plus its bias if it has one."""
+        """Add a linear layer: the product of x with its matrix, plus its bias if it has one."""
         ...
 
 
@@ -53,11 +53,11 @@ class FloatWeights:
 
 
 class Int8Weights:
-    """The int8 matrices of one model; every row of activations is quantized by itself, whatever else is in the call.
+    """int8 matrices. Each row of activations is quantized with its own scale, independently of other rows.
 
     Args:
-        portable: standard operators alone.
-        matrices: already quantized ones, by the name of their layer.
+        portable: use standard operators only.
+        matrices: matrices that are quantized already, by layer.
     """
 
     def __init__(self, portable: bool = False, matrices: Mapping[str, Int8Matrix] | None = None) -> None:
@@ -68,7 +68,7 @@ class Int8Weights:
         """See `Weights`."""
         unit = graph.constant("embedding/unit", model.embedding_scale)
         if model.config.tie_embeddings:
-            # Tied, the output layer's matrix is the table as well
+            # With tied embeddings, the matrix of the output layer is the embedding table
             table, scale = self._store(graph, "output", as_array(model.output.weight).T)
             columns = graph.op("Gather", [table, ids], "embedding/columns", axis=1)
             floats = graph.op("DequantizeLinear", [columns, unit], "embedding/floats")
@@ -94,7 +94,7 @@ class Int8Weights:
             inputs = [levels, table, graph.constant("one", 1.0), scale, middle, self._zero(graph)]
             units = graph.op("MatMulIntegerToFloat", inputs, f"{name}/units", MICROSOFT)
         product = graph.op("Mul", [units, step], f"{name}/scaled")
-        # What the levels were shifted by, times the sum of each column, and the bias in the same small product
+        # One small product adds the shift of the levels times the sum of each column, and the bias
         shift, rows = graph.op("Mul", [shift, step], f"{name}/shift"), [self._sums(name)]
         bias = _bias_of(layer)
         if bias is not None:
@@ -105,16 +105,16 @@ class Int8Weights:
         return graph.op("Add", [product, offset], f"{name}/product")
 
     def _quantize_rows(self, graph: GraphBuilder, x: str, name: str) -> tuple[str, str, str]:
-        """Quantize each row of activations as DynamicQuantizeLinear would if it were alone.
+        """Quantize each row of activations as DynamicQuantizeLinear quantizes a tensor of one row.
 
         Returns:
-            levels uint8, of the shape of x.
-            step: from a level to the next, fp32 [batch, length, 1].
-            shift: 128 - the level that stands for zero, of the shape of step.
+            levels: uint8, of the shape of x.
+            step: between two levels, fp32 [batch, length, 1].
+            shift: 128 - the level of zero, of the shape of step.
         """
         last = graph.integer(-1)
         highest = graph.op("ReduceMax", [x, last], f"{name}/max")
-        # A row of zeros needs a step as well
+        # A row of zeros needs a step that is not zero
         highest = graph.op("Max", [highest, graph.constant("activations/least", 1e-30)], f"{name}/highest")
         lowest = graph.op("ReduceMin", [x, last], f"{name}/min")
         lowest = graph.op("Min", [lowest, graph.constant("zero", 0.0)], f"{name}/lowest")
@@ -126,7 +126,7 @@ class Int8Weights:
         return levels, step, graph.op("Add", [first, graph.constant("middle/float", 128.0)], f"{name}/middle")
 
     def _round(self, graph: GraphBuilder, steps: str, name: str) -> str:
-        """The nearest level, 0 to 255: uint8."""
+        """Round to the nearest level, 0 to 255: uint8."""
         if not self.portable:
             # onnxruntime 1.23 has no kernel for the standard operator of this opset
             ends = [graph.constant("one", 1.0), graph.constant("zero_unsigned", np.uint8(0))]
@@ -136,13 +136,13 @@ class Int8Weights:
         return graph.op("Cast", [bounded], name, to=TensorProto.UINT8)
 
     def _sums(self, name: str) -> NDArray[np.float32]:
-        """The sum of each column of a stored matrix, [outputs]."""
+        """Sum of each column of a stored matrix, [outputs]."""
         matrix = self.matrices[name]
         sums: NDArray[np.float64] = matrix.levels.sum(axis=0, dtype=np.int64) * matrix.scales.astype(np.float64)
         return sums.astype(np.float32)
 
     def _store(self, graph: GraphBuilder, name: str, matrix: NDArray[np.float32]) -> tuple[str, str]:
-        """The levels int8 of a matrix [inputs, outputs], and its scales fp32 [outputs]."""
+        """Add the levels of a matrix [inputs, outputs], int8, and its scales, fp32 [outputs]."""
         if name not in self.matrices:
             self.matrices[name] = quantize_columns(matrix)
         quantized = self.matrices[name]
@@ -156,9 +156,9 @@ class Int8Weights:
 
 
 class Int4Weights(Int8Weights):
-    """4-bit matrices with a scale for each block of 32 inputs; the embedding, and with it a tied output, stays int8.
+    """4-bit matrices with a scale for each block of 32 inputs; the embedding and a tied output layer stay int8.
 
-    Half the bytes a token, at a cost in quality; slow on CPUs without dot-product instructions, such as a Pi 4's.
+    They need half the bytes of int8 and cost quality. They are slow on CPUs without dot-product instructions (Pi 4).
     """
 
     def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
@@ -171,7 +171,7 @@ class Int4Weights(Int8Weights):
 
 
 class OneRowWeights(Int8Weights):
-    """The same for calls of one token: with one row there is one scale, as onnxruntime's fused operator has it."""
+    """int8 matrices for calls with one token, with onnxruntime's fused operator: its one scale is that of the row."""
 
     def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
         """See `Weights`."""
@@ -181,9 +181,10 @@ class OneRowWeights(Int8Weights):
 
 
 class BlockWeights(Int8Weights):
-    """The same for calls of one token on x86, where this operator streams a large matrix from memory faster.
+    """int8 matrices for calls with one token on x86, with an operator that reads large matrices from memory faster.
 
-    Its layout is made of the stored one when the graph is loaded; activations have a scale for each block of a row.
+    onnxruntime computes its layout from the stored matrix when it loads the graph. Activations have a scale for each
+    block of a row.
     """
 
     def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:
@@ -193,7 +194,7 @@ class BlockWeights(Int8Weights):
         size = block_size(inputs)
         blocks = -(-inputs // size)
         middle = graph.constant("middle", np.uint8(128))
-        # The bits of a level, of which the highest is turned over, are those of the level above 128
+        # Inverting the highest bit of an int8 level adds 128 to it as uint8
         levels = graph.op(
             "Cast", [graph.op("Transpose", [table], f"{name}/rows")], f"{name}/bits", to=TensorProto.UINT8
         )
@@ -210,7 +211,7 @@ class BlockWeights(Int8Weights):
 
 
 def block_size(inputs: int) -> int:
-    """The largest block, up to 256, that pads a row of so many inputs by a few percent at most."""
+    """The largest block size, up to 256, with which a row of `inputs` is padded by at most 4 percent."""
     size = _LARGEST_BLOCK
     while size > 16 and -inputs % size > _MOST_PADDING * inputs:
         size //= 2
@@ -227,7 +228,7 @@ def _multiply_blocks(
     bits: int,
     block_size: int,
 ) -> str:
-    """X times a matrix stored as levels and scales of blocks, plus the layer's bias if it has one."""
+    """Add the product of x with a matrix stored as levels and scales of blocks, plus the layer's bias if it has one."""
     return graph.op(
         "MatMulNBits",
         [x, *stored, "", "", *_bias(graph, name, layer)],
@@ -242,7 +243,7 @@ def _multiply_blocks(
 
 
 def _bias_of(layer: torch.nn.Linear) -> NDArray[np.float32] | None:
-    bias: torch.Tensor | None = layer.bias  # torch's own annotation forgets that there may be none
+    bias: torch.Tensor | None = layer.bias  # torch annotates it as never None
     return None if bias is None else as_array(bias)
 
 

@@ -164,6 +164,8 @@ class Generation:
             if self._first_token is None:
                 self._first_token = time.perf_counter()
             if token == eos_id:
+                if self._logprobs is not None and logprobs is not None:
+                    self._logprobs.add_end(token, logprobs)
                 self._reason = "stop"
                 return
             self._ids.append(token)

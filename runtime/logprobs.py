@@ -37,6 +37,7 @@ class LogprobRecorder:
     Attributes:
         prompt: the tokens of the prompt, where they are wanted.
         reply: the generated tokens, without `<eos>`.
+        end: `<eos>`, where the model ended the reply.
     """
 
     def __init__(self, alternatives: int = 0, with_prompt: bool = False) -> None:
@@ -45,6 +46,7 @@ class LogprobRecorder:
         self._alternatives, self.with_prompt = alternatives, with_prompt
         self.prompt: list[TokenLogprob] = []
         self.reply: list[TokenLogprob] = []
+        self.end: TokenLogprob | None = None
 
     def begin(self, token: int) -> None:
         """Record the first token of the prompt, which nothing predicts."""
@@ -67,6 +69,10 @@ class LogprobRecorder:
             logprobs: of all tokens at its place, [vocab_size].
         """
         self.reply.append(self._entry(token, logprobs))
+
+    def add_end(self, token: int, logprobs: NDArray[np.float64]) -> None:
+        """Record that the model ended the reply; see `add`."""
+        self.end = self._entry(token, logprobs)
 
     def _entry(self, token: int, logprobs: NDArray[np.float64]) -> TokenLogprob:
         top: list[tuple[int, float]] = []

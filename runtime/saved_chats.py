@@ -34,13 +34,13 @@ _DECODER = msgspec.json.Decoder(_SavedConversation)
 
 
 class SavedChat:
-    """The place of one conversation in a file of several.
+    """One conversation in a file of several.
 
-    The first `save` appends a line; later ones, and those after `load`, replace it, wherever it has moved to by then.
+    The first `save` appends a line; later calls, and those after `load`, replace that line, even if it has moved.
     Programs that use the file at the same time wait for each other, so that no turn of either is lost.
 
     Args:
-        path: the file; it need not be there. A new one can be read by its owner alone.
+        path: the file, which need not exist. A new file is readable by its owner only.
         notify: called with a sentence where another program has to be waited for, or has changed the conversation.
     """
 
@@ -75,7 +75,7 @@ class SavedChat:
             yield
 
     def check(self) -> None:
-        """Make sure that the conversation can be saved.
+        """Check that the conversation can be saved.
 
         Raises:
             DataError: the file holds something else than conversations.
@@ -92,7 +92,7 @@ class SavedChat:
             number: which of the file's conversations, counted from 1; None for the last.
 
         Raises:
-            DataError: names the file and the line that is none, or the number that is too high.
+            DataError: a line is not a conversation, or the number is too high; the message names the file and line.
         """
         lines = [line for line in self._read() if line.strip()]
         if not 1 <= (len(lines) if number is None else number) <= len(lines):
@@ -101,13 +101,13 @@ class SavedChat:
         return [{"role": message.role, "content": message.content} for message in _DECODER.decode(self._line).messages]
 
     def save(self, messages: Sequence[Message]) -> None:
-        """Write the conversation as it is now, or take it out of the file where nothing is left of it.
+        """Write the conversation as it is now, or remove it from the file where no message is left.
 
         Replies that were stopped before their first word are left out.
 
         Raises:
-            DataError: the file holds something else than conversations; it stays as it is.
-            TinyLMError: it cannot be written; it stays as it is.
+            DataError: the file holds something else than conversations; it is unchanged.
+            TinyLMError: it cannot be written; it is unchanged.
         """
         spoken = [message for message in messages if message["content"]]
         line = None
@@ -116,7 +116,7 @@ class SavedChat:
         with self.locked():
             lines = self._read_if_there()
             if self._line is not None and self._line in lines:
-                # The last of equal lines: an equal conversation further up is another one's
+                # The last of equal lines: an earlier equal line is another conversation
                 place = len(lines) - 1 - lines[::-1].index(self._line)
                 lines[place : place + 1] = [line] if line else []
             elif line:

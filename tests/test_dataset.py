@@ -24,7 +24,7 @@ from rows import (
 
 from tinylm.chat_format import encode_conversation
 from tinylm.data.dataset.held_out import HeldOut
-from tinylm.data.dataset.packing import ConversationRows, DocumentRows
+from tinylm.data.dataset.packing import PackedConversations, PackedDocuments
 from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.evaluation import IGNORED
 
@@ -58,12 +58,12 @@ class Packed:
 
 
 def pack_documents(sequences, tokenizer, context_length, seed):
-    return Packed(DocumentRows(TokenArray(sequences.ids), bounds_of(sequences), tokenizer, context_length, seed))
+    return Packed(PackedDocuments(TokenArray(sequences.ids), bounds_of(sequences), tokenizer, context_length, seed))
 
 
 def pack_conversations(conversations, tokenizer, context_length, seed, number_of_pass=0):
     data = tokenize_all(conversations, tokenizer)
-    rows = ConversationRows(TokenArray(data.ids), bounds_of(data), tokenizer, context_length, seed)
+    rows = PackedConversations(TokenArray(data.ids), bounds_of(data), tokenizer, context_length, seed)
     return Packed(rows, number_of_pass)
 
 
@@ -105,7 +105,7 @@ def test_the_wanted_part_is_held_out(fraction, expected):
 
 def test_the_split_is_the_same_everywhere():
     _, held_out = split_held_out([f"document {number}" for number in range(100)], 0.03)
-    assert held_out == ["document 10", "document 57", "document 87"]
+    assert held_out == ["document 50", "document 52", "document 95"]
 
 
 def test_held_out_text_has_a_limit():
@@ -198,7 +198,7 @@ def test_each_token_is_a_target_of_each_pass_once(lengths, context, seed, number
     numbers = iter(range(10, 10_000))
     documents = [[*(next(numbers) for _ in range(length)), EOS] for length in lengths]
     data = join(documents)
-    rows = DocumentRows(TokenArray(data.ids), bounds_of(data), Letters(), context, seed)
+    rows = PackedDocuments(TokenArray(data.ids), bounds_of(data), Letters(), context, seed)
     ids, supervised = rows.read(range(len(rows)), number)
     assert ids.shape == (len(rows), context + 1)
     assert (ids[:, 0] == BOS).all()
@@ -237,11 +237,11 @@ def test_documents_are_shuffled_by_the_seed():
 
 def test_passes_differ_in_order_and_in_where_rows_begin():
     data = join([[*range(10 * number, 10 * number + 7), EOS] for number in range(1, 40)])
-    rows = DocumentRows(TokenArray(data.ids), bounds_of(data), Letters(), 5, 0)
+    rows = PackedDocuments(TokenArray(data.ids), bounds_of(data), Letters(), 5, 0)
     passes = [rows.read(range(len(rows)), number)[0] for number in range(4)]
     assert all(not np.array_equal(one, other) for one, other in combinations(passes, 2))
     lone = join([[*range(10, 200), EOS]])
-    rows = DocumentRows(TokenArray(lone.ids), bounds_of(lone), Letters(), 16, 0)
+    rows = PackedDocuments(TokenArray(lone.ids), bounds_of(lone), Letters(), 16, 0)
     assert len({int(rows.read([0], number)[0][0, 1]) for number in range(6)}) > 4
 
 

@@ -112,9 +112,9 @@ def test_the_world_is_told_in_words(bundle, must):
     assert "do not fit the context of 96 tokens and count as wrong" in result.stderr
     lines = result.stdout.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
-        "replies right",
+        "right replies",
         "of facts told in earlier turns",
-        "always the one commonest reply",
+        "best constant reply",
     ]
     assert all("%" in line for line in lines)
 

@@ -207,6 +207,16 @@ def test_a_process_killed_before_a_rename_loses_nothing(tmp_path, monkeypatch, n
     assert contents(target) == {"a": "3"}
 
 
+@pytest.mark.parametrize("name", [".", "..", "../here", "../here/.."])
+def test_the_working_folder_is_not_replaced(tmp_path, name, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(WriteError, match="the working folder is in it"), new_folder(Path(name)):
+        pass
+    fill(Path("sub"), a="1")
+    assert contents(tmp_path) == {"here/sub/a": "1"}
+
+
 def test_nothing_to_recover(tmp_path):
     recover_folder(tmp_path / "target")
     assert names(tmp_path) == []

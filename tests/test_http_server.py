@@ -197,3 +197,18 @@ def test_another_machine_s_address_is_one_line():
     for host in ("203.0.113.1", "a" * 70, "no host"):
         with pytest.raises(TinyLMError, match="cannot listen at"):
             open_socket(host, 0)
+
+
+def test_small_parts_of_a_response_do_not_wait_for_each_other(serve, monkeypatch):
+    make_room, options = Connection._make_room, []
+
+    def note(connection):
+        accepted = connection.transport.get_extra_info("socket")
+        options.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        return make_room(connection)
+
+    monkeypatch.setattr(Connection, "_make_room", note)
+    with connect(serve(hold)) as client:
+        assert ask(client)
+    assert len(options) == 1
+    assert options[0] != 0

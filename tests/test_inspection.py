@@ -65,7 +65,7 @@ def test_roles_are_counted(tmp_path):
 def test_tokens_are_those_of_training(tmp_path, samples):
     from tinylm.chat_format import encode_conversation, loss_mask
     from tinylm.data import load_conversation_data
-    from tinylm.data.dataset.packing import ConversationRows
+    from tinylm.data.dataset.packing import PackedConversations
     from tinylm.data.dataset.tokens import tokenize_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
     from tinylm.tokenizer import Tokenizer
@@ -82,7 +82,7 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     assert tokens.over_long == sum(length > 41 for length in lengths) / len(lengths)
     assert 0 < tokens.over_long < 1
     data = tokenize_all(load_conversation_data(path), tokenizer)
-    rows = ConversationRows(TokenArray(data.ids), bounds_of(data), tokenizer, 40, 0)
+    rows = PackedConversations(TokenArray(data.ids), bounds_of(data), tokenizer, 40, 0)
     assert (tokens.supervised_lost > 0) == bool(rows.notes["turns_truncated"] or rows.notes["parts_without_reply"])
     assert look(path, tokenizer=tokenizer).kinds["conversations"].tokens.supervised_lost == 0
     assert tokens.characters_as_bytes == 0

@@ -1,6 +1,7 @@
 """The size of files and functions, which a reader should be able to take in at a glance."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,14 @@ def test_files_and_functions_are_short(path):
             parameters = [name for name in arguments if name not in {"self", "cls"}]
             assert node.end_lineno - node.lineno < LINES_OF_A_FUNCTION, node.name
             assert len(parameters) <= PARAMETERS, node.name
+
+
+def test_no_two_public_classes_have_one_name():
+    product = [path for path in FILES if path.relative_to(ROOT).parts[0] not in {"benchmarks", "docs"}]
+    names = Counter(
+        node.name
+        for path in product
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -183,6 +183,8 @@ def test_equal_words_have_equal_hashes():
     conversation = [{"role": "user", "content": "Hi  Pip"}, {"role": "assistant", "content": "Hello!"}]
     assert content_hash("hi pip\nhello!") == content_hash(conversation) == content_hash("Hi Pip Hello! ")
     assert content_hash("hi pip\nhello") != content_hash(conversation)
+    assert content_hash("\u00c9t\u00e9  1\x1f") == content_hash("\u00e9t\u00e9\u00a01") != content_hash("ete 1")
+    assert content_hash("a\x1cb \t") == content_hash("A\nb")
     assert content_hash("\udc80") != content_hash("\udc81")
 
 

@@ -1,6 +1,7 @@
 """Turns, queue and caches of the server, in this process."""
 
 import asyncio
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tinylm.runtime.server import scheduler as scheduler_module
 from tinylm.runtime.server.caches import CachePool
 from tinylm.runtime.server.errors import ApiError
 from tinylm.runtime.server.models import ServedModel
-from tinylm.runtime.server.replies import Replies, Task
+from tinylm.runtime.server.replies import Replies, ReplyTask
 from tinylm.runtime.server.scheduler import Scheduler
 from tinylm.runtime.session import PREFILL_CHUNK, LoadedModel, TokenSequence
 
@@ -47,7 +48,7 @@ def prompt_of(length, first=20):
 def request_of(model, prompt, tokens=8, seconds=60, count=1, **options):
     """A request whose reply does not end by itself, or several of it."""
     endless = {"logit_bias": {model.tokenizer.eos_id: -100}, "max_new_tokens": tokens, "seed": 1, **options}
-    return Replies([Task(model, prompt, SamplingOptions(**endless))] * count, seconds, streamed=True)
+    return Replies([ReplyTask(model, prompt, SamplingOptions(**endless))] * count, seconds, streamed=True)
 
 
 async def outcome(replies):
@@ -297,10 +298,7 @@ def test_a_thread_that_ended_is_known(model, start, monkeypatch):
     scheduler, _ = start(workers=1)
     monkeypatch.setattr("threading.excepthook", lambda _: None)
 
-    def end(_):
-        raise SystemExit
-
-    monkeypatch.setattr(scheduler, "_refuse_late_ones", lambda: end(None))
+    monkeypatch.setattr(scheduler, "_refuse_late_ones", sys.exit)
 
     async def ask():
         job = request_of(model, prompt_of(10), seconds=0.1)
@@ -358,7 +356,7 @@ def test_a_scored_prompt_is_not_reused_and_a_late_one_is_an_error(model, start):
     options = SamplingOptions(max_new_tokens=1, seed=1)
 
     async def ask(seconds, **scored):
-        replies = Replies([Task(model, prompt, options, **scored)], seconds, streamed=False)
+        replies = Replies([ReplyTask(model, prompt, options, **scored)], seconds, streamed=False)
         scheduler.submit(replies.jobs)
         return await outcome(replies)
 

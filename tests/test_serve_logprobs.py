@@ -7,6 +7,7 @@ import numpy as np
 import openai
 import pytest
 
+from tinylm.chat_format import encode_prompt
 from tinylm.evaluation import Window
 from tinylm.runtime import ChatModel
 from tinylm.runtime.logprobs import log_softmax
@@ -169,3 +170,49 @@ def test_an_impossible_token_has_a_number_that_json_knows(http, model):
     answer = http.post("/v1/completions", json={"prompt": "a", "logprobs": 20, "max_tokens": 3, "logit_bias": never})
     logprobs = answer.json()["choices"][0]["logprobs"]
     assert all(math.isfinite(value) for top in logprobs["top_logprobs"] for value in top.values())
+
+
+def test_texts_become_token_ids_and_back(http, model):
+    tokenizer = model.tokenizer
+    ids = tokenizer.encode(TEXT)
+
+    def tokens(**body):
+        answer = http.post("/tokenize", json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["tokens"]
+
+    assert tokens(prompt=TEXT) == [tokenizer.bos_id, *ids]
+    assert tokens(prompt=TEXT, add_special_tokens=False) == ids
+    assert tokens(prompt="<eos>", add_special_tokens=False) == [tokenizer.eos_id]
+    assert tokens(prompt="a <eos>", add_special_tokens=False) == tokenizer.encode("a <eos>")
+    messages = [{"role": "user", "content": "Hello"}]
+    assert tokens(messages=messages) == encode_prompt(tokenizer, messages)
+    assert http.post("/detokenize", json={"tokens": [tokenizer.bos_id, *ids]}).json() == {"prompt": TEXT}
+    strings = http.post("/tokenize", json={"prompt": "a🌍", "return_token_strs": True}).json()["token_strs"]
+    assert strings[0] == "<bos>"
+    info = http.get("/tokenizer_info").json()
+    assert (info["bos_token"], info["eos_token"], info["vocab_size"]) == ("<bos>", "<eos>", tokenizer.vocab_size)
+    for path, body, param in (
+        ("/tokenize", {}, "prompt"),
+        ("/tokenize", {"prompt": "a", "messages": messages}, "prompt"),
+        ("/detokenize", {"tokens": [99_999]}, "tokens"),
+        ("/detokenize", {}, "tokens"),
+    ):
+        answer = http.post(path, json=body)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_the_end_of_a_completion_is_a_token_too(client, model):
+    """`lm-evaluation-harness` asks for one token more than it scores, and drops the last of all."""
+    eos = model.tokenizer.eos_id
+    options = {"model": "demo", "prompt": "Pip.", "max_tokens": 1, "echo": True, "logprobs": 1}
+    (choice,) = client.completions.create(logit_bias={str(eos): 100}, **options).choices
+    assert choice.text == "Pip."
+    assert choice.finish_reason == "stop"
+    tokens = choice.logprobs.tokens
+    assert tokens == [*tokens[:-1], "<eos>"]
+    assert "".join(tokens[:-1]) == "Pip."
+    streamed = client.completions.create(logit_bias={str(eos): 100}, stream=True, **options)
+    assert [
+        token for chunk in streamed for one in chunk.choices if one.logprobs for token in one.logprobs.tokens
+    ] == tokens

@@ -3,7 +3,7 @@
 import pytest
 
 from tinylm.data.world.intents import TOPIC_NAMES
-from tinylm.data.world.topic_files import TOPICS, Entry, read_blocks
+from tinylm.data.world.topic_files import TOPICS, TopicLine, read_blocks
 from tinylm.errors import DataError
 
 SECTIONS = ("questions", "replies", "cases")
@@ -39,10 +39,10 @@ def test_blocks(tmp_path):
     colour, other = read(tmp_path, GOOD, required=("replies",))
     assert (colour.name, colour.line, other.name, other.line) == ("colour", 3, "other", 17)
     assert colour.entries("questions", "replies") == [
-        ("questions", Entry(5, "what colour is {s}")),
-        ("questions", Entry(7, "[what|which] colour has {s}")),
-        ("replies", Entry(8, "It is {C}.")),
-        ("questions", Entry(11, "and now")),
+        ("questions", TopicLine(5, "what colour is {s}")),
+        ("questions", TopicLine(7, "[what|which] colour has {s}")),
+        ("replies", TopicLine(8, "It is {C}.")),
+        ("questions", TopicLine(11, "and now")),
     ]
     assert colour.texts("questions") == ("what colour is {s}", "[what|which] colour has {s}", "and now")
     assert colour.only("replies") == "It is {C}."

@@ -134,7 +134,7 @@ def evaluate_world(
     def reply(conversation: Conversation) -> str:
         nonlocal asked, too_long
         asked += 1
-        progress("the demo world", asked, len(items))
+        progress("bundled world", asked, len(items))
         try:
             return reply_to(measured.decoder, measured.tokenizer, conversation, greedy)
         except ContextFullError:

@@ -10,9 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tinylm.cli.console import notice, say
 from tinylm.cli.display.sparkline import Sparkline
 from tinylm.evaluation import Score
+from tinylm.printable import printable
 from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState
 from tinylm.training.callbacks import StepReport, TrainingSample
 from tinylm.training.progress import ProgressLines, ProgressTracker, StageProgress, clock, one_line
@@ -51,11 +51,11 @@ class TrainingDisplay(ProgressTracker):
 
     def on_message(self, message: str) -> None:
         """Print it above the display."""
-        say(message)
+        self._console.print(Text(printable(message)), soft_wrap=True)
 
     def on_warning(self, message: str) -> None:
         """Print it above the display."""
-        notice(message)
+        self._console.print(Text.assemble(("Note:", "bold yellow"), f" {printable(message)}"), soft_wrap=True)
 
     def on_stage_start(self, stage: StageName, step: int, steps: int) -> None:
         """Draw a new bar."""
@@ -108,7 +108,8 @@ class TrainingDisplay(ProgressTracker):
 
     def _block(self) -> RenderableType:
         """The display, which always has the same number of lines."""
-        width = min(self._console.width, _WIDEST)
+        # The terminal echoes ^C behind the last line, which must not make it wrap
+        width = min(self._console.width - 3, _WIDEST)
         head = Table.grid(padding=(0, 2))
         head.add_column(width=12, no_wrap=True)
         columns = max(8, width - 12 - 2 - 2 - 26)

@@ -18,6 +18,7 @@ from tinylm.data.dataset.overlap import PassageFinder
 MIN_CONVERSATIONS_TO_SPLIT = 5
 MIN_TAIL_CHARACTERS = 200
 MAX_CHARACTERS = 2_000_000
+_WHITE_SPACE = bytes(code for code in range(128) if chr(code).isspace())
 
 Turns = tuple[str, ...]
 """The texts of a conversation's turns, without its system message."""
@@ -200,8 +201,12 @@ def content_hash(example: Example) -> bytes:
     Returns:
         16 bytes.
     """
-    words = " ".join("\n".join(texts_of(example)).casefold().split())
-    return hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    text = "\n".join(texts_of(example)).casefold()
+    if text.isascii():
+        content = text.encode("ascii").translate(None, _WHITE_SPACE)  # many times faster than `split`
+    else:
+        content = "".join(text.split()).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def characters_of(example: Example) -> int:

@@ -24,7 +24,7 @@ Bounds = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Start and end of each sequence in a `TokenReader`."""
 
 
-class DocumentRows:
+class PackedDocuments:
     """Documents one after the other, cut into rows that each open with `<bos>`.
 
     The rows of a pass hold each token once as a target. The last row overlaps the one before it, with the overlapping
@@ -119,7 +119,7 @@ class _Stream(NamedTuple):
     offset: int
 
 
-class ConversationRows:
+class PackedConversations:
     """Whole conversations, packed into rows (best fit); the rest of a row is padded with `<bos>`.
 
     A conversation that is longer than a row is cut between turns, as a chat does when its context is full: each part
@@ -172,7 +172,7 @@ class ConversationRows:
         return len(self._row_ends)
 
     def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Read rows by their numbers, as `DocumentRows.read`; each pass orders the conversations of a row anew."""
+        """Read rows by their numbers, as `PackedDocuments.read`; each pass orders the conversations of a row anew."""
         ids = np.full((len(rows), self._capacity), self._tokenizer.bos_id, np.int64)
         for number, row in enumerate(rows):
             filled = 0
@@ -260,7 +260,9 @@ class _TurnBounds(NamedTuple):
 
 
 def _turns(ids: NDArray[Any], tokenizer: Tokenizer) -> list[_TurnBounds]:
-    starts = np.flatnonzero(np.isin(ids, list(tokenizer.role_ids.values()))).tolist()
+    system, user, assistant = (tokenizer.role_ids[role] for role in ("system", "user", "assistant"))
+    # For the few ids of a conversation, several times faster than `np.isin`
+    starts = np.flatnonzero((ids == user) | (ids == assistant) | (ids == system)).tolist()
     stops = [*starts[1:], len(ids)]
     return [_TurnBounds(int(ids[start]), start, stop) for start, stop in zip(starts, stops, strict=True)]
 

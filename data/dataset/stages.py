@@ -19,7 +19,7 @@ from tinylm.config import Config
 from tinylm.data.dataset.batches import Batches, Part, Rows
 from tinylm.data.dataset.disk_cache import CacheEntry, DataCache, key_of
 from tinylm.data.dataset.held_out import content_hash
-from tinylm.data.dataset.packing import ConversationRows, DocumentRows
+from tinylm.data.dataset.packing import PackedConversations, PackedDocuments
 from tinylm.data.dataset.survey import Notify, Survey, sentencepiece_version
 from tinylm.data.dataset.tokens import TokenFile, id_type, tokenize, tokenize_all
 from tinylm.errors import DataError
@@ -120,7 +120,7 @@ def prepare_stage(
         DataError: no conversation has a reply that fits.
     """
     context, seed = config.model.context_length, config.train.seed
-    pack = DocumentRows if survey.stage == "pretrain" else ConversationRows
+    pack = PackedDocuments if survey.stage == "pretrain" else PackedConversations
     parts: list[Part] = []
     notes: dict[str, int] = {}
     for weight in sorted({file.weight for file in survey.files}):

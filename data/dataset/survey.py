@@ -29,7 +29,7 @@ from tinylm.tokenizer import Tokenizer, train_tokenizer
 Notify = Callable[[str], None]
 
 # Increased when readers, the split or the tokenizer give another result for a file
-_FORMAT = 3
+_FORMAT = 4
 _PIECE_CHARACTERS = 16_384
 _MAX_REPORTED_FILES = 20
 _MODEL = "tokenizer.model"

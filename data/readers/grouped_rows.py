@@ -23,7 +23,7 @@ _Row = tuple[Place, dict[str, object]]
 
 
 @dataclass(frozen=True)
-class ConversationRows:
+class GroupedRows:
     """Rows that are turns.
 
     Attributes:
@@ -33,7 +33,7 @@ class ConversationRows:
     key: str | None
 
     @classmethod
-    def among(cls, rows: Sequence[Mapping[str, object]], reading: Reading) -> ConversationRows | None:
+    def among(cls, rows: Sequence[Mapping[str, object]], reading: Reading) -> GroupedRows | None:
         """How rows are parted into conversations; None where most are no turns.
 
         Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tinylm.data.readers.forms import Inner, Reading, Record
-from tinylm.data.readers.grouped_rows import ConversationRows
+from tinylm.data.readers.grouped_rows import GroupedRows
 from tinylm.data.readers.lines import Place
 from tinylm.data.readers.marked_text import turns_of_text
 from tinylm.data.readers.messages import is_message, turns_of_list
@@ -46,7 +46,7 @@ def parts_of_records(records: Iterable[RecordAt], reading: Reading) -> Iterator[
     if _most(map(is_tree_row, rows), first):
         yield from dialogues_of_rows(stream, reading.summary)
     elif 2 * len(rows) > len(first) and (rows_form := _rows_together(rows, reading)) is not None:
-        if isinstance(rows_form, ConversationRows):
+        if isinstance(rows_form, GroupedRows):
             yield from rows_form.parts(stream, reading)
         else:
             yield from conversations_of_people(person_messages(stream, reading), reading, rows_form)
@@ -119,9 +119,9 @@ def _parts_of_list(place: Place, messages: list[object], reading: Reading) -> It
         yield Dialogue(place, turns_of_list(place, messages, reading.summary), "lists of messages")
 
 
-def _rows_together(rows: list[dict[str, object]], reading: Reading) -> ConversationRows | str | None:
+def _rows_together(rows: list[dict[str, object]], reading: Reading) -> GroupedRows | str | None:
     """How rows are parts of conversations: by a column, or as the log of a messenger, by its name."""
-    together = ConversationRows.among(rows, reading)
+    together = GroupedRows.among(rows, reading)
     if together is not None and together.key is not None:
         return together
     fields = [fields_of(row) for row in rows]

@@ -1,7 +1,7 @@
 """The bundled world: data that a small model can learn in minutes, and a test of what it has learned.
 
 Pip, a chat helper on a Raspberry Pi, talks about the house, the garden, the weather, the animals and a small rover,
-and remembers what users tell. A hash of its words assigns every phrasing to training or to the test.
+and remembers what users tell. A hash of its words assigns each phrasing to the training split or to the test split.
 
 Files:
     documents.py     texts for pre-training

@@ -1,7 +1,7 @@
-"""Short texts about the world for pre-training.
+"""Generate short texts about the world for pre-training.
 
-Many say something and soon repeat a part of it: copying is learned from text whose end cannot be guessed without
-reading its beginning.
+Many of them repeat a part of what they said before. From such text a model learns to copy, as the end cannot be
+predicted without the beginning.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PLACES = (
     "on the table", "on the shelf", "in the drawer", "under the bench", "by the door", "in the basket", "on the chair",
     "behind the sofa", "in the garden", "next to the stove", "on the roof", "in the garage", "beside the pond",
 )  # fmt: skip
-# What can be true of a person: a statement, a question about it, and the list of its values.
+# Facts about people: a statement, a question about it, and its possible values
 _ABOUT_PEOPLE = (
     ("{n} likes {v}.", "What colour does {n} like?", COLOURS),
     ("{n} lives in {v}.", "Where does {n} live?", TOWNS),
@@ -47,13 +47,13 @@ _WEATHER_OPENING = {
 
 
 def training_documents(count: int, seed: int = 0) -> list[str]:
-    """Texts of 60 to 200 words about the world, without a question of the test split; the same for the same seed."""
+    """Generate texts of 60 to 200 words without questions of the test split. Equal seeds give equal texts."""
     rng = random.Random(f"documents {seed}")
     return [_document(rng) for _ in range(count)]
 
 
 def _document(rng: random.Random) -> str:
-    """One kind of text, told again with other values or followed by another kind until it is long enough."""
+    """Texts of one kind or of several, until they are long enough together."""
     kind = _any_kind(rng)
     wanted = rng.randint(SHORTEST_WORDS, WANTED_WORDS)
     text = kind(rng)
@@ -119,7 +119,7 @@ def _visitor(rng: random.Random) -> str:
 
 
 def _spoken(text: str) -> str:
-    """A sentence as it stands before "said Pip": its full stop becomes a comma."""
+    """A sentence before "said Pip": its full stop becomes a comma."""
     return text[:-1] + "," if text.endswith(".") else text
 
 

@@ -1,4 +1,4 @@
-"""The training conversations: which facts, questions and system messages come when."""
+"""Generate the training conversations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYSTEM_CONVERSATIONS = 0.18
 
 
 def training_conversations(count: int, seed: int = 0) -> list[Conversation]:
-    """Whole conversations, ending with the assistant, from the training split; the same for the same seed."""
+    """Generate whole conversations of the training split that end with the assistant. Equal seeds give equal ones."""
     rng = random.Random(f"conversations {seed}")
     return [_training_conversation(rng) for _ in range(count)]
 
@@ -43,13 +43,13 @@ def _training_conversation(rng: random.Random) -> Conversation:
 
 
 def chat(talk: Talk, exchanges: int) -> None:
-    """Append exchanges about the world."""
+    """Append a number of exchanges about the world."""
     for _ in range(exchanges):
         talk.chat_once()
 
 
 def tell_facts(talk: Talk) -> None:
-    """One to four facts in any order, sometimes with a question about the world between, sometimes corrected."""
+    """Let the user tell one to four facts, sometimes with other exchanges between and a correction in the end."""
     rng = talk.rng
     kinds = [kind for kind in KINDS if kind.name not in talk.known]
     least = 0 if talk.known else 1

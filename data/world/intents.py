@@ -1,4 +1,4 @@
-"""What people ask Pip and what is right to answer: the intents, read from the topic files."""
+"""Intents: what users ask Pip, and what a right reply says. They are read from the topic files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from tinylm.data.world.phrasings import Core, expand, hold_out
-from tinylm.data.world.topic_files import TOPICS, Block, read_blocks
+from tinylm.data.world.topic_files import TOPICS, TopicBlock, read_blocks
 
 TOPIC_NAMES = ("pip", "talk", "weather", "garden", "animals", "seasons", "kitchen", "workshop", "counting")
-"""The topic files, without their ending; their order and that of their lines decides what seeds give."""
+"""Names of the topic files, in a fixed order: what a seed generates depends on it."""
 
 Groups = tuple[tuple[str, ...], ...]
 
@@ -24,19 +24,19 @@ _NEVER_SAYS_PIP = "never says Pip"
 
 @dataclass(frozen=True)
 class Intent:
-    """One question type with its answer.
+    """One question with its answer.
 
     Attributes:
-        name: "family" or "family.slot".
-        family: the question types that differ only in a slot.
-        topic: what it is about, one of `TOPIC_NAMES`.
-        cores: what users ask, as complete questions.
-        follows: what users ask right after another question of the same family.
-        replies: right answers. "{me}" in them is the assistant's name.
-        required: a right reply has a word of each of these groups.
+        name: "family" or "family.case".
+        family: name of the block in the topic file; intents of a family differ in a few words.
+        topic: one of `TOPIC_NAMES`.
+        cores: phrasings of complete questions.
+        follows: phrasings of a question right after another one of the same family.
+        replies: right replies. "{me}" in them is the assistant's name.
+        required: a right reply has a word or phrase of each of these groups.
         forbidden: a right reply has none of these words.
-        vocative: whether users may say "Pip" when they ask this.
-        parent: for a "why?" the name of the intent that it follows, else "".
+        vocative: whether users may call the assistant "Pip" when they ask this.
+        parent: for a "why?", the name of the intent that it follows, else "".
     """
 
     name: str
@@ -62,7 +62,7 @@ WHY_CORES = hold_out(
 
 
 def upper_first(text: str) -> str:
-    """The text with a capital first letter."""
+    """Capitalize the first letter of a text."""
     return text[:1].upper() + text[1:]
 
 
@@ -70,8 +70,8 @@ def _fill(text: str, row: dict[str, str]) -> str:
     return _FIELD.sub(lambda match: row.get(match[1], match[0]), text)
 
 
-def _groups(block: Block, section: str, row: dict[str, str]) -> Groups:
-    """The groups of required words, one a line, with alternatives parted by slashes."""
+def _groups(block: TopicBlock, section: str, row: dict[str, str]) -> Groups:
+    """The groups of required words of a case, one a line, with alternatives separated by slashes."""
     filled = (_fill(text, row) for text in block.texts(section))
     return tuple(tuple(word.strip() for word in text.split("/")) for text in filled)
 
@@ -80,8 +80,8 @@ def _contains(text: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(word)}\b", text.lower()) is not None
 
 
-def _rows_of(block: Block) -> dict[str, dict[str, str]]:
-    """The cases of a block with the values of their fields; one without a name where there are none."""
+def _rows_of(block: TopicBlock) -> dict[str, dict[str, str]]:
+    """The fields of each case of a block; a block without cases has one, without a name and fields."""
     cases = block.table("cases")
     block.check_fields(["me", "user", *next(iter(cases.values()), {})])
     with_capitals = {
@@ -91,7 +91,7 @@ def _rows_of(block: Block) -> dict[str, dict[str, str]]:
     return with_capitals or {"": {}}
 
 
-def _intents_of(topic: str, block: Block) -> Iterator[Intent]:
+def _intents_of(topic: str, block: TopicBlock) -> Iterator[Intent]:
     rows = _rows_of(block)
     templates = [
         Core(_FORMS[section], text) for section, entry in block.entries(*_FORMS) for text in expand(entry.text)
@@ -129,7 +129,7 @@ def _intents_of(topic: str, block: Block) -> Iterator[Intent]:
 
 
 @cache
-def _blocks() -> tuple[tuple[str, Block], ...]:
+def _blocks() -> tuple[tuple[str, TopicBlock], ...]:
     """Every block of every topic file, with its topic."""
     return tuple(
         (topic, block)
@@ -140,7 +140,7 @@ def _blocks() -> tuple[tuple[str, Block], ...]:
 
 @cache
 def all_intents() -> dict[str, Intent]:
-    """Every intent by its name."""
+    """Every intent, by name."""
     intents = [intent for topic, block in _blocks() for intent in _intents_of(topic, block)]
     by_name = {intent.name: intent for intent in intents}
     assert len(by_name) == len(intents), "two intents have one name"
@@ -149,7 +149,7 @@ def all_intents() -> dict[str, Intent]:
 
 @cache
 def intents_by_family() -> dict[str, tuple[Intent, ...]]:
-    """The intents that can be asked out of the blue (no "why?"), by family."""
+    """The intents of each family without the "why?" questions, which need a question before them."""
     families: dict[str, list[Intent]] = {}
     for intent in all_intents().values():
         if not intent.parent:
@@ -159,7 +159,7 @@ def intents_by_family() -> dict[str, tuple[Intent, ...]]:
 
 @cache
 def declarations() -> dict[str, tuple[str, ...]]:
-    """Sentences that tell the facts of the world, by topic, for the documents."""
+    """Sentences with the facts of each topic, for the documents."""
     by_topic: dict[str, list[str]] = {}
     for topic, block in _blocks():
         for row in _rows_of(block).values():

@@ -1,4 +1,4 @@
-"""The items of the test split: questions that no training conversation asks, each with its judge."""
+"""Generate the test items: questions in phrasings that no training conversation has, and what a right reply says."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MAX_DISTANCE = 4
 
 
 def test_items(count: int = 400, seed: int = 0) -> list[WorldItem]:  # noqa: PT028 (no test)
-    """Questions of the test split, about 60 % about the world and 40 % about facts that the user told.
+    """Generate questions of the test split: 60 % about the world and 40 % about facts that the user told.
 
-    The families of intents and the kinds of facts come up equally often. The same for the same seed.
+    Families of intents and kinds of facts occur equally often. Equal seeds give equal items.
     """
     rng = random.Random(f"items {seed}")
     recalls = round(count * RECALL_ITEMS)
-    # A family with slots counts double; "why?" stands for as many questions as a few families.
+    # A family with cases counts twice, "why?" four times, as it stands for many questions
     families = [name for name, intents in intents_by_family().items() for _ in intents[:2]] + ["why"] * 4
     kinds = [kind.name for kind in KINDS] + ["persona"]
     facts = (_fact_item(rng, family) for family in _endless(rng, families))
@@ -85,7 +85,7 @@ def _recall_item(rng: random.Random, name: str) -> WorldItem:
             talk.set_system(user=rng.choice(KINDS), style=rng.random() < 0.2)
         tell_facts(talk)
         chat(talk, rng.choices((0, 1, 2, 3), (40, 30, 20, 10))[0])
-        # Exchanges between: the last one before the question stands at distance 0.
+        # Exchanges between telling and asking
         distance = 0 if untold else len(talk.said) - 1 - talk.told_at.get(name, -99)
         if (name in talk.known) == untold or distance > MAX_DISTANCE or len(talk.said) >= MAX_EXCHANGES:
             continue

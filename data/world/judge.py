@@ -1,4 +1,4 @@
-"""Right or wrong: what a reply to a world question must say and must not say, and the score of a model on many."""
+"""Judge replies to test items, and score a model on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONSTANT_REPLIES = 300
 
 
 def says(reply: str, required: Groups, forbidden: frozenset[str]) -> bool:
-    """Whether a reply has a word (or phrase) of each required group and no forbidden word, whatever its case."""
+    """Whether a reply has a word or phrase of each required group and no forbidden word, in any case."""
     text = normal(reply)
     words = text.split()
     if not words or len(words) > LONGEST_REPLY_WORDS or not forbidden.isdisjoint(words):
@@ -56,14 +56,14 @@ class WorldItem:
 
 @dataclass(frozen=True)
 class WorldScore:
-    """How a model did on world items.
+    """The score of a model on test items.
 
     Attributes:
-        accuracy: the share of right replies over all items.
-        recall_accuracy: the same over the recall items; 0.0 where there are none.
-        baseline_accuracy: what the best single constant reply would get over all items.
-        n: how many items.
-        failures: the items that went wrong, each with the reply.
+        accuracy: share of right replies.
+        recall_accuracy: share of right replies to recall items; 0.0 without any.
+        baseline_accuracy: share of items for which the best constant reply is right.
+        n: number of items.
+        failures: items with wrong replies, each with the reply.
     """
 
     accuracy: float
@@ -75,7 +75,7 @@ class WorldScore:
 
 @cache
 def constant_replies() -> tuple[str, ...]:
-    """The commonest replies of a training sample and every fixed reply: what a lazy model would always say."""
+    """Candidates for the best constant reply: the most frequent replies of a sample, and one of each intent."""
     counts = Counter(
         message["content"]
         for conversation in training_conversations(2000, seed=1)
@@ -88,18 +88,18 @@ def constant_replies() -> tuple[str, ...]:
 
 
 def baseline_accuracy(items: Sequence[WorldItem]) -> float:
-    """The best accuracy that one constant reply gets on the items; 0.0 for no items."""
+    """Compute the accuracy of the best constant reply; 0.0 without items."""
     if not items:
         return 0.0
     return max(sum(item.judge(reply) for item in items) for reply in constant_replies()) / len(items)
 
 
 def score_world(reply: Callable[[Conversation], str], items: Sequence[WorldItem]) -> WorldScore:
-    """Judge a model's replies.
+    """Score a model's replies.
 
     Args:
-        reply: from a conversation that ends with a user turn to the assistant's reply.
-        items: what to ask, from `test_items`.
+        reply: returns the assistant's reply to a conversation that ends with a user's turn.
+        items: from `test_items`.
     """
     failures: list[tuple[WorldItem, str]] = []
     for item in items:

@@ -1,6 +1,6 @@
-"""From a core phrasing to what a user types, and which of these texts are kept for the test split.
+"""Phrasings: what a user types, made from a core phrasing, and which of these texts are in the test split.
 
-A core is written in lower case with alternatives, "[what|which] colour is the rover". Its form says what may stand
+A core is written in lower case with alternatives, "[what|which] colour is the rover". Its form says what may be put
 around it: "?" is a direct question, "~" the clause of an indirect one, "." a whole remark, ">" a follow-up.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-Split = Literal["train", "test"]
+WorldSplit = Literal["train", "test"]
 
 HELD_OUT_TEXTS = 0.10
 HELD_OUT_CORES = 0.15
@@ -68,9 +68,9 @@ _FRAMES: dict[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
 
 
 class Core(NamedTuple):
-    """A core phrasing without its surroundings: its form ("?", "~", "." or ">") and its text.
+    """A core phrasing: its form ("?", "~", "." or ">") and its text.
 
-    A core that is held out belongs to the test split with whatever stands around it.
+    A core that is held out is in the test split with whatever is put around it.
     """
 
     form: str
@@ -79,7 +79,7 @@ class Core(NamedTuple):
 
 
 def expand(template: str) -> list[str]:
-    """Every text of a template with "[this|that]" alternatives."""
+    """List the texts of a template with "[this|that]" alternatives."""
     found = _ALTERNATIVES.search(template)
     if found is None:
         return [" ".join(template.split())]
@@ -87,39 +87,39 @@ def expand(template: str) -> list[str]:
     return [text for choice in found[1].split("|") for text in expand(before + choice + after)]
 
 
-@lru_cache(maxsize=4096)  # a judge asks for the same few words again and again
+@lru_cache(maxsize=4096)  # judging needs the same few words many times
 def normal(text: str) -> str:
-    """A text reduced to its words: lower case, contractions written out, no punctuation, single spaces."""
+    """Reduce a text to its words: lower case, contractions written out, no punctuation, single spaces."""
     lowered = _EXPANSION.sub(lambda match: _EXPANSIONS[match[1]], text.lower())
     return " ".join(_NOT_WORD.sub(" ", lowered).split())
 
 
 def fraction(key: str) -> float:
-    """A stable pseudo-random number in [0, 1) for a key, the same on every machine and in every process."""
+    """Map a key to a pseudo-random number in [0, 1) that is the same on every machine."""
     return zlib.crc32(key.encode()) / 2**32
 
 
 def hold_out(cores: Iterable[Core]) -> tuple[Core, ...]:
-    """The cores of one intent, some of them marked for the test split.
+    """Mark some cores of an intent as held out for the test split.
 
-    A core can be held out only if the cores that stay in training have all its words: a fair question.
+    A core is held out only if the cores in training have all of its words.
     """
     drawn = [(core, core.form != "." and fraction("core:" + normal(core.text)) < HELD_OUT_CORES) for core in cores]
     known = {word for core, candidate in drawn if not candidate for word in core.text.split()}
     return tuple(core._replace(held_out=candidate and known.issuperset(core.text.split())) for core, candidate in drawn)
 
 
-def split_of(text: str) -> Split:
-    """The split of a user's text, by its words alone."""
+def split_of(text: str) -> WorldSplit:
+    """The split of a user's text, decided by its words."""
     return "test" if fraction("text:" + normal(text)) < HELD_OUT_TEXTS else "train"
 
 
 def surroundings(form: str, vocative: bool = True) -> Iterator[tuple[str, str]]:
-    """Every (opener, closer) that fits a form; without vocative none that says "Pip"."""
+    """List every (opener, closer) that fits a form; without `vocative`, none that says "Pip"."""
     for openers, closers in _FRAMES[form]:
         for opener in openers:
             for closer in closers:
-                # Two politenesses or two names in one sentence sound like a machine.
+                # No sentence says "please", "Pip" or "know" twice
                 doubled = any(word in opener and word in closer for word in ("pip", "please"))
                 restless = "know" in opener and "know" in closer
                 if not doubled and not restless and (vocative or "pip" not in opener + closer):
@@ -128,7 +128,7 @@ def surroundings(form: str, vocative: bool = True) -> Iterator[tuple[str, str]]:
 
 def _weighted(form: str, vocative: bool) -> list[tuple[str, str]]:
     pairs = list(surroundings(form, vocative))
-    # Plain forms are the commonest ones in real chats.
+    # Plain forms are the most frequent ones in real chats
     return [pair for pair in pairs for _ in range((3 if pair[0] == "" else 1) * (8 if len(pair[1]) == 1 else 1))]
 
 
@@ -138,14 +138,14 @@ _PAIRS: dict[tuple[str, bool], list[tuple[str, str]]] = {
 
 
 def neat(text: str) -> str:
-    """A lower-case text with capitals and a last mark, as in a book."""
+    """Add capitals and a final mark to a lower-case text."""
     text = _PROPER.sub(lambda match: match[1].title(), text)
     text = re.sub(r"([?.!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
     return text[0].upper() + text[1:] + ("" if text[-1] in "?.!" else ".")
 
 
 def dress(rng: random.Random, text: str) -> str:
-    """A lower-case text as somebody types it: with or without capitals, contractions and the last mark."""
+    """Vary a lower-case text as users type it: with or without capitals, contractions and the final mark."""
     if rng.random() < 0.4:
         text = _CONTRACTION.sub(lambda match: _CONTRACTIONS[match[1]], text)
     if rng.random() < 0.6:
@@ -157,14 +157,14 @@ def dress(rng: random.Random, text: str) -> str:
 
 
 def surround(rng: random.Random, cores: Sequence[Core], vocative: bool = True) -> tuple[Core, str]:
-    """A core and a text around it, of any split and still in lower case."""
+    """Draw a core and put a text around it, in lower case and of either split."""
     core = rng.choice(cores)
     opener, closer = rng.choice(_PAIRS[core.form, vocative])
     return core, opener + core.text + closer
 
 
-def phrase(rng: random.Random, cores: Sequence[Core], split: Split, vocative: bool = True) -> str | None:
-    """One user's text from the cores that belongs to the split, or None where 200 draws found none."""
+def phrase(rng: random.Random, cores: Sequence[Core], split: WorldSplit, vocative: bool = True) -> str | None:
+    """Draw a user's text of a split from cores; None if 200 draws give none."""
     for _ in range(200):
         core, text = surround(rng, cores, vocative)
         if (core.held_out or split_of(text) == "test") == (split == "test"):
@@ -172,8 +172,8 @@ def phrase(rng: random.Random, cores: Sequence[Core], split: Split, vocative: bo
     return None
 
 
-def all_texts(cores: Iterable[Core], split: Split) -> Iterator[str]:
-    """Every text, as its words (see `normal`), that `phrase` can give for the cores in a split."""
+def all_texts(cores: Iterable[Core], split: WorldSplit) -> Iterator[str]:
+    """List every text, reduced to its words, that `phrase` can draw from cores in a split."""
     for core in cores:
         for opener, closer in surroundings(core.form):
             text = opener + core.text + closer

@@ -1,4 +1,4 @@
-"""The kinds of facts that users tell about themselves, with everything that is said about them."""
+"""Kinds of facts that users tell about themselves, read from topics/told_facts.txt."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _CORRECTIONS = ("actually, ", "no, sorry, ", "wait, ", "i made a mistake, ", "so
 
 @dataclass(frozen=True)
 class FactKind:
-    """One kind of fact about the user; "{v}" stands for its value.
+    """A kind of fact about the user; "{v}" stands for its value.
 
     Attributes:
-        name: what it is called here.
-        missing: the fact as a reply names it when it was never told, "You have not told me {your name} yet."
-        key: the word or phrase of this that a right reply has.
-        values: the closed list of its values; kinds with the same list never get the same value in one chat.
-        tells, corrections: what users say; asks: their questions.
-        acknowledgements, replies, unknown: what the assistant says to a fact, to a question, and when never told.
-        system: how a system message says it.
+        name: of the kind.
+        missing: the fact as a reply names it if it was never told: "You have not told me {your name} yet."
+        key: word or phrase of `missing` that a right reply has.
+        values: all of its values; kinds with the same list never have the same value in one chat.
+        tells, corrections, asks: what users say to tell, to correct and to ask.
+        acknowledgements, replies, unknown: replies to the fact, to a question, and to a question if never told.
+        system: phrasings of the fact in a system message.
     """
 
     name: str

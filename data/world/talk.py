@@ -1,4 +1,4 @@
-"""A conversation under construction: what was said, what is known, and the next exchange."""
+"""A conversation while it is generated: messages, known facts, and the next exchange."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tinylm.chat_format import Conversation
 from tinylm.data.world.intents import Intent, all_intents, intents_by_family, upper_first
-from tinylm.data.world.phrasings import Split, dress, phrase
+from tinylm.data.world.phrasings import WorldSplit, dress, phrase
 from tinylm.data.world.recall import KIND_BY_NAME, recall_question
 from tinylm.data.world.recall_kinds import KINDS, FactKind
 from tinylm.data.world.values import ASSISTANTS, SOUNDS
@@ -29,13 +29,16 @@ CLOSING = ("goodbye", "good_night", "thanks")
 
 @dataclass
 class Talk:
-    """The state of one conversation.
+    """The state of a conversation.
 
     Attributes:
+        rng: source of all choices.
+        messages: of the conversation so far.
         me: the assistant's name.
-        ending: the sound that ends every reply under a style message, or "".
-        known: the facts that the user or the system message told, by kind, and `told_at` the exchange of each.
-        said: the names of the intents so far, one for each exchange ("" for telling and recall).
+        ending: word that a style message wants at the end of each reply, or "".
+        known: facts that the user or the system message told, by kind.
+        told_at: number of the exchange in which each was told.
+        said: name of the intent of each exchange; "" for facts and questions about them.
     """
 
     rng: random.Random
@@ -48,27 +51,33 @@ class Talk:
 
     @property
     def vocative(self) -> bool:
-        """Whether the user may say "Pip"."""
+        """Whether the user may call the assistant "Pip"."""
         return self.me == "Pip"
 
     def finish(self, reply: str) -> str:
-        """A reply with the names and the ending of this conversation."""
+        """Fill the names into a reply and add the ending of this conversation."""
         user = f" {self.known['name']}" if "name" in self.known else ""
         text = reply.replace("{me}", self.me).replace("{user}", user)
         return f"{text} {self.ending}!" if self.ending else text
 
     def exchange(self, user: str, reply: str, intent: str = "") -> None:
-        """Append a user turn and the reply to it."""
+        """Append a user's turn and the reply to it."""
         self.messages.append({"role": "user", "content": user})
         self.messages.append({"role": "assistant", "content": self.finish(reply)})
         self.said.append(intent)
 
     def new_value(self, kind: FactKind) -> str:
-        """A value that nothing else in this conversation has."""
+        """Draw a value that no other fact of this conversation has."""
         return self.rng.choice([value for value in kind.values if value not in self.known.values()])
 
     def set_system(self, persona: bool = False, user: FactKind | None = None, style: bool = False) -> None:
-        """Begin with a system message that names the assistant, tells about the user or sets a style."""
+        """Append a system message.
+
+        Args:
+            persona: whether it gives the assistant a name.
+            user: a kind of fact about the user that it tells.
+            style: whether it sets a style.
+        """
         parts: list[str] = []
         if persona:
             self.me = self.rng.choice(ASSISTANTS)
@@ -93,13 +102,13 @@ class Talk:
             self.messages.append({"role": "system", "content": " ".join(parts)})
 
     def random_system(self) -> None:
-        """Begin with one or sometimes two of the system effects."""
+        """Append a system message with one or two of persona, fact and style."""
         effects = self.rng.sample(("persona", "user", "style"), 2 if self.rng.random() < 0.2 else 1)
         kind = KIND_BY_NAME["name"] if self.rng.random() < 0.6 else self.rng.choice(KINDS)
         self.set_system("persona" in effects, kind if "user" in effects else None, "style" in effects)
 
     def next_intent(self) -> Intent:
-        """What to ask next: something of the same topic, of a linked one, or at the start of any."""
+        """Draw the next question: of the same topic, a linked one or, at the start, any."""
         families = intents_by_family()
         last = next((all_intents()[name] for name in reversed(self.said) if name), None)
         draw = self.rng.random()
@@ -120,8 +129,8 @@ class Talk:
             if intent.name not in self.said:
                 return intent
 
-    def ask_intent(self, intent: Intent, split: Split = "train", follow: bool = False) -> bool:
-        """Append a question of this intent from the split and a reply; False where the split has none."""
+    def ask_intent(self, intent: Intent, split: WorldSplit = "train", follow: bool = False) -> bool:
+        """Append a question of an intent in a phrasing of the split, and a reply; False if the split has none."""
         cores = intent.follows if follow or intent.parent else intent.cores
         user = phrase(self.rng, cores, split, self.vocative and intent.vocative)
         if user is None:
@@ -130,7 +139,7 @@ class Talk:
         return True
 
     def follow_up(self) -> tuple[Intent, bool] | None:
-        """An intent that can be asked right after the last one, and whether it is the same question again."""
+        """Draw an intent that can follow the last one, and whether it is of the same family; None for no follow-up."""
         if not self.said or not self.said[-1]:
             return None
         last = all_intents()[self.said[-1]]
@@ -163,7 +172,7 @@ class Talk:
         self.ask_intent(all_intents()[self.rng.choice(CLOSING)])
 
     def tell(self, kinds: list[FactKind]) -> None:
-        """The user tells one fact, or two in one breath."""
+        """Append a turn in which the user tells one fact or two."""
         texts: list[str] = []
         for kind in kinds:
             self.known[kind.name] = value = self.new_value(kind)
@@ -178,7 +187,7 @@ class Talk:
         self.exchange(self._typed(" and ".join(texts)), reply)
 
     def correct(self, kind: FactKind) -> None:
-        """The user takes a fact back and tells another value."""
+        """Append a turn in which the user corrects a fact."""
         value = self.new_value(kind)
         text = self.rng.choice(kind.corrections).replace("{v}", value)
         self.known[kind.name] = value
@@ -186,14 +195,14 @@ class Talk:
         thanks = self.rng.choice(("Thank you! I will remember {v}.", "I see, {v}. I will remember it."))
         self.exchange(dress(self.rng, text + "."), thanks.replace("{v}", value))
 
-    def ask_fact(self, kind: FactKind, split: Split = "train") -> None:
-        """The user asks for a fact that was told, or never told."""
+    def ask_fact(self, kind: FactKind, split: WorldSplit = "train") -> None:
+        """Append a question about a fact that was told, or never told."""
         value = self.known.get(kind.name, "")
         user = recall_question(self.rng, kind, value, split, self.vocative)
         reply = self.rng.choice(kind.replies if value else kind.unknown)
         self.exchange(user, upper_first(reply.replace("{v}", value)))
 
     def _typed(self, text: str) -> str:
-        """A remark with the values left as they are."""
+        """Put an opener and a final mark around a remark; values keep their case."""
         openers = ("", "", "", "pip, ", "by the way, ") if self.vocative else ("", "", "by the way, ")
         return dress(self.rng, self.rng.choice(openers) + text + self.rng.choice(("", ".", ".", "!")))

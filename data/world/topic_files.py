@@ -17,7 +17,7 @@ _SECTION = re.compile(r"([a-z][a-z -]*):(?:\s+(.*))?$")
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
-class Entry(NamedTuple):
+class TopicLine(NamedTuple):
     """A line of a section: its number and its text."""
 
     line: int
@@ -25,35 +25,34 @@ class Entry(NamedTuple):
 
 
 @dataclass
-class Block:
+class TopicBlock:
     """A block of a file.
 
     Attributes:
         path: the file.
-        line: of the block's name.
+        line: number of the line with the block's name.
         name: of the block.
-        sections: the entries of each section, in order. A section that comes again is another item, as the order of
-            questions counts.
+        sections: name and lines of each section in order; a section may occur more than once.
     """
 
     path: Path
     line: int
     name: str
-    sections: list[tuple[str, list[Entry]]] = field(default_factory=list)
+    sections: list[tuple[str, list[TopicLine]]] = field(default_factory=list)
 
-    def entries(self, *names: str) -> list[tuple[str, Entry]]:
-        """The entries of some sections in the order of the file, each with its section's name."""
+    def entries(self, *names: str) -> list[tuple[str, TopicLine]]:
+        """The lines of some sections in the order of the file, each with the name of its section."""
         return [(name, entry) for name, entries in self.sections if name in names for entry in entries]
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """The texts of a section; none where there is no such section."""
+        """The texts of a section; empty if the block has no such section."""
         return tuple(entry.text for _, entry in self.entries(name))
 
     def only(self, name: str) -> str:
-        """The text of a section with one entry.
+        """The text of a section that has one line.
 
         Raises:
-            DataError: there is none, or more than one.
+            DataError: it has none, or several.
         """
         texts = self.texts(name)
         if len(texts) != 1:
@@ -61,10 +60,10 @@ class Block:
         return texts[0]
 
     def table(self, name: str) -> dict[str, dict[str, str]]:
-        """The rows of a section that is a table, by their first cell.
+        """The rows of a section that is a table, by their first cell; each maps the other columns to cells.
 
         Raises:
-            DataError: a row has another number of cells than the heading, or the name of an earlier one.
+            DataError: a row and the heading differ in their number of cells, or two rows have one name.
         """
         rows = [(entry.line, [cell.strip() for cell in entry.text.split("|")]) for _, entry in self.entries(name)]
         table: dict[str, dict[str, str]] = {}
@@ -78,10 +77,10 @@ class Block:
         return table
 
     def check_fields(self, names: Collection[str]) -> None:
-        """Check that every {field} in the block is known.
+        """Check that every {field} in the block has one of these names.
 
         Raises:
-            DataError: one is not.
+            DataError: one has not.
         """
         for _, entries in self.sections:
             for entry in entries:
@@ -91,13 +90,13 @@ class Block:
                         raise DataError(self.path, entry.line, f"{{{found}}} is not known here; known are {known}")
 
 
-def read_blocks(path: Path, sections: Collection[str], required: Collection[str] = ()) -> list[Block]:
+def read_blocks(path: Path, sections: Collection[str], required: Collection[str] = ()) -> list[TopicBlock]:
     """Read the blocks of a file.
 
     Args:
         path: the file.
-        sections: that its blocks may have.
-        required: that every block must have.
+        sections: names of the sections that blocks may have.
+        required: names of the sections that every block must have.
 
     Raises:
         DataError: names the first line that cannot be understood.
@@ -114,8 +113,8 @@ def read_blocks(path: Path, sections: Collection[str], required: Collection[str]
     return blocks
 
 
-def _blocks(path: Path, sections: Collection[str]) -> Iterator[Block]:
-    block: Block | None = None
+def _blocks(path: Path, sections: Collection[str]) -> Iterator[TopicBlock]:
+    block: TopicBlock | None = None
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
@@ -125,17 +124,17 @@ def _blocks(path: Path, sections: Collection[str]) -> Iterator[Block]:
                 raise DataError(path, number, "an indented line belongs to a section, such as `questions:`, before it")
             if text.count("[") != text.count("]") or text.count("{") != text.count("}"):
                 raise DataError(path, number, "a bracket is missing")
-            block.sections[-1][1].append(Entry(number, text))
+            block.sections[-1][1].append(TopicLine(number, text))
         elif found := _BLOCK.match(text):
             if block is not None:
                 yield block
-            block = Block(path, number, found[1])
+            block = TopicBlock(path, number, found[1])
         elif found := _SECTION.match(text):
             if block is None:
                 raise DataError(path, number, "a section belongs to a block: put `[name]` before it")
             if found[1] not in sections:
                 raise DataError(path, number, f"no section is called `{found[1]}:`; known are {', '.join(sections)}")
-            block.sections.append((found[1], [Entry(number, found[2])] if found[2] else []))
+            block.sections.append((found[1], [TopicLine(number, found[2])] if found[2] else []))
         else:
             raise DataError(path, number, "neither `[name]` nor `section:`; indent the lines of a section")
     if block is not None:

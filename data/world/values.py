@@ -1,4 +1,4 @@
-"""The closed lists of values that people tell about themselves, and the names and sounds of system messages."""
+"""Values of the facts that users tell, and names and sounds for system messages."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ ASSISTANTS = _words(
     """
 )
 VALUE_LISTS = {"names": NAMES, "colours": COLOURS, "numbers": NUMBERS, "pets": PETS, "towns": TOWNS, "foods": FOODS}
-"""The values of told facts, by the names that topics/told_facts.txt gives them."""
+"""The values of told facts, by their names in topics/told_facts.txt."""
 ALL_VALUES = (*NAMES, *COLOURS, *NUMBERS, *PETS, *TOWNS, *FOODS, *ASSISTANTS)
-# What a reply ends with under a style message, and who talks like that (None: only "End every reply with ...").
+# The word that a style message wants at the end of each reply, and who talks like that (None: nobody)
 SOUNDS: dict[str, str | None] = {
     "Arrr": "a pirate",
     "Meow": "a cat",

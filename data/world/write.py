@@ -1,4 +1,4 @@
-"""Write the demo world: documents for pre-training and conversations for fine-tuning."""
+"""Write the bundled world: documents for pre-training and conversations for fine-tuning."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ app.py               the application: all routes, and what surrounds them
 dispatch.py          from a request's body to its replies
 openai_api.py        OpenAI's models, chat completions and completions
 openai_responses.py  OpenAI's Responses API
+tokenizer_api.py     text to token ids and back
 ollama_api.py        Ollama's API
 ollama_protocol.py   its requests and responses
 protocol.py          OpenAI's requests

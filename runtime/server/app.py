@@ -26,6 +26,7 @@ from tinylm.runtime.server.openai_responses import ResponsesApi
 from tinylm.runtime.server.openapi import document
 from tinylm.runtime.server.scheduler import Scheduler
 from tinylm.runtime.server.security import Access, Guard, page_headers
+from tinylm.runtime.server.tokenizer_api import TokenizerApi
 from tinylm.runtime.server.tolerance import IGNORED_HEADER
 
 
@@ -87,8 +88,8 @@ def create_app(dispatcher: Dispatcher, scheduler: Scheduler, metrics: Metrics, a
         metrics: counts requests.
         access: who may ask.
     """
-    apis = (Site(scheduler, metrics), OpenAIApi(dispatcher), ResponsesApi(dispatcher), OllamaApi(dispatcher))
-    routes = [route for api in apis for route in api.routes()]
+    apis = (OpenAIApi, ResponsesApi, TokenizerApi, OllamaApi)
+    routes = [*Site(scheduler, metrics).routes(), *(route for api in apis for route in api(dispatcher).routes())]
     handlers: Mapping[Any, Any] = {HTTPException: _http_error, ApiError: _api_error}
     inner = Starlette(routes=routes, exception_handlers=handlers)
     # A redirect would lead to whatever name the client gave as its host

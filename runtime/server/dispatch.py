@@ -16,7 +16,7 @@ from starlette.responses import Response
 from tinylm.runtime.server.errors import ApiError, client_left, invalid
 from tinylm.runtime.server.metrics import Metrics
 from tinylm.runtime.server.models import Models, ServedModel
-from tinylm.runtime.server.replies import Job, Replies, Task
+from tinylm.runtime.server.replies import Job, Replies, ReplyTask
 from tinylm.runtime.server.responses import Answer
 from tinylm.runtime.server.scheduler import Scheduler
 from tinylm.runtime.server.sse import StreamedResponse, watched
@@ -84,7 +84,7 @@ class Dispatcher:
     async def answer(
         self,
         request: HttpRequest,
-        tasks: Sequence[Task],
+        tasks: Sequence[ReplyTask],
         answer: Callable[[Sequence[Job]], Answer],
         stream: bool,
         ignored: Ignored,

@@ -26,7 +26,7 @@ from tinylm.runtime.server.ollama_protocol import (
     timestamp,
 )
 from tinylm.runtime.server.protocol import ChatMessage, Prompt, chat_prompt, completion_prompts, conversation_of
-from tinylm.runtime.server.replies import Task
+from tinylm.runtime.server.replies import ReplyTask
 from tinylm.runtime.server.sse import StreamedResponse
 from tinylm.runtime.server.tolerance import Ignored
 
@@ -134,7 +134,7 @@ class OllamaApi:
         dispatcher = self._dispatcher
         dispatcher.check_tokens(model, len(prompt.ids), "messages")
         options = ollama_sampling(asked, model, dispatcher.limits.tokens)
-        task = Task(model, prompt.ids, options, (asked.top_logprobs or 0) if asked.logprobs else None)
+        task = ReplyTask(model, prompt.ids, options, (asked.top_logprobs or 0) if asked.logprobs else None)
         return await dispatcher.answer(request, [task], lambda _: answer, asked.stream, ignored)
 
 

@@ -25,7 +25,7 @@ from tinylm.runtime.server.protocol import (
     reply_length,
     sampling_of,
 )
-from tinylm.runtime.server.replies import Task
+from tinylm.runtime.server.replies import ReplyTask
 from tinylm.runtime.server.responses import ChatAnswer, CompletionAnswer, CompletionForm
 from tinylm.runtime.server.sse import StreamedResponse
 
@@ -130,7 +130,7 @@ class OpenAIApi:
             self._dispatcher.check_tokens(model, len(prompt.ids), "prompt")
         return prompts
 
-    def _task(self, model: ServedModel, asked: Request, tokens: int | None) -> Task:
+    def _task(self, model: ServedModel, asked: Request, tokens: int | None) -> ReplyTask:
         """What all replies to a request have in common."""
         if asked.stream_options is not None and not asked.stream:
             raise invalid("stream_options is for streams: set stream to true", "stream_options")
@@ -138,7 +138,7 @@ class OpenAIApi:
             _check_strictly(asked, tokens)
         defaults = model.default_options()
         length = reply_length(tokens, defaults.max_new_tokens, self._dispatcher.limits.tokens)
-        return Task(model, (), sampling_of(asked, defaults, model.tokenizer.vocab_size, length))
+        return ReplyTask(model, (), sampling_of(asked, defaults, model.tokenizer.vocab_size, length))
 
 
 def check_chat(model: ServedModel) -> None:

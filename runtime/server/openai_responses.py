@@ -31,7 +31,7 @@ from tinylm.runtime.server.protocol import (
     reply_length,
     sampling_of,
 )
-from tinylm.runtime.server.replies import Job, Piece, Task
+from tinylm.runtime.server.replies import Job, Piece, ReplyTask
 from tinylm.runtime.server.responses import result_of
 from tinylm.runtime.server.sse import StreamedResponse, named_event
 from tinylm.runtime.server.tolerance import Ignored, Rules, one_of, unsupported
@@ -115,7 +115,7 @@ class ResponsesApi:
         dispatcher.check_tokens(model, len(prompt.ids), "input")
         with_logprobs = _with_logprobs(asked, dispatcher.limits.strict, ignored)
         alternatives = (asked.top_logprobs or 0) if with_logprobs else None
-        task = Task(model, prompt.ids, options, alternatives)
+        task = ReplyTask(model, prompt.ids, options, alternatives)
         answer = ResponsesAnswer(model, asked, options, with_logprobs)
         return await dispatcher.answer(request, [task], lambda _: answer, asked.stream, ignored)
 

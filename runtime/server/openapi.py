@@ -9,6 +9,7 @@ import msgspec
 from tinylm.runtime.server.ollama_protocol import OLLAMA_RULES, OllamaChatRequest, OllamaGenerateRequest, OllamaNamed
 from tinylm.runtime.server.openai_responses import RULES, ResponsesRequest
 from tinylm.runtime.server.protocol import OPENAI_RULES, ChatRequest, CompletionRequest
+from tinylm.runtime.server.tokenizer_api import TOKENIZE_RULES, DetokenizeRequest, TokenizeRequest
 from tinylm.runtime.server.tolerance import Rules
 
 _ERRORS = {
@@ -27,12 +28,15 @@ _POSTS: dict[str, tuple[str, type[msgspec.Struct], Rules]] = {
     "/v1/chat/completions": ("Reply to a conversation", ChatRequest, OPENAI_RULES),
     "/v1/completions": ("Continue texts, or score them", CompletionRequest, OPENAI_RULES),
     "/v1/responses": ("Reply to a text or a conversation", ResponsesRequest, RULES),
+    "/tokenize": ("The token ids of a text or a conversation", TokenizeRequest, TOKENIZE_RULES),
+    "/detokenize": ("The text of token ids", DetokenizeRequest, TOKENIZE_RULES),
     "/api/chat": ("Reply to a conversation", OllamaChatRequest, OLLAMA_RULES),
     "/api/generate": ("Reply to a prompt, or continue a text", OllamaGenerateRequest, OLLAMA_RULES),
     "/api/show": ("Describe a model", OllamaNamed, OLLAMA_RULES),
 }
 _GETS = {
     "/v1/models": "The models",
+    "/tokenizer_info": "The kind of tokenizer",
     "/api/tags": "The models",
     "/api/ps": "The loaded models",
     "/api/version": "The version of Ollama's API",

@@ -16,7 +16,7 @@ from tinylm.runtime.server.models import ServedModel
 
 
 @dataclass(frozen=True)
-class Task:
+class ReplyTask:
     """One reply to generate.
 
     Attributes:
@@ -102,7 +102,7 @@ class Job:
         cancelled: whether the client has left.
     """
 
-    def __init__(self, task: Task, seconds: float, signals: tuple[Signal, Signal], streamed: bool) -> None:
+    def __init__(self, task: ReplyTask, seconds: float, signals: tuple[Signal, Signal], streamed: bool) -> None:
         self.task, self._streamed = task, streamed
         self._changed, self._over = signals
         self.recorder = task.recorder()
@@ -168,7 +168,7 @@ class Replies:
         jobs: one for each task, in the same order.
     """
 
-    def __init__(self, tasks: Sequence[Task], seconds: float, streamed: bool) -> None:
+    def __init__(self, tasks: Sequence[ReplyTask], seconds: float, streamed: bool) -> None:
         self._changed, self._over = Signal(), Signal()
         signals = (self._changed, self._over)
         self.jobs = [Job(task, seconds * len(tasks), signals, streamed) for task in tasks]

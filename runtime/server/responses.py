@@ -185,8 +185,8 @@ class CompletionAnswer(OpenAIAnswer):
                 replies = sorted(replies, key=mean_logprob, reverse=True)[: form.n]
             for job in replies:
                 result = result_of(job)
-                text, entries = form.echoes[number] + result.reply, [*self._echoed(number, job), *job.logprobs]
-                logprobs = self._logprobs(entries, 0)
+                text = form.echoes[number] + result.reply
+                logprobs = self._logprobs([*self._echoed(number, job), *job.logprobs, *_end(job)], 0)
                 choices.append(self._choice(len(choices), text, logprobs, FINISH[result.finish_reason]))
         return self._body(choices, usage_of(jobs, form.best_of))
 
@@ -204,7 +204,8 @@ class CompletionAnswer(OpenAIAnswer):
         for index, job in enumerate(jobs):
             if index not in self._offsets and self._form.echoes[index // self._form.n]:
                 events.append(self._piece(index, "", ()))  # nothing was generated: the prompt is still to come
-            events.append(self._event(self._choice(index, "", None, FINISH[result_of(job).finish_reason])))
+            logprobs = self._logprobs(_end(job), self._offsets.get(index, 0)) if _end(job) else None
+            events.append(self._event(self._choice(index, "", logprobs, FINISH[result_of(job).finish_reason])))
         return b"".join(events) + self._end(usage_of(jobs, self._form.best_of))
 
     def _piece(self, index: int, text: str, logprobs: Sequence[TokenLogprob]) -> bytes:
@@ -227,6 +228,12 @@ class CompletionAnswer(OpenAIAnswer):
     def _logprobs(self, entries: Sequence[TokenLogprob], offset: int) -> dict[str, Any] | None:
         alternatives = self._form.alternatives
         return None if alternatives is None else completion_logprobs(self._tokenizer, entries, offset, alternatives)
+
+
+def _end(job: Job) -> list[TokenLogprob]:
+    """The `<eos>` of a reply, if it has one: in completions it is among the tokens, of which clients drop the last."""
+    ended = job.recorder.end if job.recorder is not None and not job.task.prompt_only else None
+    return [] if ended is None else [ended]
 
 
 def result_of(job: Job) -> Result:

@@ -37,7 +37,7 @@ _JOIN_S = 30.0
 
 
 @dataclass
-class Turn:
+class ActiveReply:
     """A reply that is being generated."""
 
     job: Job
@@ -66,7 +66,7 @@ class Scheduler:
         self._parallel, self._queue = parallel, queue
         # The jobs of each request that wait
         self._waiting: deque[deque[Job]] = deque()
-        self._turns: deque[Turn] = deque()
+        self._turns: deque[ActiveReply] = deque()
         self._active = 0
         self._closed = self._stopping = False
         self._durations: deque[float] = deque([1.0], maxlen=32)
@@ -166,7 +166,7 @@ class Scheduler:
             if done:
                 self._end(turn)
 
-    def _next(self) -> Turn | None:
+    def _next(self) -> ActiveReply | None:
         """The next turn, waiting for one; None when the scheduler stops."""
         with self._ready:
             while True:
@@ -194,7 +194,7 @@ class Scheduler:
             self._waiting.append(batch)
         return job
 
-    def _begin(self, job: Job) -> Turn | None:
+    def _begin(self, job: Job) -> ActiveReply | None:
         """Begin a job; None where it has to wait for memory, or cannot be done and has ended with an error."""
         task = job.task
         try:
@@ -213,7 +213,7 @@ class Scheduler:
             tokenizer = task.model.tokenizer
             sampler = TokenSampler.of(tokenizer, task.options)
             generation = Generation(cache, tokenizer, task.prompt, sampler, lambda: self._is_over(job), job.recorder)
-            turn = Turn(job, cache, generation)
+            turn = ActiveReply(job, cache, generation)
         except Exception:
             log.exception("A reply could not be begun.")
             self._caches.give_back(cache, 0)
@@ -228,7 +228,7 @@ class Scheduler:
             job.out_of_time = True
         return job.cancelled or self._stopping or job.out_of_time
 
-    def _step(self, turn: Turn) -> bool:
+    def _step(self, turn: ActiveReply) -> bool:
         """Go on by a token or a chunk of the prompt.
 
         Returns:
@@ -249,7 +249,7 @@ class Scheduler:
             turn.job.put(piece, self._new_logprobs(turn))
         return False
 
-    def _new_logprobs(self, turn: Turn) -> Sequence[TokenLogprob]:
+    def _new_logprobs(self, turn: ActiveReply) -> Sequence[TokenLogprob]:
         if turn.job.recorder is None:
             return ()
         certain = turn.generation.certain_logprobs
@@ -257,13 +257,13 @@ class Scheduler:
         turn.sent_logprobs = len(certain)
         return new
 
-    def _give_back(self, turn: Turn) -> None:
+    def _give_back(self, turn: ActiveReply) -> None:
         if turn.job.error is not None:
             self._caches.drop(turn.cache)
         # A scored prompt was not computed in chunks
         self._caches.give_back(turn.cache, 0 if turn.job.task.score_prompt else len(turn.job.task.prompt))
 
-    def _end(self, turn: Turn) -> None:
+    def _end(self, turn: ActiveReply) -> None:
         job = turn.job
         if job.error is None and self._stopping and not job.cancelled:
             job.error = shutting_down()

@@ -1,9 +1,9 @@
 """Choose size, vocabulary, batch and regularization for a time budget.
 
-A larger model learns more from each token and sees fewer of them in the time. What is best is looked up in a law of the
-form of Hoffmann et al. 2022 (arXiv:2203.15556), with repeated data worth less and less (Muennighoff et al. 2023,
-arXiv:2305.16264); it was fitted to runs of this recipe (docs/experiments.md). The more often text is seen again, the
-stronger the weight decay has to be (Kim et al. 2025, arXiv:2509.14786).
+A larger model learns more from each token, but sees fewer tokens in the time. The loss is predicted by a scaling law of
+the form of Hoffmann et al. 2022 (arXiv:2203.15556), in which repeated data counts less (Muennighoff et al. 2023,
+arXiv:2305.16264), fitted to runs of this recipe (docs/experiments.md). The more often text is repeated, the stronger
+the weight decay (Kim et al. 2025, arXiv:2509.14786).
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ _SHAPES: tuple[Shape, ...] = (
     (768, 12, 12),
     (1024, 16, 16),
 )
-# Bytes of text that a token stands for, as measured on simple English
+# Bytes of text for each token, by vocabulary, measured on simple English
 _BYTES_PER_TOKEN = {512: 2.10, 1024: 2.68, 2048: 3.30, 4096: 3.83, 8192: 4.27}
-_BYTES_A_PIECE = 200.0  # a piece that a small text hardly holds is not learned
-_WEIGHTS_A_BYTE = 2.0  # in the blocks; more would learn a small text by heart
+_BYTES_A_PIECE = 200.0  # of text, at least, for each piece of the vocabulary: rare pieces are not learned
+_WEIGHTS_A_BYTE = 4.0  # in the blocks, at most, for each byte of text: more would overfit
 _SHAPE_KEYS = ("d_model", "nhead", "num_layers", "dim_feedforward")
-# Once the size is chosen: a tokenizer is trained, text tokenized, the first steps are timed, a report written
+# After the choice: tokenizer, tokenization, calibration and report
 _OTHER_SECONDS = 3.5
 _TOKENIZED_A_SECOND = 6e6  # bytes of text a thread
 _PACKED_A_SECOND = 4e6  # bytes of conversations
 _VALIDATION_SHARE = 0.04
 _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
-_STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # below 8 rows, the optimizer takes much of the time
-# Weights that the demo model reads a token: by it the speed of a device is given
+_STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # fewer rows than 8 leave too much time to the optimizer
+# Weights that the demo model reads for each token, which the speed of a device refers to
 _DEMO_WEIGHTS = 4 * 12 * 192**2 + 1024 * 192
-# What a device would be slower with is left out where it gains no more than this part of the bits per byte
+# A model that is slower on the device must reduce the bits per byte by more than this part
 _DEVICE_TOLERANCE = 0.01
 
-_MOST_EPOCHS = 24.0
+_MOST_EPOCHS = 16.0
 _WEIGHT_DECAY, _DECAY_GROWTH, _MOST_WEIGHT_DECAY = 0.05, 1.2, 1.5
 _DROPOUT, _DROPOUT_EPOCHS = 0.1, {"classic": math.inf, "modern": 8.0}
 
 
 @dataclass(frozen=True)
 class Law:
-    """Loss in bits per byte = floor + size of the blocks + amount of text + size of the vocabulary, each a power law.
+    """Predicts bits per byte: a floor, and a power law of each of blocks, text and vocabulary.
 
-    Bytes that repeat are worth less and less; in little text, pieces of a vocabulary over 4,096 are seen too seldom.
+    Repeated bytes count less with each repetition; in little text, pieces of a vocabulary over 4,096 are too rare.
     """
 
     floor: float = 0.355
@@ -76,13 +76,13 @@ class Law:
     rare: float = 0.1
 
     def __call__(self, blocks: float, vocab_size: int, seen: float, unique: float) -> float:
-        """Expected bits per byte.
+        """Predict the bits per byte.
 
         Args:
-            blocks: weights of the blocks.
-            vocab_size: pieces.
-            seen: bytes of text that are trained on.
-            unique: bytes of text that there are.
+            blocks: number of weights in the blocks.
+            vocab_size: number of pieces.
+            seen: bytes of text that training sees, repetitions included.
+            unique: bytes of text in the data.
         """
         excess = max(0.0, seen / unique - 1)
         worth = min(seen, unique) + unique * self.repeats * (1 - math.exp(-excess / self.repeats))
@@ -93,13 +93,13 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was chosen.
+class SizeChoice:
+    """The chosen configuration.
 
     Attributes:
-        config: with the choices in it.
-        chosen: section.key of every choice.
-        lines: what was chosen and why, for people.
+        config: the configuration with the chosen values.
+        chosen: the chosen values, as `section.key`.
+        lines: an explanation for the user.
     """
 
     config: Config
@@ -114,16 +114,16 @@ def choose(
     speed: Speed | None = None,
     spent: float = 0.0,
     processes: int = 1,
-) -> Choice:
-    """Choose what was not given.
+) -> SizeChoice:
+    """Choose the values that are not given.
 
     Args:
-        config: its minutes are the budget; device, precision and threads are resolved.
-        given: section.key of what was set by hand, and stays.
-        text_bytes: UTF-8 bytes of text to train on, of each stage.
-        speed: of this process; measured where None.
-        spent: seconds of the budget that are over.
-        processes: that train together, each as fast.
+        config: the configuration, with the budget in minutes and resolved device, precision and threads.
+        given: the values that the user has set, as `section.key`.
+        text_bytes: UTF-8 bytes of text of each stage.
+        speed: the speed of this process; None measures it.
+        spent: seconds of the budget that have passed.
+        processes: number of processes that train together, all of the same speed.
     """
     given = set(given)
     started = time.perf_counter()
@@ -155,29 +155,34 @@ def choose(
         section, _, key = name.partition(".")
         values[section][key] = value
     chosen = make_config(values)
-    return Choice(chosen, list(changed), _explain(chosen, model, estimate))
+    lines = _explain(chosen, model, estimate)
+    if config.model.arch == "classic" and "model.arch" not in given:
+        lines.append(
+            "  The modern architecture comes out some 2 to 5 % better in the same time: --set model.arch=modern"
+        )
+    return SizeChoice(chosen, list(changed), lines)
 
 
 def weight_decay(epochs: float) -> float:
-    """For text that is seen so many times."""
+    """Choose the weight decay for a number of epochs."""
     return float(f"{min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH):.2g}")
 
 
 def dropout(arch: str, epochs: float) -> float:
-    """For text that is seen so many times."""
+    """Choose the dropout for a number of epochs."""
     return _DROPOUT if epochs >= _DROPOUT_EPOCHS[arch] else 0.0
 
 
 class Estimate:
-    """What models reach in the time.
+    """Estimates what models reach in the time.
 
     Args:
-        config: its model and batch are used where they are given.
-        given: section.key of what was set by hand.
-        speed: of each process.
-        seconds: to train for.
-        text_bytes: of each stage.
-        processes: that train together.
+        config: the configuration, whose given values are used.
+        given: the values that the user has set, as `section.key`.
+        speed: the speed of each process.
+        seconds: the time for training steps.
+        text_bytes: UTF-8 bytes of text of each stage.
+        processes: number of processes that train together.
     """
 
     def __init__(
@@ -204,7 +209,7 @@ class Estimate:
         self._law = Law()
 
     def best(self) -> ModelConfig:
-        """The model that comes out best; of about equally good ones, the fastest where the device's speed is given."""
+        """Choose the best model; if the device's speed is given, the fastest of those that are about as good."""
         models = [
             shaped(self.config.model, shape, vocabulary)
             for shape in (_shapes(self.data_bytes) if self.free_shape else (None,))
@@ -221,43 +226,43 @@ class Estimate:
         return min(good, key=lambda model: matrix_weights(model) / bytes_per_token(model))
 
     def bits_per_byte(self, model: ModelConfig) -> float:
-        """Expected on text like the one to train on."""
+        """Predict the bits per byte of a model on text like the training data."""
         seen = self.tokens(model) * bytes_per_token(model)
         return self._law(block_weights(model), model.vocab_size, seen, self.data_bytes)
 
     def batch_size(self, model: ModelConfig) -> int:
-        """The largest that still leaves the optimizer enough steps."""
+        """Choose the largest batch size that leaves enough steps."""
         enough = [size for size in self._batch_sizes if self._steps(model, size) >= _STEPS_WANTED.get(size, 0)]
         return max(enough, default=self._batch_sizes[0])
 
     def tokens(self, model: ModelConfig) -> float:
-        """Tokens that are trained on in all stages."""
+        """Count the tokens that all stages train on."""
         return sum(self._stage_tokens(model).values())
 
     def epochs(self, model: ModelConfig) -> dict[StageName, float]:
-        """How often the text of each stage is seen."""
+        """Count the epochs of each stage."""
         epochs = self._epoch_tokens(model)
         return {stage: tokens / epochs[stage] for stage, tokens in self._stage_tokens(model).items()}
 
     def pretrain_share(self, model: ModelConfig) -> float:
-        """The part of the time for pre-training."""
+        """Choose the part of the time for pre-training."""
         tokens = self._stage_tokens(model)
         return float(f"{min(0.99, max(0.01, tokens['pretrain'] / sum(tokens.values()))):.2g}")
 
     def needs_less_time(self, model: ModelConfig) -> bool:
-        """Whether the epochs that are worth it end clearly before the time does."""
+        """Whether the maximum number of epochs ends before the time."""
         return min(self.epochs(model).values()) > 0.99 * self._most_epochs
 
     def _steps(self, model: ModelConfig, batch_size: int) -> float:
-        """Steps of all stages."""
+        """Count the steps of all stages."""
         tokens = batch_size * self.config.train.accumulate * model.context_length
         step_seconds = tokens / self.processes * self.speed.token_seconds(model) + self.speed.update_seconds(model)
         return min(self.seconds / step_seconds, self._most_epochs * sum(self._epoch_tokens(model).values()) / tokens)
 
     def _stage_tokens(self, model: ModelConfig) -> dict[StageName, float]:
-        """Tokens that each stage trains on: its part of what the time allows, or as many epochs as are worth it.
+        """Count the tokens that each stage trains on: its part of the time, up to the maximum number of epochs.
 
-        What one stage does not need, the other gets.
+        Time that one stage does not need goes to the other.
         """
         size = self.batch_size(model)
         total = self._steps(model, size) * size * self.config.train.accumulate * model.context_length
@@ -274,12 +279,12 @@ class Estimate:
 
 
 def bytes_per_token(model: ModelConfig) -> float:
-    """Bytes of text that a token of the model's vocabulary stands for."""
+    """Estimate the bytes of text for each token of the model's vocabulary."""
     return interpolate(model.vocab_size, tuple(_BYTES_PER_TOKEN.items()))
 
 
 def _seconds_to_train(config: Config, text_bytes: Mapping[StageName, float], spent: float) -> float:
-    """What is left of the budget for training steps, at least a quarter of it."""
+    """Estimate the seconds of the budget that are left for training steps, at least a quarter of it."""
     budget = 60 * config.train.minutes
     tokenizing = sum(text_bytes.values()) / (_TOKENIZED_A_SECOND * max(1, config.train.threads))
     tokenizing += text_bytes.get("finetune", 0.0) / _PACKED_A_SECOND
@@ -307,28 +312,30 @@ def _explain(config: Config, wanted: ModelConfig, estimate: Estimate) -> list[st
     lines = [
         f"Chosen for {train.minutes:g} minutes at {rate / 1e9:,.0f} GFLOP/s and {estimate.data_bytes / 1e6:,.1f} MB of "
         "text:",
-        f"  {shape}: some {matrix_weights(model) / 1e6:.1f} million weights",
-        f"  batches of {train.batch_size} x {model.context_length} tokens: some {steps:,.0f} steps, {seen} {texts}",
-        f"  weight decay {train.weight_decay:g}, dropout {model.dropout:g}, as suits text that is seen so often",
+        f"  {shape}: about {matrix_weights(model) / 1e6:.1f} million weights",
+        f"  batches of {train.batch_size} x {model.context_length} tokens: about {steps:,.0f} steps, {seen} {texts}",
+        f"  weight decay {train.weight_decay:g}, dropout {model.dropout:g}, for text that is repeated so often",
         _device_line(config),
     ]
     if estimate.free_shape:
-        lines.append("  A larger model would see too little text in that time, a smaller one would make less of it.")
-        lines.append(f"  Or choose by hand, as in --set model.d_model={model.d_model} --set model.nhead={model.nhead}")
+        lines.append("  A larger model would see too little text in that time, a smaller one would learn less from it.")
+        lines.append(f"  To choose another size: --set model.d_model={model.d_model} --set model.nhead={model.nhead}")
     if estimate.needs_less_time(wanted):
-        lines.append("  It will not need all of the time: more passes over so little text would teach it nothing more.")
+        lines.append(
+            "  Training will end before the time is over: more passes over so little text would not improve the model."
+        )
     if estimate.speed.busy:
-        lines.append("  Other programs are using the processor. Steps and threads follow while training goes on.")
+        lines.append("  Other programs are using the processor; steps and threads are adapted during training.")
     return lines
 
 
 def _device_line(config: Config) -> str:
-    """What the choice costs where it will run."""
+    """State the model's cost on the device."""
     model = config.model
     weights = matrix_weights(model)
     share = model.d_model * model.vocab_size / weights
-    line = f"  each token it says reads {weights / 1e6:.1f} MB in int8, {share:.0%} of it for the vocabulary"
+    line = f"  each generated token reads {weights / 1e6:.1f} MB in int8, {share:.0%} of it for the vocabulary"
     if config.train.device_tokens_per_second:
         speed = config.train.device_tokens_per_second * _DEMO_WEIGHTS / weights
-        line += f": some {speed:,.0f} tokens/s on your device, {speed * bytes_per_token(model):,.0f} bytes of text"
+        line += f": about {speed:,.0f} tokens/s on your device, {speed * bytes_per_token(model):,.0f} bytes of text"
     return line

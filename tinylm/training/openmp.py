@@ -1,7 +1,7 @@
-"""How long the threads of PyTorch's CPU kernels wait for work before they sleep.
+"""Limit how long the threads of PyTorch's CPU kernels spin while they wait for work.
 
-By default a waiting thread spins for milliseconds. Beside other programs it then holds the core that the thread it
-waits for needs, and training can lose nine tenths of its speed (docs/experiments.md).
+By default a waiting thread spins for milliseconds. Under load by other programs it then occupies the core that the
+thread it waits for needs, and training can take ten times as long (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _USERS_OWN = ("OMP_WAIT_POLICY", *_SETTINGS)
 
 
 def limit_spinning() -> None:
-    """Let waiting threads give way soon; where the user has set it, leave it.
+    """Let waiting threads yield their core soon, unless the user has set how they wait.
 
-    The OpenMP library reads the environment when it is loaded, so this has to come before torch is imported. It also
-    holds for the processes that this one starts.
+    The OpenMP library reads the environment when it is loaded, so call this before torch is imported. Child processes
+    inherit the setting.
     """
     if not any(name in os.environ for name in _USERS_OWN):
         os.environ.update(_SETTINGS)

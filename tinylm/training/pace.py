@@ -1,7 +1,7 @@
-"""The pace of a run: which schedule a stage follows, and when it is replaced by another.
+"""The schedule of a stage, and its changes during training.
 
-Three things replace it: the time that is left, other programs on the machine, and a validation loss that rises before
-the learning rate falls. Every change is in the state, so that a resumed run repeats it.
+A schedule is replaced for three reasons: the time that is left, the load by other programs, and a validation loss that
+rises before the learning rate falls. Every change is recorded in the state, so that a resumed run repeats it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from tinylm.training.distributed import Ranks
 from tinylm.training.schedule import TimePlanner, decaying_now, first_schedule, has_later, schedule_at
 from tinylm.training.threads import ThreadChooser
 
-# The validation loss rises where it is so many times the best, or above the best so many times in a row
+# The validation loss counts as rising at this factor of the best, or above the best this many times in a row
 _RISE, _RISES = 1.01, 2
 
 
 class Pace:
-    """Keeps the schedules in the state of a run.
+    """Creates and changes the schedules in the state of a run.
 
     Args:
-        state: of the run; changed in place.
-        settings: of training.
-        ranks: that train together; the main one decides.
+        state: the run's state, which is changed in place.
+        settings: the training section of the configuration.
+        ranks: the processes that train together; the main one decides.
     """
 
     def __init__(self, state: TrainState, settings: TrainConfig, ranks: Ranks) -> None:
@@ -36,12 +36,12 @@ class Pace:
         self._threads: ThreadChooser | None = None
 
     def plan(self, steps: Mapping[StageName, int], seconds_left: Mapping[StageName, float], threads: int) -> None:
-        """Make the first schedule of every stage.
+        """Create the first schedule of every stage.
 
         Args:
-            steps: of each stage.
-            seconds_left: for each stage; empty where steps are the budget.
-            threads: to begin with; 0: as the process has them.
+            steps: number of steps of each stage.
+            seconds_left: seconds of each stage; empty where the budget is in steps.
+            threads: number of threads at the start; 0 leaves it as it is.
         """
         self._state.plan = dict(steps)
         self._state.schedules = {
@@ -50,19 +50,19 @@ class Pace:
         self._state.seconds_left = dict(seconds_left)
 
     def first_threads(self, work: Callable[[], object]) -> int:
-        """The fastest number of threads to begin with; 0, as the process has them, where it does not follow the load.
+        """Measure the fastest number of threads at the start; 0 where the threads do not follow the load.
 
         Args:
-            work: as of `start`.
+            work: see `start`.
         """
         return ThreadChooser(self._settings.threads, work).first() if self._state.follows_load else 0
 
     def start(self, work: Callable[[], object], most_steps: int) -> None:
-        """Begin the state's stage or go on with it.
+        """Begin or continue the state's stage.
 
         Args:
-            work: a part of a step that changes nothing, to be timed with other numbers of threads.
-            most_steps: that the stage may have, however much time is left.
+            work: a part of a step without effect, which is timed with other numbers of threads.
+            most_steps: maximum number of steps of the stage, however much time is left.
         """
         state = self._state
         if state.seconds_left:
@@ -72,25 +72,25 @@ class Pace:
             self._threads = ThreadChooser(self._settings.threads, work)
 
     def enter(self) -> None:
-        """Begin the state's stage, which is another one than before, with the threads of the one before."""
+        """Begin the next stage with the number of threads of the stage before."""
         schedules = self._state.schedules[self._state.stage]
         if self._state.follows_load and len(schedules) == 1:
             schedules[0] = replace(schedules[0], threads=torch.get_num_threads())
 
     def add_step(self, seconds: float) -> None:
-        """Note how long a step took."""
+        """Add the duration of a step."""
         if self._planner is not None:
             self._planner.add_step(seconds)
         if self._threads is not None:
             self._threads.add_step(torch.get_num_threads(), seconds)
 
     def add_validation(self, seconds: float) -> None:
-        """Note how long a validation took with what came after it."""
+        """Add the duration of a validation, with the samples and the checkpoint after it."""
         if self._planner is not None:
             self._planner.add_validation(seconds)
 
     def judge(self, loss: float) -> None:
-        """Note the loss of a validation, before it becomes the best one in the state."""
+        """Add the loss of a validation, and detect overfitting; call it before the state's best loss is updated."""
         state = self._state
         best = loss if state.best_loss is None else state.best_loss
         state.rises = state.rises + 1 if loss > best else 0
@@ -99,17 +99,17 @@ class Pace:
         state.overfits = on_plateau and (loss > _RISE * best or state.rises >= _RISES)
 
     def schedule(self) -> Schedule:
-        """The schedule in force."""
+        """The schedule of the next step."""
         return schedule_at(self._state.schedules[self._state.stage], self._state.step)
 
     def change(self) -> Schedule | None:
-        """Replace the schedule in force where that is better: the new one, which is in the state then.
+        """Replace the current schedule if necessary, and return the new one, or None.
 
-        Every process calls it after every step.
+        Must be called in every process after every step.
         """
         state = self._state
         if has_later(state.schedules[state.stage], state.step):
-            return None  # an earlier process has decided
+            return None  # an earlier process has already changed it
         change: Schedule | None = None
         if state.overfits and self._settings.decay:
             change = decaying_now(self.schedule(), state.step, self._settings.decay)
@@ -123,7 +123,7 @@ class Pace:
         return change
 
     def seconds_left(self) -> dict[StageName, float]:
-        """Seconds that each stage has left, of those that are not done; empty where steps are the budget."""
+        """Seconds left of each unfinished stage; empty where the budget is in steps."""
         return self._planner.seconds_left() if self._planner is not None else self._state.seconds_left
 
     def _wanted(self) -> Schedule | None:

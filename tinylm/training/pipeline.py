@@ -152,14 +152,16 @@ def _all_callbacks(options: TrainingOptions, callbacks: Sequence[TrainingCallbac
 
 @contextmanager
 def _report_interrupt(callbacks: TrainingCallback, run: RunFolder) -> Iterator[None]:
-    """Say what remains of a run that is left at once."""
+    """Tell the user what remains of a run after a KeyboardInterrupt."""
     try:
         yield
     except KeyboardInterrupt:
         if run.checkpoint("last").is_dir():
-            callbacks.on_message(f"Left at once. The last checkpoint is whole; go on with:\n  {_resume_command(run)}")
+            callbacks.on_message(
+                f"Stopped at once. The last checkpoint is complete; continue with:\n  {_resume_command(run)}"
+            )
         else:
-            callbacks.on_message("Stopped before the first step: nothing is kept")
+            callbacks.on_message("Stopped before the first step: no run folder is kept")
         raise
 
 

@@ -1,7 +1,7 @@
-"""Schedules of a stage: number of steps, course of the learning rate, and how they change while training goes on.
+"""Schedules of a stage: number of steps and learning rate, and how they change during training.
 
-The learning rate rises, stays and falls linearly to zero (Hägele et al. 2024, arXiv:2405.18392). Where the rate stays,
-the number of steps is still open: a schedule for more or fewer of them has the same beginning.
+The learning rate rises, stays constant and falls linearly to zero (Hägele et al. 2024, arXiv:2405.18392). Until it
+falls, the number of steps can still change, as schedules for more or fewer steps begin alike.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from msgspec.structs import replace
 from tinylm.config import TrainConfig
 from tinylm.run_folder import ChangeReason, Schedule, StageName
 
-# Planned anew where the stage would end early or late by this part of its time, and no more often than this part
+# A stage is planned again if it would end early or late by the first part of its time, and after the second at least
 _TOLERATED_SHARE, _PAUSE_SHARE = 0.02, 0.03
 _LEAST_PAUSE = 2.0
-# Of past steps in the mean time of a step: those of this part of the stage's time, in seconds at least
+# The mean time of a step is over this part of the stage's time, and this many seconds at least
 _MEMORY_SHARE, _LEAST_MEMORY = 0.03, 2.0
 _LEAST_STEPS = 3
-# A step that takes so many times the mean, and so many seconds more, was interrupted: the process was stopped
+# A step that takes this factor of the mean and this many seconds more was interrupted, as by a suspended process
 _INTERRUPTION_FACTOR, _INTERRUPTION_SECONDS = 10.0, 5.0
-# However late it is, the rest of a stage is never cut to less than this part of itself
+# The rest of a stage is never cut to less than this part
 _LEAST_REST = 0.1
 
 
 def first_schedule(steps: int, settings: TrainConfig, threads: int = 0) -> Schedule:
-    """The schedule that a stage of so many steps begins with."""
+    """Create the first schedule of a stage."""
     return Schedule(
         steps=steps, warmup=settings.warmup * steps, decay_start=(1 - settings.decay) * steps, threads=threads
     )
 
 
 def rate_factor(schedule: Schedule, step: int) -> float:
-    """The learning rate as a part of its peak, from above 0 to 1.
+    """Compute the factor of a step on the peak learning rate, above 0 and at most 1.
 
     Args:
-        schedule: in force.
-        step: steps taken before the one about to be taken.
+        schedule: the schedule of the step.
+        step: number of steps taken before it.
     """
     middle = step + 0.5
     rising = middle / schedule.warmup if schedule.warmup else 1.0
@@ -50,29 +50,29 @@ def rate_factor(schedule: Schedule, step: int) -> float:
 
 
 def schedule_at(schedules: Sequence[Schedule], step: int) -> Schedule:
-    """The schedule in force for the step after `step` steps; the last one that has come into force by then."""
+    """Find the schedule of the step that follows `step` steps: the last one that begins by then."""
     return [schedule for schedule in schedules if schedule.step <= step][-1]
 
 
 def has_later(schedules: Sequence[Schedule], step: int) -> bool:
-    """Whether a schedule comes into force only after `step` steps: an earlier process went further."""
+    """Whether a schedule begins later than after `step` steps, as an earlier process went further."""
     return any(schedule.step > step for schedule in schedules)
 
 
 def validates_at(step: int, steps: int, validations: int) -> bool:
-    """Whether one of a stage's validations comes after a step; the last one comes at the end."""
+    """Whether a validation follows a step; the last one is at the end of the stage."""
     return step == steps or step * validations // steps != (step - 1) * validations // steps
 
 
 def with_steps(schedule: Schedule, taken: int, steps: int, decay: float, reason: ChangeReason) -> Schedule:
-    """A schedule that goes on from here with another number of steps.
+    """Create the schedule that continues another one with a different number of steps.
 
     Args:
-        schedule: in force.
-        taken: steps taken so far.
-        steps: wanted; at least one more is taken.
-        decay: part of a stage's steps that decays.
-        reason: of the change.
+        schedule: the current schedule.
+        taken: number of steps taken.
+        steps: the new number of steps; at least one more than taken is used.
+        decay: part of a stage's steps in which the learning rate falls.
+        reason: the reason of the change.
     """
     steps = max(taken + 1, steps)
     if taken > schedule.decay_start or schedule.decay_from < 1:
@@ -84,7 +84,7 @@ def with_steps(schedule: Schedule, taken: int, steps: int, decay: float, reason:
 
 
 def decaying_now(schedule: Schedule, taken: int, decay: float) -> Schedule:
-    """A schedule whose learning rate falls from here on, over as many steps as a stage that ended its plateau here."""
+    """Create the schedule whose learning rate falls from now on, over the steps that fit a plateau of this length."""
     steps = min(schedule.steps, math.ceil(taken / max(1e-9, 1 - decay)))
     start = float(min(taken, steps))
     steps = max(taken + 1, steps)
@@ -92,11 +92,11 @@ def decaying_now(schedule: Schedule, taken: int, decay: float) -> Schedule:
 
 
 class TimePlanner:
-    """Plans the steps of a stage anew when it would not end in its time.
+    """Changes the number of steps of a stage that would not end on time.
 
     Args:
-        seconds_left: from now, of each stage that is not done, in order.
-        settings: decay and number of validations of a stage.
+        seconds_left: seconds from now of each unfinished stage, in order.
+        settings: the training section of the configuration.
     """
 
     def __init__(self, seconds_left: Mapping[StageName, float], settings: TrainConfig) -> None:
@@ -108,7 +108,7 @@ class TimePlanner:
             self._ends[stage] = end
 
     def seconds_left(self) -> dict[StageName, float]:
-        """Seconds from now that each stage has, of those that are not done; negative where its time is over."""
+        """Seconds from now of each unfinished stage; negative if its time is over."""
         begin = time.monotonic()
         left: dict[StageName, float] = {}
         for stage, end in self._ends.items():
@@ -117,11 +117,11 @@ class TimePlanner:
         return left
 
     def start(self, stage: StageName, most_steps: int = sys.maxsize) -> None:
-        """Begin a stage, or continue it: nothing is known of its speed yet.
+        """Begin or continue a stage, and reset its measured speed.
 
         Args:
-            stage: its name.
-            most_steps: that it may have, however much time is left.
+            stage: name of the stage.
+            most_steps: maximum number of its steps, however much time is left.
         """
         for done in list(self._ends)[: list(self._ends).index(stage)]:
             del self._ends[done]
@@ -132,35 +132,35 @@ class TimePlanner:
         self._planned, self._interrupted = time.monotonic(), False
 
     def add_step(self, seconds: float) -> None:
-        """Note a step; where the process was stopped meanwhile, the stages share what is lost."""
+        """Add the duration of a step. If the process was suspended meanwhile, all stages share the lost time."""
         mean = self._step_seconds
         if self._seen >= _LEAST_STEPS and seconds > _INTERRUPTION_FACTOR * mean + _INTERRUPTION_SECONDS:
             self._share_loss(seconds - mean)
             return
         memory = max(_LEAST_MEMORY, _MEMORY_SHARE * self._seconds)
         kept = math.exp(-seconds / memory)
-        # A mean of time over steps, in which older ones count less and less
+        # An exponentially weighted mean
         total = self._step_seconds * self._weight * kept + seconds
         self._weight = self._weight * kept + 1
         self._step_seconds = total / self._weight
         self._seen += 1
 
     def add_validation(self, seconds: float) -> None:
-        """Note a validation with all that is done after it."""
+        """Add the duration of a validation, with the samples and the checkpoint after it."""
         if self._step_seconds:
             self._validation_steps = min(self._validation_steps, seconds / self._step_seconds)
 
     def change(self, schedule: Schedule, taken: int) -> Schedule | None:
-        """Another schedule where the one in force would end too early or too late.
+        """Return another schedule if the current one would end too early or too late, else None.
 
         Args:
-            schedule: in force.
-            taken: steps taken so far.
+            schedule: the current schedule.
+            taken: number of steps taken.
         """
         now, left = time.monotonic(), schedule.steps - taken
         if self._seen < _LEAST_STEPS or left <= 0:
             return None
-        # Not so seldom that a stage could end before
+        # Soon enough before the end of the stage
         pause = min(max(_LEAST_PAUSE, _PAUSE_SHARE * self._seconds), left * self._step_seconds / 2)
         if not self._interrupted and now - self._planned < pause:
             return None
@@ -182,7 +182,7 @@ class TimePlanner:
         return with_steps(schedule, taken, taken + wanted, self._settings.decay, "time")
 
     def _share_loss(self, lost: float) -> None:
-        """Shorten what is left of every stage in the same proportion."""
+        """Shorten the rest of every stage in the same proportion."""
         now = time.monotonic()
         before = now - lost
         end = max(self._ends.values())

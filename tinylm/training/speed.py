@@ -1,4 +1,4 @@
-"""Measure how fast this machine trains models of any size, from steps of two of them."""
+"""Estimate how fast this machine trains models of any size, from timed steps of two models."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ Shape = tuple[int, int, int]
 
 _PROBED: tuple[Shape, Shape] = ((64, 2, 2), (256, 5, 4))
 _PROBED_VOCABULARY, _PROBED_ROWS = 4096, 8
-# Seconds that each part is timed for, and where other programs use the processor too
+# Seconds that each part is timed for: on an idle machine, and under load by other programs
 _QUIET_SECONDS, _BUSY_SECONDS = 0.2, 0.6
-_LEAST_RUNS = 5
-_BUSY_SHARE = 0.85  # of the wall clock that the threads of this process should get
+_LEAST_RUNS, _LONGEST_SECONDS = 5, 1.0
+_BUSY_SHARE = 0.85  # of the wall clock; below it, the machine counts as busy
+_ONE_CORE = 0.8
 _SHARE_SIZE, _SHARE_SECONDS = 768, 0.1
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What training takes on a machine, in seconds.
+    """The measured speed of training.
 
     Attributes:
-        blocks: pairs of weights in the blocks and seconds an operation of theirs, by size.
-        output: seconds a token and piece of the output layer and the loss, and as much again a channel.
-        update: pairs of all weights and the optimizer's seconds for each, by size.
-        busy: whether other programs used the processor meanwhile.
+        blocks: pairs of a number of weights in the blocks and the seconds of one of their operations, by size.
+        output: seconds of output layer and loss, for each token and piece: a constant, and a term for each channel.
+        update: pairs of a number of weights and the optimizer's seconds for one of them, by size.
+        busy: whether other programs used the processor during the measurement.
     """
 
     blocks: tuple[tuple[float, float], ...]
@@ -47,7 +48,7 @@ class Speed:
     busy: bool = False
 
     def token_seconds(self, model: ModelConfig) -> float:
-        """Of forward and backward pass, a token."""
+        """Seconds of the forward and backward pass of a token."""
         constant, by_width = self.output
         weights = block_weights(model)
         operations = 6.0 * weights + attention_flops(model)
@@ -55,26 +56,31 @@ class Speed:
         return operations * interpolate(weights, self.blocks) + output
 
     def update_seconds(self, model: ModelConfig) -> float:
-        """Of the optimizer, a step."""
+        """Seconds of the optimizer's update in a step."""
         weights = matrix_weights(model)
         return weights * interpolate(weights, self.update)
 
 
 def measure_speed(config: Config) -> Speed:
-    """Time training steps of two models; device, precision and threads of the configuration are resolved.
+    """Time training steps of two models.
 
-    The fastest run counts. Beside other programs, more runs are made, and one thread is tried too: it may be faster
-    than several that wait for each other.
+    The fastest of several runs counts. Under load by other programs, more runs are made, also with a single thread,
+    which may be faster than several that wait for each other.
+
+    Args:
+        config: a configuration with resolved device, precision and threads.
     """
     prepare_process()
     threads = config.train.threads or torch.get_num_threads()
-    if config.train.device != "cpu" or processor_share() >= _BUSY_SHARE:
+    share = processor_share() if config.train.device == "cpu" else 1.0
+    if share >= _BUSY_SHARE:
         return _measure(config, _QUIET_SECONDS)
-    # Of a short budget, not much
+    # Little of a short budget
     seconds = min(_BUSY_SECONDS, _QUIET_SECONDS + config.train.minutes / 10)
     found: list[Speed] = []
     try:
-        for count in dict.fromkeys((threads, 1)):
+        # Threads that together get less than a core are never faster than one
+        for count in dict.fromkeys((threads, 1) if share * threads > _ONE_CORE else (1,)):
             torch.set_num_threads(count)
             found.append(_measure(config, seconds))
     finally:
@@ -85,7 +91,7 @@ def measure_speed(config: Config) -> Speed:
 
 
 def processor_share() -> float:
-    """The part of its cores that this process gets in a product of all its threads; about 1 where it is alone."""
+    """Measure the part of its cores' time that this process gets; about 1 on an idle machine."""
     matrix = torch.ones(_SHARE_SIZE, _SHARE_SIZE)
     torch.mm(matrix, matrix)
     wall, processor = time.perf_counter(), time.process_time()
@@ -96,7 +102,7 @@ def processor_share() -> float:
 
 
 def shaped(model: ModelConfig, shape: Shape | None, vocab_size: int) -> ModelConfig:
-    """The model with another shape and vocabulary; None leaves the shape."""
+    """Change the shape, unless it is None, and the vocabulary of a model."""
     values = config_values(Config(model=model))["model"]
     values["vocab_size"] = vocab_size
     if shape is not None:
@@ -108,18 +114,18 @@ def shaped(model: ModelConfig, shape: Shape | None, vocab_size: int) -> ModelCon
 
 
 def block_weights(model: ModelConfig) -> float:
-    """Weights of the matrices in the blocks."""
+    """Count the weights of the matrices in the blocks."""
     attention = 2 * model.d_model**2 + 2 * model.d_model * model.kv_heads * model.head_dim
     return float(model.num_layers * (attention + 2 * model.d_model * model.dim_feedforward))
 
 
 def matrix_weights(model: ModelConfig) -> float:
-    """Weights that a token is multiplied with."""
+    """Count the weights that a token is multiplied with."""
     return block_weights(model) + model.d_model * model.vocab_size
 
 
 def interpolate(size: float, points: tuple[tuple[float, float], ...]) -> float:
-    """Between what was measured, by the logarithm of the size."""
+    """Interpolate measurements, linearly in the logarithm of the size."""
     sizes, values = zip(*points, strict=True)
     return float(np.interp(math.log(size), np.log(sizes), values))
 
@@ -135,7 +141,7 @@ def _measure(config: Config, seconds: float) -> Speed:
         model = probe.model_config
         token_seconds, update_seconds = probe.step_seconds()
         weights = block_weights(model)
-        # A tenth is left for blocks where the output layer seems to take all
+        # At least a tenth counts for the blocks, in case the output layer seems to take all
         in_blocks = max(0.1 * token_seconds, token_seconds - head)
         blocks.append((weights, in_blocks / (6.0 * weights + attention_flops(model))))
         update.append((matrix_weights(model), update_seconds / matrix_weights(model)))
@@ -143,7 +149,7 @@ def _measure(config: Config, seconds: float) -> Speed:
 
 
 class _Probe:
-    """A model, to be timed."""
+    """A model whose parts are timed."""
 
     def __init__(self, model_config: ModelConfig, config: Config, seconds: float) -> None:
         values: dict[str, Any] = {**config_values(config), "model": config_values(Config(model=model_config))["model"]}
@@ -160,7 +166,7 @@ class _Probe:
         self._inputs, self._targets = ids[:, :-1], ids[:, 1:]
 
     def output_seconds(self) -> float:
-        """Of the output layer and the loss, a token."""
+        """Time output layer and loss, in seconds a token."""
         targets = torch.from_numpy(self._targets.reshape(-1)).to(self._compute.device)
         states = torch.ones(len(targets), self.model_config.d_model, device=targets.device, requires_grad=True)
 
@@ -176,7 +182,7 @@ class _Probe:
         return seconds / self._tokens
 
     def step_seconds(self) -> tuple[float, float]:
-        """Of forward and backward pass, a token; and of the optimizer's step."""
+        """Time forward and backward pass, in seconds a token, and the optimizer, in seconds a step."""
 
         def run() -> tuple[float, float]:
             started = time.perf_counter()
@@ -192,9 +198,11 @@ class _Probe:
         return passes / self._tokens, update
 
     def _fastest(self, run: Callable[[], tuple[float, ...]]) -> tuple[float, ...]:
-        """The least of each of some seconds, after a first run that is not counted."""
-        run()
+        """Take the fastest time of each part over several runs; the first run counts only if it is the only one."""
+        started = time.perf_counter()
         times: list[tuple[float, ...]] = []
-        while len(times) < _LEAST_RUNS or sum(map(sum, times)) < self._seconds:
+        while len(times) <= _LEAST_RUNS or time.perf_counter() - started < self._seconds:
             times.append(run())
-        return tuple(float(value) for value in np.min(times, axis=0))
+            if time.perf_counter() - started > _LONGEST_SECONDS:
+                break
+        return tuple(float(value) for value in np.min(times[1:] or times, axis=0))

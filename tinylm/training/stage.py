@@ -30,9 +30,9 @@ class Stage:
 
     Attributes:
         name: pretrain or finetune.
-        batches: what is trained on.
-        validation: held-out windows; empty where there are none.
-        learning_rate: the peak.
+        batches: the training data.
+        validation: held-out windows, which may be empty.
+        learning_rate: the peak learning rate.
         most_steps: that are taken where minutes are the budget.
     """
 

@@ -13,21 +13,21 @@ from tinylm.training.stage import Stage
 CALIBRATION_SHARE = 0.02
 """Part of a stage's time in which the speed is measured."""
 RESERVED_SHARE = 0.01
-"""Part of the time that is left for what is not foreseen."""
+"""Part of the time that is kept in reserve."""
 SAMPLES_SHARE = 0.01
 """Part of the time that samples may take."""
 _LEAST_STEPS, _MOST_STEPS = 3, 200
 
 
 def share_of(stage: StageName, stages: Sequence[StageName], settings: TrainConfig) -> float:
-    """Part of what is left of the budget that a stage gets."""
+    """Part of the remaining budget for a stage."""
     if len(stages) == 1:
         return 1.0
     return settings.pretrain_share if stage == "pretrain" else 1 - settings.pretrain_share
 
 
 def divide_steps(stages: Sequence[StageName], settings: TrainConfig) -> dict[StageName, int]:
-    """The configured steps, divided among the stages; together they make up all."""
+    """Divide the configured steps among the stages, each of which gets at least one."""
     if len(stages) == 1:
         return {stages[0]: settings.steps}
     first = min(round(settings.steps * settings.pretrain_share), settings.steps - 1)
@@ -41,16 +41,16 @@ def plan_for_time(
     deadline: float,
     calibrate: Callable[[Stage, float], tuple[float, float]],
 ) -> tuple[dict[StageName, int], dict[StageName, float]]:
-    """Divide the time that is left among the stages, and measure how many steps it is.
+    """Divide the remaining time among the stages, and measure how many steps fit into it.
 
     Args:
-        stages: in order.
-        settings: of training.
-        deadline: `time.monotonic()` at which everything should be done.
-        calibrate: measures a stage for about so many seconds; gives the seconds of a step and of a validation.
+        stages: the stages, in order.
+        settings: the training section of the configuration.
+        deadline: `time.monotonic()` at the end of the budget.
+        calibrate: measures a stage for about a number of seconds; returns the seconds of a step and of a validation.
 
     Returns:
-        steps of each stage, and its seconds.
+        the steps of each stage, and its seconds.
     """
     names = [stage.name for stage in stages]
     plan: dict[StageName, int] = {}
@@ -65,13 +65,13 @@ def plan_for_time(
 
 
 def mean_seconds(step: Callable[[], object], seconds: float, warm_up: int, ranks: Ranks) -> float:
-    """Mean time of a step.
+    """Measure the mean seconds of a step.
 
     Args:
-        step: takes one.
-        seconds: to measure for, about.
-        warm_up: steps that do not count.
-        ranks: all take the same number of steps.
+        step: takes a step.
+        seconds: approximate duration of the measurement.
+        warm_up: number of steps before it.
+        ranks: the processes that train together; all take the same number of steps.
     """
     for _ in range(warm_up):
         step()

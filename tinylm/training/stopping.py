@@ -40,7 +40,7 @@ class StopRequest:
         self.made, self._made_at = True, time.monotonic()
         # The signal may have interrupted a write to the same stream, which Python refuses to enter again
         with suppress(RuntimeError, OSError):
-            self._inform("\nStopping after this step and saving; interrupt again to leave at once.")
+            self._inform("Stopping after this step and saving; interrupt again to leave at once.")
 
 
 @contextmanager

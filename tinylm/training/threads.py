@@ -1,7 +1,7 @@
-"""Number of CPU threads that follows what other programs leave of the machine.
+"""Adapt the number of CPU threads to the load by other programs.
 
-Threads that compute together wait for each other at every layer. Where another program holds one of their cores, all
-of them wait for it, and fewer threads are faster.
+Threads that compute a layer together wait for the slowest of them. If another program uses one of their cores, all of
+them wait for that one, and fewer threads are faster.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import Callable
 import torch
 
 _RECENT_STEPS = 5
-_SLOWER = 1.4  # times the fastest recent median: fewer threads are tried
-_GAIN = 0.9  # of the time: another number of threads is taken
+_SLOWER = 1.4  # fewer threads are tried at this factor of the fastest median
+_GAIN = 0.9  # another number of threads is used if it takes less than this part of the time
 _ROUNDS = 2
-_HOPELESS = 3.0  # times as long in the first run: the trial ends there
-# Seconds between trials of more threads: as many times what the last trial took, and between these; twice as long
-# after each in vain
+_HOPELESS = 3.0  # a trial ends after its first run at this factor of the time
+# Seconds between trials of more threads: this factor of the last trial's duration, within these limits, and twice as
+# long after each trial without gain
 _TRIAL_FACTOR, _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 8.0, 60.0
 _PAUSE_BEFORE_FEWER = 2.0
 
 
 class ThreadChooser:
-    """Tries other numbers of threads now and then, and says which is fastest.
+    """Tries other numbers of threads from time to time, and chooses the fastest.
 
     Args:
-        most: threads on a machine that does nothing else.
-        work: part of a step that changes nothing; it is timed.
+        most: the maximum number of threads.
+        work: a part of a step without effect, which is timed.
     """
 
     def __init__(self, most: int, work: Callable[[], object]) -> None:
@@ -39,14 +39,14 @@ class ThreadChooser:
         self._pause, self._tried, self._trial_seconds = _FIRST_PAUSE, time.monotonic(), 0.0
 
     def add_step(self, threads: int, seconds: float) -> None:
-        """Note a step and the number of threads that took it."""
+        """Add the duration of a step and its number of threads."""
         self._recent.append(seconds)
         if len(self._recent) == _RECENT_STEPS:
             median = statistics.median(self._recent)
             self._fastest[threads] = min(median, self._fastest.get(threads, median))
 
     def first(self) -> int:
-        """The fastest number of threads at the moment, of all that are considered."""
+        """Measure the fastest number of threads at the moment."""
         threads = self.most
         while threads > 1:
             fewer = threads // 2
@@ -56,15 +56,15 @@ class ThreadChooser:
         return threads
 
     def wanted(self, threads: int) -> int:
-        """The number of threads to go on with; it is seldom another one than `threads`.
+        """Choose the number of threads of the next step, which seldom changes.
 
         Args:
-            threads: now.
+            threads: the current number.
         """
         pause = time.monotonic() - self._tried
         if threads > 1 and pause >= _PAUSE_BEFORE_FEWER and self._is_slow(threads):
             best = self._faster(threads, threads // 2)
-            if best == threads:  # so slow is what it is now
+            if best == threads:  # the machine itself has become slower
                 self._fastest[threads] = statistics.median(self._recent)
         elif threads < self.most and pause >= max(self._pause, _TRIAL_FACTOR * self._trial_seconds):
             best = self._faster(threads, min(self.most, 2 * threads))
@@ -85,9 +85,9 @@ class ThreadChooser:
         )
 
     def _faster(self, now: int, other: int) -> int:
-        """Time both in turns; the other one has to be clearly faster."""
+        """Time both in turns, and return the other one only if it is clearly faster."""
         started = time.monotonic()
-        # A number of threads that is new is started in its first run
+        # The first run starts the threads and is not counted
         first = {threads: self._timed(threads) for threads in (now, other)}
         seconds = {now: 0.0, other: 0.0}
         if first[other] < _HOPELESS * first[now]:
