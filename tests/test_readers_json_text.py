@@ -6,12 +6,15 @@ import pytest
 
 from tinylm.data import DataError, ReadSummary, iter_documents
 
+HI = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+BYE = [{"role": "user", "content": "bye"}, {"role": "assistant", "content": "see you"}]
+
 
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
         ({"text": 1}, "text must be a text, found a number"),
-        ({"text": "a\ud83d"}, f"text holds {HALF} (\\ud83d), which is no character; take it out"),
+        ({"text": "a\ud83d"}, "text holds half a surrogate pair (\\ud83d), which is no character; take it out"),
     ],
 )
 def test_wrong_documents(tmp_path, record, problem):
