@@ -33,7 +33,7 @@ demo: $(VENV)/.train
 	@echo "Go on chatting:  $(BIN)/tinylm chat $(DEMO)/bundle"
 
 test: $(VENV)/.dev lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Whether bundles are right and fast on a Pi's cores and on older x86, emulated: see docs/other-cpus.md. Some ten minutes.
 test-cpus: $(VENV)/.dev

@@ -1,5 +1,6 @@
 """Streams and names that are not UTF-8: JSON stays JSON, text stays what it was, and nothing ends in a traceback."""
 
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from tinylm.config import config_to_toml, load_config, make_config
 from tinylm.printable import command_line, json_text, printable
 from tinylm.run_log import append_metrics, read_metrics
+from tinylm.training.progress import ProgressLines
 
 TEXT = "Grüße 🌱 “so”"
 NAME = "grüße🌱"
@@ -99,6 +101,14 @@ def test_text_is_shown_as_far_as_the_stream_can(tmp_path):
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         result = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True)
         assert result.stdout.decode(encoding).strip() == expected
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "? ? ?"), ("cp1252", "? ü ?"), ("utf-8", "→ ü \ufffd")])
+def test_progress_that_the_stream_cannot_show_does_not_end_a_training(encoding, shown, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    ProgressLines().on_message("→ ü \udce9")
+    assert stream.buffer.getvalue().decode(encoding) == f"{shown}\n"
 
 
 def test_a_session_is_utf8_whatever_the_terminal_is(run_all, tmp_path):

@@ -301,3 +301,87 @@ def test_no_torch_is_needed(samples):
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["ok"] is True
+
+
+def first_line(*arguments, run_cli):
+    return run_cli("data", "inspect", *arguments, env={"COLUMNS": "1000"}).stdout.split("\n")[0]
+
+
+def test_the_first_line_is_a_verdict(tmp_path, run_cli):
+    varied = write(tmp_path / "a.jsonl", VARIED)
+    assert first_line(varied, run_cli=run_cli) == (
+        "40 conversations (a user and an assistant who replies), read from JSON Lines, messages. "
+        "You can train on this with --finetune, but: only 1,373 characters of conversations."
+    )
+    (tmp_path / "a.txt").write_text("One text.")
+    assert first_line(tmp_path / "a.txt", run_cli=run_cli).startswith(
+        "1 document (texts to continue), read from raw text."
+    )
+    thrice = write(tmp_path / "b.jsonl", VARIED * 3)
+    assert ". Do not train on this yet: 67% of the conversations are duplicates" in first_line(thrice, run_cli=run_cli)
+    missing = first_line(tmp_path / "missing.txt", run_cli=run_cli)
+    assert missing.startswith("Nothing here can be trained on: cannot be read: ")
+    assert json.loads(run_cli("data", "inspect", varied, "--json").stdout)["verdict"].startswith("40 conversations")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"), [([], 3), (["--preview", 0], 0), (["--preview", 7], 7), (["--preview", 100], 40)]
+)
+def test_the_preview(tmp_path, run_cli, arguments, count):
+    path = write(tmp_path / "a.jsonl", VARIED)
+    assert len(json.loads(run_cli("data", "inspect", path, "--json", *arguments).stdout)["samples"]) == count
+
+
+def test_people_are_named_on_the_command_line(tmp_path, run_cli):
+    path = tmp_path / "chat.txt"
+    path.write_text("".join(f"1/{n + 1}/24, 10:0{k} AM - {who}: {text} {n}\n" for n in range(9) for k, (who, text) in
+                            enumerate([("Ruth", "how deep"), ("Tim", "so many metres")])))  # fmt: skip
+    refused = run_cli("data", "inspect", path, "--json")
+    values = json.loads(refused.stdout)
+    assert (refused.exit_code, values["files"][0]["kind"]) == (1, None)
+    assert values["findings"][0]["advice"] == "name the assistant; or read it as raw text: --as text"
+    values = json.loads(run_cli("data", "inspect", path, "--assistant", "Tim", "--json").stdout)
+    assert (values["ok"], values["kinds"]["conversations"]["count"]) == (True, 9)
+    assert run_cli("data", "inspect", path, "--user", "Tim").exit_code == 2
+
+
+def test_advice_can_be_followed(tmp_path, run_cli):
+    """Raw text is offered where it works, and no context that is not allowed."""
+
+    def advice(name, content, *arguments):
+        (tmp_path / name).write_bytes(content)
+        return json.loads(run_cli("data", "inspect", tmp_path / name, "--json", *arguments).stdout)["findings"][0][
+            "advice"
+        ]
+
+    unclear = b"hi ||| hello\nbye ||| you\nno more\n"
+    assert advice("a.txt", unclear) == "fix it or leave it out; or read it as raw text: --as text"
+    for name, content in (("a.zip", b"PK\x03\x04"), ("a.pdf", b"%PDF-1.7"), ("a.html", b"<html>"), ("a.jsonl", b"{")):
+        for arguments in ([], ["--as", "text"], ["--as", "conversations"]):
+            assert advice(name, content, *arguments) == "fix it or leave it out"
+    long = [chat(f"U:{n}", f"A:{'word ' * 70_000}{n}") for n in range(3)]
+    inspection = look(write(tmp_path / "b.jsonl", long))
+    assert all("context_length" not in finding.advice for finding in findings_of(inspection))
+
+
+def test_many_files_are_summed_up(tmp_path, run_cli):
+    for number in range(60):
+        (tmp_path / f"{number}.txt").write_text(f"Text {number} one.\n\nText {number} two.\n")
+    (tmp_path / "broken.jsonl").write_text("{")
+    report = run_cli("data", "inspect", tmp_path).stdout
+    assert len(report.splitlines()) < 50
+    assert "61 files" in report
+    assert "60 files, as " in report
+    assert "blank lines part it into 2 documents" in report
+
+
+def test_one_long_turn_takes_linear_time(tmp_path):
+    """What is looked at does not grow with it: `benchmarks/README.md` has times."""
+    looked_at = []
+    for size in (300_000, 3_000_000):
+        tracemalloc.start()
+        facts = look(write(tmp_path / "a.jsonl", [chat("U:Go.", f"A:{'deep and cold. ' * (size // 15)}")]))
+        looked_at.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert facts.kinds["conversations"].characters == pytest.approx(size, rel=0.01)
+    assert looked_at[1] < 8 * looked_at[0]

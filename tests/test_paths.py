@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,29 @@ def test_what_names_nothing(entry, where, problem, place):
 def test_a_folder_that_holds_itself_ends(place):
     (place / "texts" / "deep" / "again").symlink_to(place / "texts")
     assert len(find_files(["texts"])) == 4
+
+
+def test_linked_and_closed_folders_are_said(place, monkeypatch):
+    (place / "elsewhere").mkdir()
+    (place / "texts" / "link").symlink_to(place / "elsewhere")
+    (place / "texts" / "shut").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    # As root, every folder can be read
+    monkeypatch.setattr(os, "scandir", refuse)
+    words = []
+    assert len(find_files(["texts"], words.append)) == 4
+    assert words[1:] == [
+        "texts: 1 linked folders skipped; name them to read them too: link",
+        "texts: 1 folders skipped, which you have no permission to read: shut",
+    ]
+    with pytest.raises(DataError, match=r"shut: no permission to read it; change its permissions$"):
+        find_files(["texts/shut"])
 
 
 def small(*arguments):
@@ -244,3 +268,44 @@ def test_the_cache_can_be_seen_and_cleared(corpus, must):
     must("data", "cache", "--clear")
     assert list((corpus / "cache").iterdir()) == []
     assert json.loads(must("data", "cache", "--json").stdout)["entries"] == 0
+
+
+def test_how_files_are_read_is_stored_with_a_run_and_part_of_the_caches_key(corpus, must, run_cli):
+    log = corpus / "log.txt"
+    log.write_text(
+        "".join(
+            f"1/{n % 28 + 1}/2{n // 28}, 10:0{k} AM - {who}: {text} {n}\n"
+            for n in range(60)
+            for k, (who, text) in enumerate([("Ruth", "how deep is pond"), ("Tim", "so many metres")])
+        )
+    )
+    common = small("--finetune", log)
+    refused = run_cli(*common, "--out", corpus / "none")
+    assert refused.exit_code == 1
+    assert 'messages are by people, "Ruth", "Tim"' in refused.stderr
+    must(*common, "--out", corpus / "tim", "--assistant", "Tim")
+    assert 'assistant = "Tim"' in (corpus / "tim" / "config.toml").read_text()
+    # Not found in the cache: another reading of the same file
+    other = must(*common, "--out", corpus / "ruth", "--assistant", "Ruth", "--user", "Tim")
+    assert "tokenized before" not in other.stderr
+    again = must(*common, "--out", corpus / "again", "--set", "data.assistant=tim")
+    assert "tokenized before" in again.stderr
+    unfinish(corpus / "ruth")
+    resumed = must("train", "--resume", corpus / "ruth")
+    assert "tokenized before" in resumed.stderr
+
+
+def test_documents_on_the_command_line(corpus, must):
+    book = corpus / "book.txt"
+    book.write_text("".join(f"Part {n} is about {n * 37 % 101} frogs.\n\n***\n" for n in range(30)))
+    for said, count in (("***", 30), ("file", 1)):
+        result = must(
+            *small("--pretrain", book, "--out", corpus / said.strip("*"), "--documents", said, "--show-config")
+        )
+        assert f'documents = "{said}"' in result.stdout
+        result = run_inspect(must, book, said)
+        assert result["files"][0]["read"] == count
+
+
+def run_inspect(must, path, documents):
+    return json.loads(must("data", "inspect", path, "--documents", documents, "--json").stdout)

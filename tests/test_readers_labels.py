@@ -86,8 +86,7 @@ def test_only_labels_that_part_turns(tmp_path, text, conversations):
     [
         (
             "a.csv",
-            'conversation\n"User: What?\nAssistant: It is\nModel: X\nSystem: Linux\nHuman: 46\n'
-            'User: ok\nAssistant: yes"\n',
+            'dialog\n"User: What?\nAssistant: It is\nModel: X\nSystem: Linux\nHuman: 46\nUser: ok\nAssistant: yes"\n',
         ),
         (
             "a.jsonl",

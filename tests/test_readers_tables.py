@@ -206,6 +206,23 @@ def test_parquet_mistakes(tmp_path):
         load_conversation_data(path)
 
 
+def test_parquet_with_values_that_python_has_not(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    broken = pyarrow.array([b"one", b"caf\xe9"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"text": broken}), path)
+    with pytest.raises(
+        DataError, match=r"a\.parquet:1: a text in or after this row is not UTF-8; write the file anew$"
+    ):
+        list(iter_documents(path))
+    far = pyarrow.array([2**62], pyarrow.timestamp("us"))
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["one"], "date": far}), path)
+    with pytest.raises(DataError, match=r"a\.parquet:1: a value in or after this row cannot be read"):
+        list(iter_documents(path))
+
+
 @pytest.mark.parametrize(
     ("name", "modules", "extra"),
     [

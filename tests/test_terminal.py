@@ -1,90 +1,12 @@
 """A chat at a terminal: what it shows, what it obeys, how it is stopped."""
 
-import json
 import os
-import pty
 import re
-import select
-import shlex
-import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-
-# As `tinylm` does it, but wherever the script of the environment may lie
-ENTRY = "import sys; from tinylm.cli.main import main; sys.argv[0] = 'tinylm'; main()"
-TAKE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
-
-
-class Terminal:
-    """A command on a terminal of its own."""
-
-    def __init__(self, *arguments, cwd=None, script=ENTRY, **variables):
-        self.text = ""
-        self.master, slave = pty.openpty()
-        # Not pty.fork: a fork of a process with threads may hang before it becomes the command
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"{TAKE_TERMINAL}\n{script}", *map(str, arguments)],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={**os.environ, "TERM": "dumb", "INPUTRC": "/dev/null", **variables},
-            cwd=cwd,
-            start_new_session=True,
-        )
-        os.close(slave)
-
-    def wait_for(self, text, seconds=60):
-        """Everything up to `text`, wherever its lines are wrapped."""
-        deadline = time.monotonic() + seconds
-        pattern = re.compile(r"\s+".join(map(re.escape, text.split())) + r"\s" * text.endswith(" "))
-        while not (found := pattern.search(self.text)):
-            assert time.monotonic() < deadline, f"no {text!r} in {self.text!r}"
-            if select.select([self.master], [], [], 0.2)[0]:
-                try:
-                    data = os.read(self.master, 65536)
-                except OSError:
-                    data = b""
-                assert data, f"ended without {text!r}: {self.text!r}"
-                self.text += data.decode("utf-8", "replace")
-        before, self.text = self.text[: found.start()], self.text[found.end() :]
-        return before
-
-    def type(self, text):
-        os.write(self.master, text.encode())
-
-    def signal(self, number=signal.SIGINT):
-        """Send a signal at the prompt: once Python waits there, or it would notice it at the next key only."""
-        time.sleep(0.5)
-        if number == signal.SIGINT:
-            self.type("\x03")
-        else:
-            self.process.send_signal(number)
-
-    def end_input(self):
-        """Press Ctrl-D at the prompt, once Python reads keys there."""
-        time.sleep(0.5)
-        self.type("\x04")
-
-    def ends_with(self, seconds=60):
-        """The exit code, once the command has left."""
-        deadline = time.monotonic() + seconds
-        while True:
-            assert time.monotonic() < deadline, f"goes on after {self.text!r}"
-            if not select.select([self.master], [], [], 0.2)[0]:
-                continue
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            self.text += data.decode("utf-8", "replace")
-        os.close(self.master)
-        return self.process.wait(60)
+from pty_terminal import ENTRY, Terminal, saved
 
 
 def test_an_interactive_chat(bundle):
@@ -147,10 +69,6 @@ def chat(bundle, tmp_path):
 
 # A reply without end: <eos> is id 2
 ENDLESS = ("--max-new-tokens", "100000", "--logit-bias", "2=-100", "--when-full", "drop")
-
-
-def saved(path):
-    return [json.loads(line)["messages"] for line in path.read_text("utf-8").splitlines()]
 
 
 def test_ctrl_c_twice_leaves(chat):
@@ -384,83 +302,3 @@ def test_a_reply_is_stopped_by_ctrl_c_and_stays_as_far_as_it_came(bundles, tmp_p
     assert terminal.ends_with() == 0
     assert len(saved(tmp_path / "mine.jsonl")[0]) == 4
     assert "Traceback" not in terminal.text
-
-
-@pytest.fixture
-def shell(tmp_path):
-    """An interactive bash, which can stop and continue what runs in it."""
-    if shutil.which("bash") is None:
-        pytest.skip("there is no bash")
-    script = "import os; os.execvp('bash', ['bash', '--norc', '--noprofile', '-i'])"
-    terminal = Terminal(cwd=tmp_path, script=script, PS1="shell$ ", HISTFILE="")
-    terminal.wait_for("shell$ ")
-    yield terminal
-    terminal.process.kill()
-    terminal.process.wait()
-
-
-def test_after_ctrl_z_and_fg_the_prompt_and_what_was_typed_are_there_again(shell, bundle, tmp_path):
-    command = [sys.executable, "-c", ENTRY, "chat", str(bundle), "--session", "mine.jsonl", "--max-new-tokens", "2"]
-    shell.type(shlex.join(command) + "\n")
-    shell.wait_for("Ctrl-D to leave.")
-    shell.wait_for("you ")
-    for typed in ("Hello the", "Hello there, two"):
-        shell.type(typed[len("Hello the") :] if typed.endswith("two") else typed)
-        shell.wait_for(typed[-3:])
-        time.sleep(0.5)
-        shell.type("\x1a")
-        shell.wait_for("Stopped")
-        shell.wait_for("shell$ ")
-        shell.type("fg\n")
-        assert "Traceback" not in shell.wait_for(f"you {typed}")
-    # In the background it cannot read, and waits for `fg`
-    time.sleep(0.5)
-    shell.type("\x1a")
-    shell.wait_for("shell$ ")
-    shell.type("bg\n")
-    time.sleep(0.5)
-    shell.type("\n")
-    shell.wait_for("shell$ ")
-    shell.type("fg\n")
-    shell.wait_for("you Hello there, two")
-    # Editing goes on as before: Ctrl-A, and Ctrl-W takes back a word
-    shell.type("\x17three\x01Oh, \n")
-    shell.wait_for("max-new-tokens reached")
-    shell.wait_for("you ")
-    # And the prompt of a line that goes on in the next one
-    shell.type("one \\\n")
-    shell.wait_for("... ")
-    time.sleep(0.5)
-    shell.type("\x1a")
-    shell.wait_for("shell$ ")
-    shell.type("fg\n")
-    shell.wait_for("... ")
-    shell.type("two\n")
-    shell.wait_for("max-new-tokens reached")
-    shell.wait_for("you ")
-    shell.type("/quit\n")
-    shell.wait_for("shell$ ")
-    said = [message["content"] for message in saved(tmp_path / "mine.jsonl")[0][::2]]
-    assert said == ["Oh, Hello there, three", "one \ntwo"]
-
-
-def test_a_reply_goes_on_after_ctrl_z_and_fg(shell, bundle, tmp_path):
-    script = (
-        "import time\nfrom tinylm.runtime import session\nrun = session.Session.append\n"
-        "def slow(self, *arguments):\n time.sleep(0.05)\n return run(self, *arguments)\n"
-        f"session.Session.append = slow\n{ENTRY}"
-    )
-    (tmp_path / "slow.py").write_text(script)
-    command = [sys.executable, "slow.py", "chat", str(bundle), "--logit-bias", "2=-100", "--max-new-tokens", "30"]
-    shell.type(shlex.join(command) + "\n")
-    shell.wait_for("you ")
-    shell.type("Hello\n")
-    shell.wait_for("tiny ")
-    time.sleep(0.3)
-    shell.type("\x1a")
-    shell.wait_for("shell$ ")
-    shell.type("fg\n")
-    shell.wait_for("max-new-tokens reached")
-    shell.wait_for("you ")
-    shell.type("/quit\n")
-    assert "Traceback" not in shell.wait_for("shell$ ")

@@ -118,6 +118,8 @@ def new_folder(target: Path, *, private: bool = False, replace: bool = True, dur
     """
     with user_errors(target):
         place = _resolved(target)
+        if place in (Path.cwd(), *Path.cwd().parents):
+            raise WriteError(f"{printable(target)}: the working folder is in it, so it is not replaced; give another")
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary_sibling(place)
         temporary.mkdir(mode=0o700 if private else 0o777)

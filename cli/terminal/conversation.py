@@ -61,8 +61,10 @@ class TerminalChat:
                 self.screen.show_reply(pieces)
             finally:
                 pieces.close()
-                self.save_turn()
-                self.screen.end_line()
+                try:
+                    self.screen.end_line()
+                finally:
+                    self.save_turn()
             result = self.chat.last_result
             assert result is not None
             cut = cut_note(result)

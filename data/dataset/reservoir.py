@@ -49,7 +49,7 @@ class DuplicateCounter:
         max_distinct: distinct texts that are counted at most.
     """
 
-    def __init__(self, max_distinct: int = 200_000) -> None:
+    def __init__(self, max_distinct: int = 100_000) -> None:
         self._max_distinct = max_distinct
         self._mask = 0
         self._counts: dict[int, int] = {}

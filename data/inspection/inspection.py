@@ -18,11 +18,10 @@ from tinylm.chat_format import Conversation, Example, texts_of
 from tinylm.config import TokenizerConfig
 from tinylm.data.dataset.reservoir import BoundedSample, DuplicateCounter
 from tinylm.data.inspection.token_statistics import (
-    EncodedExample,
     MarkedText,
     TokenFacts,
     clipped,
-    encode_example,
+    encode_for_measuring,
     measure_tokens,
     spans_of,
 )
@@ -223,10 +222,9 @@ def inspect_files(
     notify("Counting tokens")
     for name, items in measured.items():
         kinds[name].tokens = _measure(items, tokenizer, context_length, kinds[name])
-    for item in _spread(measured, samples):
-        shown = _beginning(item, _SAMPLE_LENGTH)
-        spans = spans_of(encode_example(shown, tokenizer, context_length), tokenizer)
-        result.samples.append(clipped(spans, _SAMPLE_LENGTH))
+    shown = [_beginning(item, _SAMPLE_LENGTH) for item in _spread(measured, samples)]
+    for encoded in encode_for_measuring(shown, tokenizer, context_length):
+        result.samples.append(clipped(spans_of(encoded, tokenizer), _SAMPLE_LENGTH))
     return result
 
 
@@ -244,7 +242,9 @@ def _read(
         read: Callable[..., Iterator[Example]] = iter_conversations if name == "conversations" else iter_documents
         try:
             for example in read(path, summary, options):
-                collectors.setdefault(name, _Collector()).add(example)
+                if name not in collectors:
+                    collectors[name] = _Collector()
+                collectors[name].add(example)
         except DataError as problem:
             error = problem
             if kind is None and not summary.kept and isinstance(error, NotConversationsError):
@@ -284,7 +284,7 @@ def _file_facts(path: str | PathLike[str], kind: ExampleKind | None, summary: Re
 
 
 def _measure(items: Sequence[Example], tokenizer: Tokenizer, context_length: int, facts: ExampleFacts) -> TokenFacts:
-    encoded: Iterator[EncodedExample] = (encode_example(item, tokenizer, context_length) for item in items)
+    encoded = encode_for_measuring(items, tokenizer, context_length)
     characters = sum(len(text) for item in items for text in texts_of(item))
     scale = facts.characters / characters if characters else 1.0
     return measure_tokens(encoded, tokenizer, context_length, scale)

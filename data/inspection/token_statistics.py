@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from tinylm.tokenizer import BOS, EOS, ROLE_PIECES, Tokenizer
 MarkedText = list[tuple[str, bool]]
 """Spans of text, each with whether its tokens are supervised."""
 """Spans of text, each with whether its tokens are supervised."""
+_BATCH = 256
 _SPACE = 0x20
 _CONTINUATION_BYTES = range(0x80, 0xC0)
 
@@ -68,15 +69,34 @@ class TokenFacts:
     characters_as_bytes: float
 
 
-def encode_example(example: Example, tokenizer: Tokenizer, context_length: int) -> EncodedExample:
-    """Encode an example as training does, and count what is left of it if it is longer than the context."""
-    (encoded,) = encode_examples(tokenizer, [example])
-    ids = np.array([tokenizer.bos_id, *encoded], np.int64)
-    supervised = loss_mask(tokenizer, ids)
+def encode_for_measuring(
+    examples: Iterable[Example], tokenizer: Tokenizer, context_length: int
+) -> Iterator[EncodedExample]:
+    """Encode examples as training does, and count what is left of one that is longer than the context."""
+    is_role = np.zeros(tokenizer.vocab_size, np.bool_)
+    is_role[list(tokenizer.role_ids.values())] = True
+    remaining = iter(examples)
+    # Tokenizer and masks have a cost for each call, so they get many examples at once
+    while batch := list(islice(remaining, _BATCH)):
+        ids = [np.array([tokenizer.bos_id, *encoded], np.int64) for encoded in encode_examples(tokenizer, batch)]
+        ends = np.cumsum([len(one) for one in ids])[:-1]
+        # A mask begins anew at each `<bos>`
+        masks = np.split(loss_mask(tokenizer, np.concatenate(ids)), ends)
+        for example, one, supervised in zip(batch, ids, masks, strict=True):
+            yield _measured(example, one, supervised, np.flatnonzero(is_role[one]), context_length, tokenizer)
+
+
+def _measured(
+    example: Example,
+    ids: NDArray[np.int64],
+    supervised: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    context_length: int,
+    tokenizer: Tokenizer,
+) -> EncodedExample:
     kept, longest = int(supervised.sum()), 0
     if not isinstance(example, str):
-        starts = np.flatnonzero(np.isin(ids, list(tokenizer.role_ids.values())))
-        longest = int(np.diff(starts, append=len(ids)).max())
+        longest = int(np.diff(np.append(starts, len(ids))).max())
         if len(ids) > context_length + 1:
             notes: Counter[str] = Counter()
             chunks = chunks_of(ids[1:], tokenizer, context_length + 1, notes)

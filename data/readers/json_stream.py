@@ -134,7 +134,7 @@ class JsonStream:
             except _TooLongError:
                 yield from self._list_records() if kind == "[" else self._members()
             else:
-                if is_record({key: value}) or is_conversation(value):
+                if is_conversation(value) or is_record({key: value}):
                     yield self._place(line), {key: value}
             if self._next_character() == ",":
                 self._move_to(self._position + 1)
@@ -157,7 +157,9 @@ class JsonStream:
             try:
                 value, end = DECODER.raw_decode(self._text, self._position)
             except json.JSONDecodeError as error:
-                if self._cut_string(error) or (self._may_go_on(error) and self._fill(limit)):
+                # An escape that is cut hides the text that it is in, which may have to be cut first
+                more = 1 if error.msg.startswith("Invalid \\") else 0
+                if self._cut_string(error) or (self._may_go_on(error) and self._fill(limit, more)):
                     continue
                 self._fail_at(error)
             except ValueError:
@@ -174,8 +176,8 @@ class JsonStream:
         """Whether an error may be one of the end of the part at hand."""
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - _CUT_VALUE
 
-    def _fill(self, limit: int) -> bool:
-        """Make the part at hand longer; False where there is no more.
+    def _fill(self, limit: int, at_least: int = 0) -> bool:
+        """Make the part at hand longer, by default twice as long; False where there is no more.
 
         Raises:
             _TooLongError: what is at hand is longer than a value may be.
@@ -188,7 +190,7 @@ class JsonStream:
             last = self._text.rfind("\n", 0, self._position)
             self._column = self._position - last - 1 if last >= 0 else self._column + self._position
             self._text, self._position = self._text[self._position :], 0
-        wanted = max(_PART, len(self._text) - self._position)
+        wanted = at_least or max(_PART, len(self._text) - self._position)
         pieces = [self._text]
         for piece in self._more:
             pieces.append(piece)

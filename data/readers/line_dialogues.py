@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from os import PathLike
 
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading
-from tinylm.data.readers.lines import Place, iter_lines
+from tinylm.data.readers.lines import Place, iter_lines, iter_pieces
 from tinylm.data.readers.prompt_response import KNOWN_ASK_KEYS, KNOWN_REPLY_KEYS
 from tinylm.data.readers.record_values import normal_key
 from tinylm.data.readers.turns import Dialogue, Part, Turn, alternating
@@ -70,8 +70,8 @@ def find_separator(path: str | PathLike[str]) -> str | None:
         DataError: the file cannot be read as text, or it is unclear what parts the turns.
     """
     seen = _Seen()
-    for number, line in iter_lines(path):
-        if line.strip():
+    for number, line, begins, _ in iter_pieces(path):
+        if begins and line.strip():
             seen.add(number, line)
     lines, counts = seen.lines, seen.counts
     if not lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from os import PathLike, fspath
+from typing import Any
 
 from tinylm.data.readers.forms import Reader, Reading
 from tinylm.data.readers.lines import Place
@@ -62,7 +63,7 @@ def iter_parquet_rows(path: str | PathLike[str]) -> Iterator[tuple[Place, object
         with parquet.ParquetFile(fspath(path), pre_buffer=False) as file:
             number = 0
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, use_threads=False):
-                for row in batch.to_pylist():
+                for row in _rows(path, number + 1, batch):
                     number += 1
                     yield Place(path, number), row
     except FileNotFoundError:
@@ -71,10 +72,28 @@ def iter_parquet_rows(path: str | PathLike[str]) -> Iterator[tuple[Place, object
         raise DataError(path, None, "no permission to read it; change its permissions") from None
     except OSError as error:
         raise DataError(path, None, f"cannot be read ({_first_line(error)}); is it cut short?") from None
+    except UnicodeDecodeError:
+        raise DataError(path, None, "broken Parquet (a name of a column is not UTF-8); write it anew") from None
     except ValueError as error:
         if not isinstance(error, pyarrow.lib.ArrowException):
             raise
         raise DataError(path, None, f"broken Parquet ({_first_line(error)}); write it anew") from None
+
+
+def _rows(path: str | PathLike[str], number: int, batch: Any) -> list[dict[str, object]]:
+    """The rows of a batch whose first one has this number.
+
+    Raises:
+        DataError: a value of them is none that Python has, such as a text that is not UTF-8.
+    """
+    try:
+        rows: list[dict[str, object]] = batch.to_pylist()
+    except UnicodeDecodeError:
+        raise DataError(path, number, "a text in or after this row is not UTF-8; write the file anew") from None
+    except (ValueError, OverflowError) as error:
+        problem = f"a value in or after this row cannot be read ({_first_line(error)}); write the file anew"
+        raise DataError(path, number, problem) from None
+    return rows
 
 
 def _first_line(error: Exception) -> str:

@@ -110,7 +110,7 @@ class _OpenDocument:
     reading: Reading
     _held: list[str] = field(default_factory=list)
     _size: int = 0
-    _limit: int = LONGEST_DOCUMENT
+    _limit: int = field(default_factory=lambda: LONGEST_DOCUMENT)
     _goes_on: bool = False
 
     def add(self, text: str, ends: bool) -> bool:

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import ClassVar
 
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading, Record
-from tinylm.data.readers.lines import LONGEST_LINE, Place, iter_heads, iter_lines
+from tinylm.data.readers.lines import LONGEST_LINE, Place, iter_heads, iter_lines, iter_pieces
 from tinylm.data.readers.messages import TEXT_KEYS
 from tinylm.data.readers.people_records import PERSON_KEYS
 from tinylm.data.readers.prompt_response import KNOWN_ASK_KEYS, KNOWN_REPLY_KEYS
@@ -209,8 +209,8 @@ def _row(place: Place, names: list[str], cells: list[str]) -> dict[str, str] | O
 
 
 def _first_line(path: str | PathLike[str]) -> tuple[int, str | None]:
-    for number, line in iter_lines(path):
-        if line.strip() and not line.startswith("sep="):
+    for number, line, begins, _ in iter_pieces(path):
+        if begins and line.strip() and not line.startswith("sep="):
             return number, line
     return 1, None
 

@@ -64,18 +64,17 @@ def stages_of(*names, validation=True, batches=None):
 BOTH = ("pretrain", "finetune")
 
 
-def make_trainer(
-    path, config, *, names=BOTH, stages=None, model=None, state=None, should_stop=None, callbacks=None, **options
-):
+def make_trainer(path, config, *, names=BOTH, stages=None, model=None, state=None, **options):
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     task = Task(model or make_model(config), stages or stages_of(*names), np.ones(VOCABULARY, np.int64))
-    ranks = options.pop("ranks", None)
+    ranks, callbacks = options.pop("ranks", None), options.pop("callbacks", None) or TrainingCallback()
+    stop = StopWhen(options.pop("should_stop", None) or (lambda: False))
     return Trainer(
         RunFolder(path),
         config,
         task,
         state or NewTraining(**options),
-        callbacks=CallbackList(callbacks or TrainingCallback(), StopWhen(should_stop or (lambda: False))),
+        callbacks=CallbackList(callbacks, stop),
         ranks=ranks,
     )
 
@@ -169,3 +168,19 @@ class Spoiling:
         if index == self.at:
             self.spoil()
         return self.rows.batch(index, size)
+
+
+class Listener(TrainingCallback):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.started, self.steps, self.validations = [], [], []
+
+    def on_stage_start(self, stage, step, steps):
+        self.started.append((stage, step, steps))
+
+    def on_step(self, report):
+        self.steps.append(report)
+
+    def on_validation(self, stage, step, result, is_best):
+        self.validations.append((stage, step, result, is_best))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinylm.evaluation import Score
+from tinylm.printable import printable
 from tinylm.report.advice import Smoothing
 from tinylm.run_folder import STAGE_TITLES, StageName
 from tinylm.training.callbacks import StepReport, TrainingCallback, TrainingSample
@@ -169,7 +171,7 @@ class ProgressLines(ProgressTracker):
 
     def _write(self, line: str) -> None:
         self._written = time.monotonic()
-        self._write_line(line)
+        self._write_line(printable(line))
 
     def _step_line(self) -> str:
         stage, left = self.stage, self.seconds_left
@@ -193,4 +195,7 @@ def clock(seconds: float) -> str:
 
 
 def _print(line: str) -> None:
+    # What the stream cannot show must not end a training
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    line = line.encode(encoding, "replace").decode(encoding)
     print(line, flush=True)  # noqa: T201 - the progress that the caller of `train` reads
