@@ -118,7 +118,7 @@ def test_a_request_without_a_prompt_loads_the_model(client):
         ({"top_k": 1, "temperature": 2.0}, lambda reply: "Pip" in reply.message.content),
         ({"repeat_penalty": 0, "temperature": 0}, lambda reply: "Pip" in reply.message.content),
     ],
-    ids=str,
+    ids=lambda value: "reply" if callable(value) else str(value),
 )
 def test_options(options, check, client):
     assert check(client.chat("demo", HELLO, options={"temperature": 0.1, **options}))
