@@ -15,10 +15,7 @@ from tinylm.cli.terminal.results import cut_note, dropped_note, result_values, s
 from tinylm.errors import BundleError, ContextFullError
 from tinylm.printable import command_line, printable
 
-DEMO_NOTE = (
-    "A small demo: Pip knows one house and its garden. "
-    "For a model of your own: tinylm train --finetune YOUR_CHATS.jsonl"
-)
+DEMO_NOTE = "A small demo of one house. Your own: tinylm train --finetune YOUR_CHATS.jsonl"
 """The line about the demo model that a chat with it begins with."""
 
 if TYPE_CHECKING:
