@@ -69,10 +69,6 @@ class UnusableError(DataError):
         super().__init__(place.path, place.line, problem + place.suffix)
         self.place, self.what, self.reason = place, problem, reason
 
-    def __reduce__(self) -> tuple[type[DataError], tuple[object, ...]]:
-        # Other processes need no more than the message
-        return DataError, (self.path, self.line, self.problem)
-
 
 class OddError(UnusableError):
     """A record or line that is not understood. It is left out and counted; too many of them make the file refused."""
