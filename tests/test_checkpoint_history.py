@@ -168,7 +168,7 @@ def test_where_the_last_checkpoint_is_broken_an_earlier_one_takes_its_place(tmp_
     words = []
     make_last_readable(run, words.append)
     assert len(words) == 1
-    assert "going on from pretrain-000006" in words[0]
+    assert "continuing from pretrain-000006" in words[0]
     assert load_state(run.checkpoint("last")).step == 6
     make_last_readable(run, words.append)
     assert len(words) == 1
