@@ -13,6 +13,7 @@ from full_disk import every_full_disk, full_disk
 import tinylm.export.bundle
 from tinylm.files import recover_folder
 from tinylm.manifest import read_manifest, verify_files
+from tinylm.report import charts
 from tinylm.run_folder import RunFolder, load_state
 from tinylm.runtime.saved_chats import SavedChat
 from tinylm.training.checkpoint import check_checkpoint, load_run_model
@@ -131,7 +132,7 @@ def test_exporting(how, existing, tmp_path, run_cli, runs, bundle, monkeypatch):
 
 def test_writing_the_report(how, tmp_path, run_cli, must, runs, monkeypatch):
     run = shutil.copytree(runs["classic"], tmp_path / "run")
-    monkeypatch.setattr("tinylm.report.charts.chart_svg", Mock(return_value=""))
+    monkeypatch.setattr(charts, "chart_svg", Mock(return_value=""))
     before = (run / "report.html").read_bytes()
     for full in every_full_disk(run, **how):
         with full as disk:
@@ -141,6 +142,10 @@ def test_writing_the_report(how, tmp_path, run_cli, must, runs, monkeypatch):
             assert (run / "report.html").read_bytes() == before
             assert not list(run.glob(".*"))
     assert result.exit_code == 0
+
+
+# A reply of three tokens, never of none
+SHORT = ("--temperature", "0", "--max-new-tokens", 3, "--logit-bias", "2=-100")
 
 
 @pytest.mark.parametrize("existing", [False, True])
@@ -153,7 +158,7 @@ def test_a_chat_with_a_session(existing, how, tmp_path, run_cli, bundle):
             SavedChat(path).save(HELLO)
         before = path.read_bytes() if existing else None
         with full as disk:
-            result = run_cli("chat", bundle, "--session", path, "--prompt", "And?", "--max-new-tokens", 3)
+            result = run_cli("chat", bundle, "--session", path, "--prompt", "And?", *SHORT)
         assert [entry.name for entry in tmp_path.iterdir()] == ["chats.jsonl"] * path.exists(), disk.failed
         if result.exit_code:
             assert "chats.jsonl: cannot be written" in one_line(result, disk)

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 from functools import cache
 
@@ -209,7 +210,7 @@ def test_genai_has_the_same_ids_where_no_run_is_long(corpus, text, genai_tokeniz
     made = tokenizer(corpus)
     # NUL ends a text, U+2581 is read as a space; long runs without a space are cut, and texts before a carriage return
     text = text.translate(dict.fromkeys(map(ord, "\0\u2581\r")))
-    text = " ".join(word[:25] for word in text.split(" "))
+    text = re.sub(" {26,}", " " * 25, " ".join(word[:25] for word in text.split(" ")))
     ids = genai_tokenizer(corpus).encode(text).tolist()
     assert ids == made.encode(text)
     assert not forbidden(made) & set(ids)

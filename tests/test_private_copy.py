@@ -17,7 +17,7 @@ from tinylm.user_cache import cache_folder
 @pytest.fixture
 def copy(tmp_path):
     folder = tmp_path / "bundle"
-    shutil.copytree(DEMO_BUNDLE, folder)
+    shutil.copytree(DEMO_BUNDLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 

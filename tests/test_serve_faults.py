@@ -25,7 +25,7 @@ UNIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no 
 def copy(tmp_path):
     """A bundle that may be changed."""
     folder = tmp_path / "mine"
-    shutil.copytree(DEMO_BUNDLE, folder)
+    shutil.copytree(DEMO_BUNDLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
 
@@ -73,7 +73,7 @@ def test_sighup_loads_a_bundle_again_and_loses_no_stream(copy, bundle, start_ser
             lines = response.iter_lines()
             first = next(lines)
             copy.rename(copy.with_name("old"))
-            shutil.copytree(bundle, copy)
+            shutil.copytree(bundle, copy, ignore=shutil.ignore_patterns("__pycache__"))
             server.process.send_signal(signal.SIGHUP)
             lines_until(server.process, "mine: loaded again")
             text = "".join(re.findall(r'"content":"((?:[^"\\]|\\.)*)"', "\n".join([first, *lines])))
