@@ -23,7 +23,8 @@ def shell(tmp_path):
 
 
 def test_after_ctrl_z_and_fg_the_prompt_and_what_was_typed_are_there_again(shell, bundle, tmp_path):
-    command = [sys.executable, "-c", ENTRY, "chat", str(bundle), "--session", "mine.jsonl", "--max-new-tokens", "2"]
+    options = ["--session", "mine.jsonl", "--max-new-tokens", "2", "--logit-bias", "2=-100"]
+    command = [sys.executable, "-c", ENTRY, "chat", str(bundle), *options]
     shell.type(shlex.join(command) + "\n")
     shell.wait_for("Ctrl-D to leave.")
     shell.wait_for("you ")

@@ -154,6 +154,7 @@ def test_the_view_follows_the_reply_unless_the_reader_scrolls_up(chat, server):
     chat.wait(at_end)
     expect(chat.button("Latest")).to_be_hidden()
     # A notice takes room from the messages, and the end stays in view
+    expect(chat.button("Send")).to_be_visible()
     server.will_fail(500, "The model is tired.")
     chat.say("More, please")
     expect(chat.notice).to_be_visible()
