@@ -7,7 +7,6 @@ process of its own, in turns. Prints a table, and one JSON object as the last li
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -19,8 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from report import rounded
-from rich.console import Console
+from report import print_results
 from rich.table import Table
 from token_stream import TokenStream
 from workers import Worker
@@ -171,11 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{mark}one_busy_over_quiet": speeds["one_busy"] / speeds["quiet"],
             f"{mark}quiet_over_spinning": speeds["quiet"] / speeds["spinning"],
         }
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    result = json.dumps({"ratios": rounded(ratios), "figures": rounded(figures)})
-    if chosen.out is not None:
-        chosen.out.write_text(result + "\n", "utf-8")
-    print(result)
+    print_results(table, ratios, figures, chosen.out)
     return 0
 
 

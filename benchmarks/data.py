@@ -6,7 +6,6 @@ Prints a table, and one JSON object as the last line.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import subprocess
@@ -21,8 +20,7 @@ from tempfile import TemporaryDirectory
 
 import sentencepiece
 from commands import TINYLM
-from report import rounded
-from rich.console import Console
+from report import print_results
 from rich.table import Table
 
 from tinylm.config import TokenizerConfig, make_config
@@ -200,11 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table.add_column("value", justify="right")
     for key, value in (ratios | figures).items():
         table.add_row(key, f"{value:,.3f}")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    result = json.dumps({"ratios": rounded(ratios), "figures": rounded(figures)})
-    if chosen.out is not None:
-        chosen.out.write_text(result + "\n", "utf-8")
-    print(result)
+    print_results(table, ratios, figures, chosen.out)
     return 0
 
 

@@ -17,8 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from commands import TINYLM
-from report import rounded
-from rich.console import Console
+from report import print_results
 from rich.table import Table
 
 from tinylm.config import load_config
@@ -123,11 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TinyLMError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    result = json.dumps({"ratios": rounded(ratios), "figures": rounded(figures)})
-    if chosen.out is not None:
-        chosen.out.write_text(result + "\n", "utf-8")
-    print(result)
+    print_results(table, ratios, figures, chosen.out)
     return 0
 
 

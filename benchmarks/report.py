@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from loops import METRICS, Metric
 from shapes import Shape
 from systems import OURS, PEER, System
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass
@@ -120,3 +126,26 @@ def print_table(title: str, systems: Sequence[System], group: Group) -> None:
             cells.append(f"{measured.once[key] * factor:,.1f}" if key in measured.once else "")
         table.add_row(system.title, *cells)
     Console(width=None if sys.stdout.isatty() else 180).print(table)
+
+
+def print_results(
+    table: Table,
+    ratios: Mapping[str, float | list[float]],
+    figures: Mapping[str, float | list[float]],
+    out: Path | None,
+) -> None:
+    """Print the table and, as the last line, one JSON object.
+
+    Args:
+        table: for people.
+        ratios: of the JSON object.
+        figures: of the JSON object.
+        out: a file for the JSON object too.
+    """
+    from rich.console import Console  # not at the top, as in print_table
+
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    result = json.dumps({"ratios": rounded(ratios), "figures": rounded(figures)})
+    if out is not None:
+        out.write_text(result + "\n", "utf-8")
+    print(result)

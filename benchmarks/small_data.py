@@ -28,8 +28,7 @@ from commands import TINYLM
 from numpy.typing import NDArray
 from peers.nanogpt import NanoGPT
 from peers.nanogpt import Trained as TrainedPeer
-from report import rounded
-from rich.console import Console
+from report import print_results
 from rich.table import Table
 from token_stream import TokenStream
 
@@ -274,11 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TinyLMError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    result = json.dumps({"ratios": rounded(ratios), "figures": rounded(figures)})
-    if chosen.out is not None:
-        chosen.out.write_text(result + "\n", "utf-8")
-    print(result)
+    print_results(table, ratios, figures, chosen.out)
     return 0
 
 
