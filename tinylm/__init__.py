@@ -6,6 +6,7 @@ of the other parts.
 Files:
     chat_format.py     a conversation as token ids and a loss mask
     config.py          every hyperparameter, validated
+    model_config.py    the shape of the model, validated
     config_messages.py one-line messages for mistakes in a configuration
     errors.py          the errors that a user can cause
     evaluation.py      held-out windows, loss and bits per byte
