@@ -103,6 +103,36 @@ def test_turns_are_fair(model, start):
     assert starts < ends, "all began before the first was at its end"
 
 
+def test_turns_are_as_long_as_they_compute_however_long_they_wait_for_the_processor(model, start, monkeypatch):
+    computed, waited = 0.0, 0.0
+    turns, step = [], Scheduler._step
+
+    def count(scheduler, turn):
+        nonlocal computed, waited
+        computed += 0.001
+        waited += 1000.0
+        if not turns or turns[-1][0] is not turn.job:
+            turns.append([turn.job, 0])
+        turns[-1][1] += 1
+        return step(scheduler, turn)
+
+    monkeypatch.setattr(Scheduler, "_step", count)
+    monkeypatch.setattr(scheduler_module.time, "thread_time", lambda: computed)
+    monkeypatch.setattr(scheduler_module.time, "monotonic", lambda: waited)
+    scheduler, _ = start(workers=1)
+
+    async def ask():
+        jobs = [request_of(model, prompt_of(10, first=20 + number), tokens=40, seconds=10**9) for number in range(4)]
+        for job in jobs:
+            scheduler.submit(job.jobs)
+        return [await outcome(job) for job in jobs]
+
+    results = asyncio.run(ask())
+    assert [result.completion_tokens for result in results] == [40] * 4
+    lengths = [length for _, length in turns]
+    assert all(abs(length - 5) <= 1 for length in lengths[:-4]), lengths
+
+
 def test_a_cancelled_request_ends_and_gives_its_cache_back(model, start):
     scheduler, caches = start(ONE_CACHE)
     assert caches.capacity(model.weights) == 1
