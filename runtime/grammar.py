@@ -47,8 +47,8 @@ class _Vocabulary:
     """A tokenizer as llguidance reads it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.eos_token_id, self.bos_token_id = tokenizer.eos_id, tokenizer.bos_id
-        self.special_token_ids = [tokenizer.eos_id, *tokenizer.never_sampled]
+        self.eos_token_id, self.bos_token_id = tokenizer.ends[0], tokenizer.bos_id
+        self.special_token_ids = sorted(tokenizer.control)
         self.tokens = tokenizer.token_bytes()
         for id_ in self.special_token_ids:
             self.tokens[id_] = tokenizer.piece_of(id_).encode()
@@ -63,7 +63,7 @@ _vocabularies: WeakKeyDictionary[Tokenizer, LLTokenizer] = WeakKeyDictionary()
 
 
 class Grammar:
-    """Allow at each token only what continues a text of the language; `<eos>` only where such a text ends.
+    """Allow at each token only what continues a text of the language; what ends a reply only where such a text ends.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -100,6 +100,7 @@ class Grammar:
         self._matcher: LLMatcher = LLMatcher(
             _vocabulary_of(tokenizer), grammar, log_level=0, limits=LLParserLimits(**_LIMITS)
         )
+        self._ends = tokenizer.ends
         # The first mask finds what the grammar alone does not show, as that nothing matches
         if not any(self._mask()):
             raise ConfigError(f"{self._name}: no text matches it")
@@ -113,9 +114,10 @@ class Grammar:
         Raises:
             ConfigError: the limits of llguidance are reached.
         """
-        mask = np.frombuffer(self._mask(), np.uint8)
-        logits[len(mask) :] = -np.inf
-        logits[: len(mask)][mask == 0] = -np.inf
+        allowed = np.frombuffer(self._mask(), np.uint8) != 0
+        allowed[self._ends] = allowed[self._ends[0]]
+        logits[len(allowed) :] = -np.inf
+        logits[: len(allowed)][~allowed] = -np.inf
 
     def feed(self, token: int) -> None:
         """Record the token that was chosen."""
