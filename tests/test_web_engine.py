@@ -17,7 +17,7 @@ from tinylm.runtime import Chat, SamplingOptions
 from tinylm.runtime.demo import DEMO_BUNDLE
 from tinylm.runtime.generation import TextStream
 from tinylm.runtime.sampling import TokenSampler
-from tinylm.tokenizer import CONTROL_PIECES, Tokenizer, train_tokenizer
+from tinylm.tokenizer import CONTROL_PIECES, load_tokenizer, train_tokenizer
 
 ODD = (
     "\0",
@@ -100,14 +100,14 @@ def tokenizers(corpus, tmp_path_factory):
     for name, tokenizer in made.items():
         (folder / f"{name}.model").write_bytes(tokenizer.serialized())
     paths = [DEMO_BUNDLE / "tokenizer.model", *sorted(folder.iterdir())]
-    return {str(path): Tokenizer.load(path) for path in paths}
+    return {str(path): load_tokenizer(path) for path in paths}
 
 
 @pytest.fixture(scope="module")
 def demo():
     """The path and the tokenizer of the demo model."""
     path = DEMO_BUNDLE / "tokenizer.model"
-    return str(path), Tokenizer.load(path)
+    return str(path), load_tokenizer(path)
 
 
 def test_a_megabyte_of_text_has_the_ids_that_sentencepiece_gives(engine, tokenizers, corpus):
