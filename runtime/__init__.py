@@ -20,6 +20,7 @@ Files:
     verification.py        hashes, golden ids and golden continuation on this machine
     demo/                  the demo model, a bundle
     device/                facts about the machine
+    page/                  the chat page
     server/                `tinylm serve`
 """
 

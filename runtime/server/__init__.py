@@ -1,4 +1,4 @@
-"""The server: OpenAI's and Ollama's APIs and a chat page, from one or more bundles.
+"""The server: OpenAI's and Ollama's APIs and the chat page (`runtime/page`), from one or more bundles.
 
 service.py           bundles as a service, put together
 app.py               the application: all routes, and what surrounds them
@@ -24,5 +24,4 @@ http_server.py       limits and timeouts of connections
 security.py          allowed hosts, origins and keys
 addresses.py         addresses for other devices, QR code
 metrics.py           metrics for Prometheus
-page.html            the chat page
 """

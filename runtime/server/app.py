@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tinylm import __version__
+from tinylm.runtime.page.assembly import assemble_page
 from tinylm.runtime.server.dispatch import Dispatcher, json_response
 from tinylm.runtime.server.errors import ApiError, broken, shutting_down
 from tinylm.runtime.server.metrics import Metrics
@@ -40,7 +40,7 @@ class Site:
 
     def __init__(self, scheduler: Scheduler, metrics: Metrics) -> None:
         self._scheduler, self._metrics = scheduler, metrics
-        self._page = files("tinylm.runtime.server").joinpath("page.html").read_bytes()
+        self._page = assemble_page().encode()
         self._page_headers = page_headers(self._page)
         self._document = msgspec.json.encode(document(__version__))
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import ipaddress
-import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tinylm.runtime.page.assembly import content_security_policy
 from tinylm.runtime.server.errors import ApiError
 
 OPEN_PATHS = frozenset({"/", "/health", "/favicon.ico", "/openapi.json"})
@@ -22,8 +20,6 @@ OPEN_PATHS = frozenset({"/", "/health", "/favicon.ico", "/openapi.json"})
 
 MAX_HEAD_BYTES = 16_384
 """Of a request's line and headers together."""
-
-_BLOCK = re.compile(rb"<(style|script)\b[^>]*>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -130,22 +126,10 @@ def is_loopback(name: str) -> bool:
 
 def page_headers(page: bytes) -> dict[str, str]:
     """Headers with which a page can run only its own inline style and script, and reach only this server."""
-    hashes: dict[str, list[str]] = {"style": [], "script": []}
-    for kind, text in _BLOCK.findall(page):
-        digest = base64.b64encode(hashlib.sha256(text).digest()).decode()
-        hashes[kind.decode().lower()].append(f"'sha256-{digest}'")
-    sources = {f"{kind}-src": " ".join(found) or "'none'" for kind, found in hashes.items()}
-    policy = {
-        "default-src": "'none'",
-        **sources,
-        "connect-src": "'self'",
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'none'",
-    }
     return {
-        "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "content-security-policy": content_security_policy(
+            page, {"connect-src": "'self'", "frame-ancestors": "'none'"}
+        ),
         "referrer-policy": "no-referrer",
         "x-frame-options": "DENY",
         "cross-origin-opener-policy": "same-origin",

@@ -1,7 +1,5 @@
 """A browser, the chat page in it, and behind it a server that says what each test wants to hear."""
 
-import base64
-import hashlib
 import json
 import os
 import re
@@ -13,10 +11,11 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
+from tinylm.runtime.page.assembly import assemble_page, content_security_policy
 
 # Set, a missing browser is a failure and no skip
 REQUIRED = os.environ.get("TINYLM_REQUIRE_BROWSER") == "1"
@@ -32,26 +31,15 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGE = files("tinylm.runtime.server").joinpath("page.html").read_text(encoding="utf-8")
+PAGE = assemble_page()
+# As `tinylm serve` sends it
+POLICY = content_security_policy(PAGE.encode(), {"connect-src": "'self'", "frame-ancestors": "'none'"})
 
 try:
     from playwright.sync_api import expect, sync_playwright
 except ImportError:
     if REQUIRED:
         raise
-
-
-def _policy():
-    """The Content-Security-Policy under which the page has to work."""
-
-    def digest(tag):
-        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", PAGE, re.DOTALL)
-        return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-
-    return (
-        f"default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src '{digest('style')}'; "
-        f"script-src '{digest('script')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 @dataclass
@@ -138,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/":
-            self._send(200, PAGE.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": _policy()})
+            self._send(200, PAGE.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
         elif self.path != "/v1/models":
             self._json(404, {"error": {"message": "There is no such path."}})
         elif self._authorized():
