@@ -19,7 +19,7 @@ from tinylm.signatures import takes_fields_of
 if TYPE_CHECKING:
     from tinylm.data.world import WorldScore
     from tinylm.evaluation import Score
-    from tinylm.quality import Progress
+    from tinylm.reply_quality import Progress
 
 _WORLD_CATEGORIES = {
     "itself": "about itself",
@@ -131,7 +131,8 @@ def _evaluate_world(options: EvalCommand) -> None:
 def _evaluate(options: EvalCommand) -> None:
     from tinylm.cli.reply_figures import print_replies
     from tinylm.data.readers.options import ReadOptions
-    from tinylm.quality import check_has_held_out, evaluate, evaluate_replies, open_model, read_held_out
+    from tinylm.measured_model import open_model
+    from tinylm.quality import check_has_held_out, evaluate, evaluate_replies, read_held_out
 
     reading = ReadOptions(options.assistant, options.user, options.documents)
     replies = options.replies if options.replies is not None else None if options.full else DEFAULT_REPLIES

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from tinylm.chat_format import Conversation
+from tinylm.chat_format import Example
 from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
 from tinylm.data.readers.options import ReadOptions
@@ -57,13 +57,13 @@ def _read(
     path: Path, tokenizer: Tokenizer, kind: FileKind, options: ReadOptions | None, notify: Callable[[str], None]
 ) -> TokenSequences:
     summary = ReadSummary(path)
-    read = iter_documents if kind == "text" else iter_conversations
+    read: Callable[..., Iterator[Example]] = iter_documents if kind == "text" else iter_conversations
     sequences = TokenSequences.concatenate(_tokenized(read(path, summary, options), tokenizer))
     for sentence in (summary.headline(), *summary.sentences()):
         notify(sentence)
     return sequences
 
 
-def _tokenized(examples: Iterator[str] | Iterator[Conversation], tokenizer: Tokenizer) -> Iterator[TokenSequences]:
+def _tokenized(examples: Iterator[Example], tokenizer: Tokenizer) -> Iterator[TokenSequences]:
     while some := list(islice(examples, _BATCH)):
         yield tokenize_all(some, tokenizer)
