@@ -15,6 +15,8 @@ from tinylm.measured_model import open_model
 from tinylm.quality import evaluate_replies
 from tinylm.reply_quality import REPLY_TOKENS, ReplyModel, conversations_of, fitting_prompt, measure_replies
 from tinylm.reply_ranking import CANDIDATES
+from tinylm.runtime.chat import reply_to
+from tinylm.runtime.sampling import SamplingOptions
 from tinylm.tokenizer import train_tokenizer
 from tinylm.words import words_of
 
@@ -211,17 +213,20 @@ def test_losses_of_continuations_are_those_of_windows(kind, runs, bundles):
     assert again == pytest.approx(expected[::-1], rel=1e-4)
 
 
-def test_what_a_model_copies_is_found_in_its_training_data(runs, chats, tmp_path):
-    nothing = tmp_path / "nothing.txt"
+def test_what_a_model_copies_is_found_in_its_training_data(chats, tmp_path, repository):
+    demo = repository / "runtime" / "demo"
+    model = open_model(demo)
+    greedy = SamplingOptions(temperature=0, max_new_tokens=REPLY_TOKENS)
+    said = words_of(reply_to(model.decoder, model.tokenizer, CHATS[0][:1], greedy))
+    assert len(said) > 3
+    nothing, copies = tmp_path / "nothing.txt", tmp_path / "copies.txt"
     nothing.write_text("Zyx wvu.")
-    assert evaluate_replies(runs["classic"], [chats], train_data=[nothing]).copied.of_model == ()
+    copies.write_text(f"Zyx. {' '.join(said).upper()} zyx")
+    assert evaluate_replies(demo, [chats], train_data=[nothing]).copied.of_model == ()
+    assert evaluate_replies(demo, [chats], train_data=[nothing, copies]).copied.of_model == tuple(said)
+
+
+def test_a_run_is_compared_with_its_own_data(runs, chats):
     lines = []
-    own = evaluate_replies(runs["classic"], [chats], notify=lines.append)
-    assert own.copied is not None
+    assert evaluate_replies(runs["classic"], [chats], notify=lines.append).copied is not None
     assert [line for line in lines if "not compared" in line] == []
-    run = own.copied.of_model
-    assert len(run) >= 1
-    file = tmp_path / "copies.txt"
-    file.write_text(f"Zyx. {' '.join(run)} zyx")
-    copied = evaluate_replies(runs["classic"], [chats], train_data=[nothing, file]).copied
-    assert copied.of_model == run == tuple(words_of(" ".join(run)))
