@@ -21,8 +21,8 @@ from tinylm.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The model's answer to an item.
+class ScoredItem:
+    """An item, and whether the model answers it right.
 
     Attributes:
         item: the item.
@@ -44,7 +44,7 @@ class SuiteScore:
         answers: to each item that fits the context.
     """
 
-    answers: Sequence[Answer]
+    answers: Sequence[ScoredItem]
 
     @property
     def accuracy(self) -> float:
@@ -73,7 +73,7 @@ class SuiteScore:
 
     def by_phenomenon(self) -> dict[str, SuiteScore]:
         """The answers of each phenomenon, in the order of the suite."""
-        groups: dict[str, list[Answer]] = {}
+        groups: dict[str, list[ScoredItem]] = {}
         for answer in self.answers:
             groups.setdefault(answer.item.phenomenon, []).append(answer)
         return {name: SuiteScore(answers) for name, answers in groups.items()}
@@ -102,7 +102,7 @@ def score_suite(
     items: Sequence[SuiteItem],
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> SuiteScore:
-    """Answer the items of a suite.
+    """ScoredItem the items of a suite.
 
     Args:
         decoder: the model token by token; its sequence is overwritten.
@@ -111,7 +111,7 @@ def score_suite(
         items: an item that does not fit the context is left out.
         progress: receives how many items are done, and how many there are.
     """
-    answers: list[Answer] = []
+    answers: list[ScoredItem] = []
     for number, item in enumerate(items, 1):
         prompt = [tokenizer.bos_id, *tokenizer.encode(item.context)]
         texts = [f" {option}" if item.context else option for option in item.options]
@@ -121,6 +121,6 @@ def score_suite(
             decoder.append(prompt[start:])
             scores = [-loss for loss in continuation_losses(options)]
             by_byte = [score / len(text.encode()) for score, text in zip(scores, texts, strict=True)]
-            answers.append(Answer(item, hit(scores), hit(by_byte)))
+            answers.append(ScoredItem(item, hit(scores), hit(by_byte)))
         progress(number, len(items))
     return SuiteScore(answers)
