@@ -8,7 +8,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tinylm.chat_format import Message, encode_prompt
+from tinylm.chat_format import Message, encode_turn
 from tinylm.runtime.server.dispatch import Dispatcher, json_response
 from tinylm.runtime.server.errors import ApiError, invalid
 from tinylm.runtime.server.models import ServedModel
@@ -22,6 +22,7 @@ from tinylm.runtime.server.ollama_protocol import (
     OllamaRequest,
     description,
     ollama_sampling,
+    ollama_schema,
     summary,
     timestamp,
 )
@@ -134,6 +135,7 @@ class OllamaApi:
         dispatcher = self._dispatcher
         dispatcher.check_tokens(model, len(prompt.ids), "messages")
         options = ollama_sampling(asked, model, dispatcher.limits.tokens)
+        options = await dispatcher.constrained(model, options, ollama_schema(asked), "format")
         task = ReplyTask(model, prompt.ids, options, (asked.top_logprobs or 0) if asked.logprobs else None)
         return await dispatcher.answer(request, [task], lambda _: answer, asked.stream, ignored)
 
@@ -148,5 +150,6 @@ def _after(model: ServedModel, asked: OllamaGenerateRequest) -> Prompt:
     wrong = next((id_ for id_ in asked.context if id_ >= tokenizer.vocab_size), None)
     if wrong is not None:
         raise invalid(f"context: there is no token {wrong} in {tokenizer.vocab_size:,}", "context")
-    _bos, *turn = encode_prompt(tokenizer, [Message(role="user", content=asked.prompt)])
-    return Prompt([*asked.context, tokenizer.eos_id, *turn])
+    reply = tokenizer.chat_format.assistant
+    turn = encode_turn(tokenizer, Message(role="user", content=asked.prompt))
+    return Prompt([*asked.context, *reply.after, *turn, *reply.before])
