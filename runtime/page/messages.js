@@ -16,12 +16,14 @@ const shown = new WeakMap(); // message -> {key, article}
 
 const numberOf = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
 
+const durationOf = (seconds) => (seconds < 0.095 ? `${Math.ceil(1000 * seconds)} ms` : `${numberOf(seconds)} s`);
+
 function figuresOf({ tokens, perSecond, firstToken, ended }) {
   return [
     ended,
     tokens !== undefined && `${numberOf(tokens)} ${tokens === 1 ? "token" : "tokens"}`,
     perSecond && `${numberOf(perSecond)} tokens/s`,
-    firstToken && `began after ${numberOf(firstToken)} s`,
+    firstToken && `began after ${durationOf(firstToken)}`,
   ].filter(Boolean).join(" · ");
 }
 
