@@ -75,4 +75,4 @@ def test_errors_name_the_bundle_and_not_the_copy(copy, monkeypatch):
     monkeypatch.setattr("tinylm.runtime.session.load_onnx", refuse)
     with pytest.raises(BundleError) as refusal:
         ChatModel(copy, threads=1, private=True)
-    assert str(refusal.value) == f"{copy / MODEL_FILE}: no"
+    assert str(refusal.value) == f"{copy / 'decode.onnx'}: no"
