@@ -63,6 +63,20 @@ def test_rows_do_not_see_each_other_and_the_length_does_not_matter(model):
     torch.testing.assert_close(model(ids[:, :9]), together[:, :9], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_each_document_of_a_row_is_computed_as_if_it_stood_alone(model, precision):
+    ids = some_ids(2)
+    lengths = ((9, 1, 14), (24,))
+    segments = torch.stack([torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in lengths])
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        packed = model.hidden(ids, segments)
+        for row, parts in enumerate(lengths):
+            alone = [model.hidden(part[None])[0] for part in ids[row].split(parts)]
+            tolerance = 1e-5 if precision == "fp32" else 0.06
+            torch.testing.assert_close(packed[row], torch.cat(alone), rtol=tolerance, atol=tolerance)
+        assert (packed[0] - model.hidden(ids)[0]).abs().max() > 0.1
+
+
 def test_the_order_of_tokens_matters(model):
     ids = torch.tensor([[1, 2, 3, 4, 9]])
     swapped = torch.tensor([[2, 1, 3, 4, 9]])

@@ -58,12 +58,13 @@ class Attention(nn.Module):
             self.query_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
             self.key_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, mask: Tensor | None = None) -> Tensor:
         """Attend.
 
         Args:
             x: [batch, length, d_model].
             rotation: cosines and sines, each [length, head_dim / 2], or None without rotary positions.
+            mask: see `causal_attention`.
 
         Returns:
             [batch, length, d_model].
@@ -81,7 +82,7 @@ class Attention(nn.Module):
             query, key = rotate(query, *rotation), rotate(key, *rotation)
         # The attention kernel needs one precision, also where autocast normalizes in fp32
         query, key = query.to(value.dtype), key.to(value.dtype)
-        mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0)
+        mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0, mask)
         output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, d_model))
         return output
 
@@ -115,9 +116,9 @@ class Block(nn.Module):
         self.feedforward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
-        """[batch, length, d_model] in and out."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation))
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, mask: Tensor | None = None) -> Tensor:
+        """[batch, length, d_model] in and out; see `Attention`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, mask))
         update: Tensor = self.dropout(self.feedforward(self.feedforward_norm(x)))
         return x + update
 
@@ -150,21 +151,33 @@ class LanguageModel(nn.Module):
         logits: Tensor = self.output(self.hidden(ids))
         return logits
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """Compute the input of the output layer, [batch, length, d_model], of ids [batch, length]."""
+    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Compute the input of the output layer.
+
+        Args:
+            ids: [batch, length].
+            segments: number of the document of each id, [batch, length], rising along a row. Each document is computed
+                as if it stood alone. None: one document a row.
+
+        Returns:
+            [batch, length, d_model].
+        """
         length = ids.shape[1]
         x = self.embedding(ids) * self.embedding_scale
+        mask = None if segments is None else (segments[:, :, None] == segments[:, None, :]).tril()
         rotation = None
         if self.config.arch == "classic":
-            x = x + self.get_buffer("sinusoids")[:length]
-        else:
+            # How many of the ids before each one are of its document
+            positions = slice(length) if mask is None else mask.sum(dim=-1) - 1
+            x = x + self.get_buffer("sinusoids")[positions]
+        else:  # rotary positions are relative
             rotation = self.get_buffer("cosines")[:length], self.get_buffer("sines")[:length]
         x = self.dropout(x)
         if x.is_cuda and torch.is_autocast_enabled("cuda"):
             # A GPU's blocks are limited by memory: a residual stream in half precision makes a step some 3 % faster
             x = x.to(torch.get_autocast_dtype("cuda"))
         for block in self.blocks:
-            x = block(x, rotation)
+            x = block(x, rotation, mask)
         hidden: Tensor = self.norm(x)
         return hidden
 
@@ -197,7 +210,7 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return RMSNorm(config.d_model, eps=NORM_EPSILON)
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, mask: Tensor | None = None) -> Tensor:
     """Compute causal scaled dot-product attention.
 
     Args:
@@ -205,6 +218,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
         key: [batch, kv_heads, length, head_dim]; kv_heads divides heads.
         value: [batch, kv_heads, length, head_dim].
         dropout: probability that an attention weight is dropped.
+        mask: which positions each one attends to, bool [batch, length, length]; None: itself and all before it.
 
     Returns:
         [batch, heads, length, head_dim].
@@ -213,13 +227,23 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
     # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > _PLAIN_ATTENTION_LENGTH:
         return F.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, is_causal=True, enable_gqa=key.shape[1] != heads
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask[:, None],
+            dropout_p=dropout,
+            is_causal=mask is None,
+            enable_gqa=key.shape[1] != heads,
         )
     if key.shape[1] != heads:
         key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))
-    future = torch.full((length, length), -math.inf, dtype=query.dtype).triu(1)
+    if mask is None:
+        hidden = torch.full((length, length), -math.inf, dtype=query.dtype).triu(1)
+    else:
+        hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
+        hidden = hidden.repeat_interleave(heads, dim=0)
     scores = torch.baddbmm(
-        future, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=query.shape[-1] ** -0.5
+        hidden, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=query.shape[-1] ** -0.5
     )
     weights = F.dropout(torch.softmax(scores, dim=-1, dtype=query.dtype), dropout)
     return torch.bmm(weights, value.flatten(0, 1)).view_as(query)
