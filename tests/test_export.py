@@ -19,6 +19,7 @@ SHAPES = {
     "classic untied": {"tie_embeddings": False},
     "classic wide": {"nhead": 2, "num_layers": 1, "dim_feedforward": 48},
     "modern tied": {"arch": "modern"},
+    "modern without shift": {"arch": "modern", "token_shift": False},
     "modern untied": {"arch": "modern", "tie_embeddings": False},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1, "tie_embeddings": False, "num_layers": 3},

@@ -20,6 +20,7 @@ VARIANTS = {
     "modern untied": {"arch": "modern", "tie_embeddings": False},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1},
+    "modern without shift": {"arch": "modern", "token_shift": False},
 }
 
 
@@ -93,7 +94,7 @@ def test_number_of_parameters(name):
     else:
         head = d // config.nhead
         block = d * (d + 2 * config.kv_heads * head) + d * d + 2 * head + 2 * d * f + 2 * d
-        last = d
+        last = d + config.token_shift * d
     expected = v * d * (1 if config.tie_embeddings else 2) + layers * block + last
     model = LanguageModel(config)
     assert sum(parameter.numel() for parameter in model.parameters()) == expected

@@ -27,7 +27,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Literal["classic", "modern"],
         Meta(
             description="classic: sinusoidal positions, LayerNorm, GELU, biases. "
-            "modern: RoPE, RMSNorm, QK-norm, squared ReLU, no biases."
+            "modern: RoPE, RMSNorm, QK-norm, squared ReLU, token shift, no biases."
         ),
     ] = "classic"
     vocab_size: Annotated[
@@ -45,6 +45,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Dropout probability in training.")] = 0.0
     context_length: Annotated[int, Meta(ge=16, le=65_536, description="Tokens that the model sees at once.")] = 256
     tie_embeddings: Annotated[bool, Meta(description="Output layer and token embedding share one matrix.")] = True
+    token_shift: Annotated[
+        bool, Meta(description="Each token's embedding gets a learned share of the one before it (modern only).")
+    ] = True
 
     def __post_init__(self) -> None:
         if self.d_model % self.nhead:
@@ -75,6 +78,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _head_unit(self) -> int:
         # onnxruntime's attention wants whole vectors, and twice as wide ones where it also rotates them
         return 16 if self.arch == "modern" else 8
+
+    @property
+    def shifts_tokens(self) -> bool:
+        """Whether the model has a token shift."""
+        return self.arch == "modern" and self.token_shift
 
     @property
     def kv_heads(self) -> int:
