@@ -23,7 +23,6 @@ from tinylm.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
     SCHEMA_VERSION,
-    TOKENIZER_FILE,
     FileEntry,
     GateFigures,
     Golden,
@@ -58,7 +57,7 @@ def write_bundle(folder: Path, config: ModelConfig) -> None:
     model = random_model(config)
     never_say(model, tokenizer.eos_id)
     decode = write_graphs(folder, model, "int8")
-    (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
+    (folder / "tokenizer.model").write_bytes(tokenizer.serialized())
     manifest = _manifest(folder, model, tokenizer, decode)
     (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
 

@@ -27,7 +27,7 @@ from tinylm.data.dataset.survey import find_tokenizer, survey_files
 from tinylm.data.readers.paths import find_files
 from tinylm.evaluation import byte_lengths_of, make_windows
 from tinylm.run_folder import RunFolder
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import load_tokenizer
 from tinylm.training.callbacks import TrainingCallback
 from tinylm.training.hardware import resolve_compile, resolve_hardware
 from tinylm.training.mfu import measured_flops, peak_flops, training_flops
@@ -107,7 +107,7 @@ def _losses(options: argparse.Namespace) -> dict[str, float]:
     cache = DataCache()
     survey, _ = survey_files("pretrain", find_files([options.data]), 0.02, cache)
     if options.tokenizer is not None:
-        tokenizer = Tokenizer.load(options.tokenizer)
+        tokenizer = load_tokenizer(options.tokenizer)
     else:
         tokenizer, _ = find_tokenizer([survey], 4096, TokenizerConfig(), cache)
     shards = tokenize_files(survey, tokenizer, cache, torch.get_num_threads())

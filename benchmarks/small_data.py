@@ -38,7 +38,7 @@ from tinylm.data.readers.front_door import iter_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import Window, byte_lengths_of, make_windows, score
 from tinylm.processors import usable_threads
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import Tokenizer, load_tokenizer
 
 ARCHITECTURES = ("classic", "modern")
 _DROPOUTS, _LEARNING_RATES = (0.0, 0.2), (1e-3, 2e-3, 4e-3)
@@ -109,7 +109,7 @@ class Task:
             bits_per_byte = float(json.loads(evaluated)["bits_per_byte"])
             # A configuration of another version may have other keys
             config = load_config(run / "config.toml") if command == TINYLM else Config()
-            return Trained(bits_per_byte, config, Tokenizer.load(run / "tokenizer.model"))
+            return Trained(bits_per_byte, config, load_tokenizer(run / "tokenizer.model"))
 
 
 class Peer:

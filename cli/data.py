@@ -162,6 +162,7 @@ def cache(clear: bool, as_json: bool) -> None:
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
-    from tinylm.tokenizer import Tokenizer
+    from tinylm.run_folder import RunFolder
+    from tinylm.tokenizer import load_tokenizer
 
-    return Tokenizer.load(path / "tokenizer.model" if path.is_dir() else path)
+    return RunFolder(path).load_tokenizer() if path.is_dir() else load_tokenizer(path)

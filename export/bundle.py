@@ -14,7 +14,7 @@ import sentencepiece
 import torch
 
 import tinylm
-from tinylm.chat_format import CHAT_FORMAT_VERSION, Conversation
+from tinylm.chat_format import CHAT_FORMAT_VERSION, IMPORTED_FORMAT_VERSION, Conversation
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
@@ -31,7 +31,6 @@ from tinylm.manifest import (
     MODEL_FILE,
     README_FILE,
     SCHEMA_VERSION,
-    TOKENIZER_FILE,
     X86,
     ExportSpeed,
     FileEntry,
@@ -132,6 +131,8 @@ def export_run(options: ExportOptions) -> Bundle:
     check_out(out, options.overwrite)
     source = _Source(run, *load_run_model(run, options.checkpoint))
     model, tokenizer = source.model, source.tokenizer
+    if options.genai and not tokenizer.chat_format.is_own:
+        raise TinyLMError(f"{run.path}: --genai is for TinyLM's own chat format, not for an imported model's")
     if options.genai and shifts(model):
         raise TinyLMError(
             f"--genai: {run.path} has a token shift, which onnxruntime-genai does not know; leave --genai out, or train "
@@ -154,7 +155,7 @@ def export_run(options: ExportOptions) -> Bundle:
             if bits == 8 and not options.portable:
                 decode = write_decoders(folder, model, weights)
             sessions = _open_all(folder, model, decode)
-        (folder / TOKENIZER_FILE).write_bytes(tokenizer.serialized())
+        (folder / tokenizer.file_name).write_bytes(tokenizer.serialized())
         if options.genai:
             _write_genai_files(folder, model, tokenizer, options.portable)
         figures = run_gate(model, fp32, sessions, windows, sampled, byte_lengths_of(tokenizer), options.progress)
@@ -217,6 +218,7 @@ def _make_manifest(
     source: _Source, folder: Path, graph: GraphInfo, sessions: Sequence[Session], figures: GateFigures
 ) -> Manifest:
     tokenizer, chat = source.tokenizer, source.state.stage == "finetune"
+    own_format = tokenizer.chat_format.is_own
     files = {
         path.relative_to(folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=sha256_of(path))
         for path in sorted(folder.rglob("*"))
@@ -227,8 +229,9 @@ def _make_manifest(
         tinylm_version=tinylm.__version__,
         model=source.model.config,
         chat=chat,
-        chat_format_version=CHAT_FORMAT_VERSION,
+        chat_format_version=CHAT_FORMAT_VERSION if own_format else IMPORTED_FORMAT_VERSION,
         special_tokens=special_tokens(tokenizer),
+        chat_format=None if own_format else tokenizer.chat_format,
         graph=graph,
         sampling=SamplingDefaults(),
         files=files,

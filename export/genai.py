@@ -71,7 +71,7 @@ def genai_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
 def _tokenizer_json(
     tokenizer: Tokenizer, space: str, pre_tokenizer: dict[str, Any] | None, decoders: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    control = {tokenizer.eos_id, *tokenizer.never_sampled}
+    control = tokenizer.control
     byte_pieces = {f"<0x{byte:02X}>" for byte in range(256)}
     pieces = {piece: id_ for id_, piece in enumerate(tokenizer.pieces()) if id_ not in control}
     learned = {piece: id_ for piece, id_ in pieces.items() if piece not in byte_pieces}

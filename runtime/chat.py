@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import chain
 from typing import Literal, get_args
 
-from tinylm.chat_format import Conversation, Message, encode_conversation, encode_prompt, encode_turn
+from tinylm.chat_format import ChatFormat, Conversation, Message, Role, encode_conversation, encode_prompt, encode_turn
 from tinylm.errors import ConfigError, ContextFullError, TinyLMError
 from tinylm.runtime.generation import Generation, Result, keep_common_start
 from tinylm.runtime.sampling import SamplingOptions, TokenSampler
@@ -102,6 +102,8 @@ class Chat:
         self._check_fit(opening, self._turns)
         turns = self.messages[self._first_turn :]
         self._opening = opening
+        if turns and self._format.merges_system:
+            self._turns[0] = self._encode(turns[0], bool(system))
         self.messages = [{"role": "system", "content": system}, *turns] if system else turns
         self._drop_what_does_not_fit()
 
@@ -128,7 +130,7 @@ class Chat:
         if any(message["role"] == "system" for message in turns):
             raise TinyLMError("a system message must be the first of a conversation")
         opening = self._encode_opening(messages[0]["content"] if has_system else None)
-        encoded = [self._encode(message) for message in turns]
+        encoded = [self._encode(message, has_system and place == 0) for place, message in enumerate(turns)]
         self._check_fit(opening, encoded)
         self._opening, self._turns = opening, encoded
         self.messages = [message.copy() for message in messages]
@@ -185,7 +187,7 @@ class Chat:
             raise TinyLMError("the message is empty")
         self._check_length(text, "message")
         message: Message = {"role": "user", "content": text}
-        turn = self._encode(message)
+        turn = self._encode_next(message)
         try:
             self._dropped_for(turn, len(self._turns))
         except _NoRoomLeftError as error:
@@ -198,14 +200,16 @@ class Chat:
         """Whether `send` would send this message: it fits, alone and beside those that `when_full` does not drop."""
         try:
             self._check_length(text, "message")
-            self._dropped_for(self._encode({"role": "user", "content": text}), len(self._turns))
+            self._dropped_for(self._encode_next({"role": "user", "content": text}), len(self._turns))
         except ContextFullError:
             return False
         return True
 
     def prepare(self) -> None:
         """Prefill the tokens before the next message's text, while the user types: the next reply begins sooner."""
-        prompt = [*self._prompt(self.dropped_messages, len(self._turns)), self._tokenizer.role_ids["user"]]
+        prompt = self._prompt(self.dropped_messages, len(self._turns))
+        if not (self._merges_system and len(self._turns) == self.dropped_messages):
+            prompt += self._format.user.before
         if len(prompt) <= self.context_length:
             new = prompt[keep_common_start(self._decoder, prompt) :]
             if new:
@@ -218,9 +222,9 @@ class Chat:
         place = len(self._turns) if new else self._last_user_turn()
         assert place is not None
         message, turn = new or (self.messages[self._first_turn + place], self._turns[place])
-        assistant = self._tokenizer.role_ids["assistant"]
+        reply = self._format.assistant
         dropped = self._dropped_for(turn, place)
-        prompt = [*self._prompt(dropped, place), *turn, assistant]
+        prompt = [*self._prompt(dropped, place, turn), *reply.before]
         generation = Generation(self._decoder, self._tokenizer, prompt, self._sampler, should_stop)
         self._cut(place)
         self.messages.append(message)
@@ -232,11 +236,15 @@ class Chat:
             result = generation.result
             self.last_result = result
             self.messages.append({"role": "assistant", "content": result.reply})
-            self._turns.append(array(_ID, [assistant, *result.ids, self._tokenizer.eos_id]))
+            self._turns.append(array(_ID, [*reply.before, *result.ids, *reply.after]))
 
-    def _prompt(self, dropped: int, place: int) -> list[int]:
-        """Token ids of the opening and of the turns from `dropped` up to `place`."""
-        return [*self._opening, *chain.from_iterable(self._turns[dropped:place])]
+    def _prompt(self, dropped: int, place: int, turn: Sequence[int] = ()) -> list[int]:
+        """Token ids of the opening, of the turns from `dropped` up to `place`, and of one more."""
+        ids = [*chain.from_iterable(self._turns[dropped:place]), *turn]
+        if dropped and self._merges_system:
+            # The system message stands in the first turn that is left, as it stood in the first of all
+            del ids[: len(self._format.user.before)]
+        return [*self._opening, *ids]
 
     def _refuse(self, prompt_tokens: int) -> Generator[str, None, None]:
         """Record the result of a message that is not sent; generates nothing."""
@@ -260,11 +268,12 @@ class Chat:
             _NoRoomLeftError: it does not fit beside the others, and `when_full` is not "drop".
         """
         context = self._decoder.context_length
-        wanted = len(turn) + 1
+        opened = len(self._format.assistant.before)
+        wanted = len(turn) + opened
         if len(self._opening) + wanted >= context:
             raise ContextFullError(
                 f"the message has {wanted:,} tokens, but the context of {context:,} has room for "
-                f"{context - len(self._opening) - 1:,}: shorten it"
+                f"{context - len(self._opening) - opened:,}: shorten it"
             )
         dropped = min(self.dropped_messages, place)
         used = self._used(dropped, place) + wanted
@@ -280,8 +289,7 @@ class Chat:
 
     def _next_exchange(self, start: int, end: int) -> int:
         """The turn after `start` that begins an exchange: the user's next message, or `end`."""
-        user = self._tokenizer.role_ids["user"]
-        return next((place for place in range(start + 1, end) if self._turns[place][0] == user), end)
+        return next((place for place in range(start + 1, end) if self._role(place) == "user"), end)
 
     def _first_that_fits(self, start: int, end: int, room: int) -> int:
         """The first exchange from `start` on whose turns up to `end`, with the opening, take at most `room` tokens."""
@@ -301,8 +309,10 @@ class Chat:
         return len(self._opening) + sum(map(len, self._turns[dropped:place]))
 
     def _last_user_turn(self) -> int | None:
-        user = self._tokenizer.role_ids["user"]
-        return next((place for place in reversed(range(len(self._turns))) if self._turns[place][0] == user), None)
+        return next((place for place in reversed(range(len(self._turns))) if self._role(place) == "user"), None)
+
+    def _role(self, place: int) -> Role:
+        return self.messages[self._first_turn + place]["role"]
 
     def _cut(self, place: int) -> None:
         """Keep only the first `place` turns."""
@@ -310,12 +320,24 @@ class Chat:
         del self.messages[self._first_turn + place :]
 
     @property
+    def _format(self) -> ChatFormat:
+        return self._tokenizer.chat_format
+
+    @property
+    def _merges_system(self) -> bool:
+        """Whether the user's first turn goes on from the system message."""
+        return self._format.merges_system and self.system is not None
+
+    @property
     def _first_turn(self) -> int:
         """Index in `messages` of the first message that is not the system message."""
         return 1 if self.messages and self.messages[0]["role"] == "system" else 0
 
-    def _encode(self, message: Message) -> array[int]:
-        return array(_ID, encode_turn(self._tokenizer, message))
+    def _encode(self, message: Message, follows_system: bool) -> array[int]:
+        return array(_ID, encode_turn(self._tokenizer, message, follows_system=follows_system))
+
+    def _encode_next(self, message: Message) -> array[int]:
+        return self._encode(message, self.system is not None and not self._turns)
 
     def _encode_opening(self, system: str | None) -> list[int]:
         if not system:

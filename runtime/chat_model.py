@@ -9,14 +9,14 @@ from typing import Any
 
 from tinylm.chat_format import encode_text_prompt
 from tinylm.errors import BundleError, ContextFullError
-from tinylm.manifest import TOKENIZER_FILE, SpecialTokens, read_manifest, verify_files_once
+from tinylm.manifest import SpecialTokens, read_manifest, verify_files_once
 from tinylm.runtime.chat import Chat, WhenFull
 from tinylm.runtime.demo import DEMO_BUNDLE as DEMO_BUNDLE
 from tinylm.runtime.generation import Generation
 from tinylm.runtime.sampling import SamplingOptions, TokenSampler
 from tinylm.runtime.session import open_bundle
 from tinylm.runtime.threads import best_threads
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import Tokenizer, load_tokenizer
 
 
 class ChatModel:
@@ -46,7 +46,7 @@ class ChatModel:
         folder = DEMO_BUNDLE if bundle is None else Path(bundle)
         self.manifest = read_manifest(folder)
         verify_files_once(folder, self.manifest)
-        self.tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
+        self.tokenizer = load_tokenizer(folder / self.manifest.tokenizer_file, self.manifest.chat_format)
         if special_tokens(self.tokenizer) != self.manifest.special_tokens:
             raise BundleError(f"{fspath(folder)}: its tokenizer and its manifest disagree; export the bundle again")
         self.session = open_bundle(folder, self.manifest, threads or best_threads(folder, self.manifest), private)

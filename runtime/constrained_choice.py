@@ -36,7 +36,7 @@ class Choices:
         allowed: set[int] = set()
         for rest in self._left:
             if not rest:
-                allowed.add(self._tokenizer.eos_id)
+                allowed.update(self._tokenizer.ends)
             for size in range(1, min(len(rest), self._longest) + 1):
                 allowed.update(self._ids.get(rest[:size], ()))
         ids = list(allowed)

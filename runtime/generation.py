@@ -107,7 +107,7 @@ class Generation:
 
         A step is a chunk of the prompt or a token of the reply. Its piece is empty where it adds no text yet.
         """
-        stream = TextStream(self._tokenizer, self._sampler.options.stop)
+        stream = TextStream(self._tokenizer, self._sampler.options.stop, _reply_prefix(self._tokenizer, self._prompt))
         started = time.perf_counter()
         # At most all tokens but the last, which gives the logits
         reused = keep_common_start(self._decoder, () if self._scored else self._prompt[:-1])
@@ -132,7 +132,7 @@ class Generation:
             ended = time.perf_counter()
             decoding = ended - (self._first_token or ended)
             reply = "".join(pieces)
-            ids = self._ids if finished else _ids_of_start(self._tokenizer, self._ids, reply)
+            ids = self._ids if finished else _ids_of_start(self._tokenizer, self._ids, stream.skipped + reply)
             self._certain = _common_length(ids, self._ids)
             self._result = Result(
                 reply=reply,
@@ -149,7 +149,7 @@ class Generation:
 
     def _tokens(self, reused: int) -> Iterator[int | None]:
         """Generate tokens to the end of the reply, and set `_reason`; yields None between chunks of the prompt."""
-        decoder, sampler, eos_id = self._decoder, self._sampler, self._tokenizer.eos_id
+        decoder, sampler, ends = self._decoder, self._sampler, self._tokenizer.ends
         choices = Choices(self._tokenizer, sampler.options.choices) if sampler.options.choices else None
         last = yield from self._prefill(reused)
         if last is None:
@@ -163,7 +163,7 @@ class Generation:
             self._generated += 1
             if self._first_token is None:
                 self._first_token = time.perf_counter()
-            if token == eos_id:
+            if token in ends:
                 if self._logprobs is not None and logprobs is not None:
                     self._logprobs.add_end(token, logprobs)
                 self._reason = "stop"
@@ -232,20 +232,27 @@ class TextStream:
     Args:
         tokenizer: the tokenizer of the tokens.
         stop: texts that end the text and are not part of it. Text that may be the beginning of one is held back.
+        prefix: text at the beginning that is not part of it.
 
     Attributes:
+        skipped: the prefix, once it was found.
         stopped: whether a stop text was found.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], prefix: str = "") -> None:
         self._decoder = StreamDecoder(tokenizer)
         self._stop = tuple(stop)
+        self._prefix = prefix
         self._held = ""
+        self.skipped = ""
         self.stopped = False
 
     def feed(self, token: int) -> str:
         """Take a token; return the text that is final now, in whole characters."""
         text = self._decoder.feed((token,))
+        if text and self._prefix:
+            self.skipped = self._prefix if text.startswith(self._prefix) else ""
+            self._prefix, text = "", text.removeprefix(self._prefix)
         return self._until_stop(text) if self._stop else text
 
     def finish(self) -> str:
@@ -274,6 +281,12 @@ class TextStream:
 def _common_end(text: str, stop: str) -> int:
     """Length of the longest end of `text` that is a proper beginning of `stop`."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
+
+
+def _reply_prefix(tokenizer: Tokenizer, prompt: Sequence[int]) -> str:
+    """What a reply to a prompt begins with and is not part of its text; nothing where the prompt opens no reply."""
+    turn = tokenizer.chat_format.assistant
+    return turn.prefix if turn.prefix and list(prompt[-len(turn.before) :]) == turn.before else ""
 
 
 def _ids_of_start(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> list[int]:

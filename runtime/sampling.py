@@ -120,7 +120,7 @@ class TokenSampler:
     @classmethod
     def of(cls, tokenizer: Tokenizer, options: SamplingOptions) -> TokenSampler:
         """Create the sampler of a reply: it never chooses a control symbol but `<eos>`, which it never penalizes."""
-        return cls(options, tokenizer.never_sampled, [tokenizer.eos_id])
+        return cls(options, tokenizer.never_sampled, tokenizer.ends)
 
     @property
     def options(self) -> SamplingOptions:

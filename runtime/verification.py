@@ -7,15 +7,9 @@ from pathlib import Path
 
 from tinylm.chat_format import encode_prompt, encode_text_prompt
 from tinylm.errors import BundleError
-from tinylm.manifest import (
-    TOKENIZER_FILE,
-    Golden,
-    Manifest,
-    read_manifest,
-    verify_files,
-)
+from tinylm.manifest import Golden, Manifest, read_manifest, verify_files
 from tinylm.runtime.session import Decoder, open_bundle
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import Tokenizer, load_tokenizer
 
 
 def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> list[int]:
@@ -30,7 +24,7 @@ def golden_prompt(tokenizer: Tokenizer, golden: Golden, context_length: int) -> 
 def greedy_continuation(
     decoder: Decoder, tokenizer: Tokenizer, prompt: list[int], length: int, least_gap: float = 0.0
 ) -> list[int]:
-    """Decode greedily until `<eos>`, `length` tokens or the end of the context.
+    """Decode greedily until an id that ends a reply, `length` tokens or the end of the context.
 
     Args:
         decoder: the model.
@@ -51,7 +45,7 @@ def greedy_continuation(
         if best - logits.max() < least_gap:
             break
         continuation.append(token)
-        if token == tokenizer.eos_id:
+        if token in tokenizer.ends:
             break
         pending = [token]
     return continuation
@@ -66,7 +60,7 @@ def verify_bundle(bundle: str | PathLike[str]) -> Manifest:
     folder = Path(bundle)
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
-    tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
+    tokenizer = load_tokenizer(folder / manifest.tokenizer_file, manifest.chat_format)
     golden = manifest.golden
     if golden_prompt(tokenizer, golden, manifest.model.context_length) != golden.ids:
         raise BundleError(f"{folder}: the golden text has other token ids here than where it was exported")

@@ -10,7 +10,7 @@ from tinylm.errors import BundleError, ContextFullError
 from tinylm.manifest import encode_manifest, read_manifest
 from tinylm.runtime import Chat, ChatModel, SamplingOptions
 from tinylm.runtime.chat import reply_to
-from tinylm.tokenizer import CONTROL_PIECES, Tokenizer
+from tinylm.tokenizer import CONTROL_PIECES, load_tokenizer
 
 GREEDY = SamplingOptions(temperature=0, max_new_tokens=12)
 
@@ -49,7 +49,7 @@ class Echo:
 
 @pytest.fixture(scope="module")
 def tokenizer(bundle):
-    return Tokenizer.load(bundle / "tokenizer.model")
+    return load_tokenizer(bundle / "tokenizer.model")
 
 
 @pytest.fixture(scope="module")

@@ -159,11 +159,13 @@ def test_names_shapes_and_types_are_as_documented(shape, weights, random_model):
     assert [value.name for value in session.get_inputs()] == [
         "input_ids",
         "attention_mask",
+        *(["previous_ids"] if config.shifts_tokens else []),
         *(f"past_key_values.{layer}" for layer in layers),
     ]
     assert [value.name for value in session.get_outputs()] == ["logits", *(f"present.{layer}" for layer in layers)]
     types = {value.name: value.type for value in (*session.get_inputs(), *session.get_outputs())}
     assert types.pop("input_ids") == types.pop("attention_mask") == "tensor(int64)"
+    assert types.pop("previous_ids", "tensor(int64)") == "tensor(int64)"
     assert set(types.values()) == {"tensor(float)"}
     cache = ["batch", config.kv_heads, config.context_length, config.head_dim]
     shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}

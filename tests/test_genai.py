@@ -24,7 +24,7 @@ from tinylm.export.genai import genai_files, hf_tokenizer, last_merge
 from tinylm.manifest import read_manifest
 from tinylm.runtime import ChatModel
 from tinylm.runtime.chat_model import DEMO_BUNDLE
-from tinylm.tokenizer import CONTROL_PIECES, Tokenizer, train_tokenizer
+from tinylm.tokenizer import CONTROL_PIECES, load_tokenizer, train_tokenizer
 
 SCRIPTS = {
     "latin": "the quick brown fox über çağ naïve Straße ŵordz café e\u0301te\u0301 ﬁn ǆ Ⅷ ª µ ʰ",
@@ -94,7 +94,7 @@ TEXT = st.one_of(
 @cache
 def tokenizer(corpus):
     if corpus == "demo":
-        return Tokenizer.load(DEMO_BUNDLE / "tokenizer.model")
+        return load_tokenizer(DEMO_BUNDLE / "tokenizer.model")
     text, size, config = CORPORA[corpus]
     return train_tokenizer([text()], size, TokenizerConfig(**config))
 
@@ -112,7 +112,7 @@ def as_genai(bundle, out, made=None):
     """A copy of a bundle with the files of onnxruntime-genai, maybe with another tokenizer."""
     shutil.copytree(bundle, out)
     manifest = read_manifest(bundle)
-    made = made or Tokenizer.load(bundle / "tokenizer.model")
+    made = made or load_tokenizer(bundle / "tokenizer.model")
     model_bytes = (bundle / "model.onnx").stat().st_size
     portable = not manifest.graph.contrib_operators
     for name, content in genai_files(manifest.model, made, manifest.sampling, model_bytes, portable).items():

@@ -68,9 +68,9 @@ def test_tokens_are_those_of_training(tmp_path, samples):
     from tinylm.data.dataset.packing import PackedConversations
     from tinylm.data.dataset.tokens import tokenize_all
     from tinylm.runtime.chat_model import DEMO_BUNDLE
-    from tinylm.tokenizer import Tokenizer
+    from tinylm.tokenizer import load_tokenizer
 
-    tokenizer = Tokenizer.load(DEMO_BUNDLE / "tokenizer.model")
+    tokenizer = load_tokenizer(DEMO_BUNDLE / "tokenizer.model")
     path = samples / "tagged.txt"
     tokens = look(path, tokenizer=tokenizer, context_length=40).kinds["conversations"].tokens
     encoded = [encode_conversation(tokenizer, conversation) for conversation in load_conversation_data(path)]

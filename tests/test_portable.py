@@ -91,6 +91,7 @@ def test_there_are_standard_operators_only_and_shapes_can_be_inferred(shape, wei
     shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
     assert shapes.pop("input_ids") == ["batch", "length"]
     assert shapes.pop("attention_mask") == ["batch", "total"]
+    assert shapes.pop("previous_ids", None) == (["batch", 1] if config.shifts_tokens else None)
     assert shapes.pop("logits") == ["batch", 1, config.vocab_size]
     for number, part in itertools.product(range(config.num_layers), ("key", "value")):
         for name, tokens in (("past_key_values", "past"), ("present", "total")):

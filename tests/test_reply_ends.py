@@ -9,12 +9,12 @@ from tinylm.runtime import ChatModel, Generation, SamplingOptions
 from tinylm.runtime.constrained_choice import Choices
 from tinylm.runtime.generation import TextStream
 from tinylm.runtime.sampling import TokenSampler
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer(bundle):
-    return Tokenizer.load(bundle / "tokenizer.model")
+    return load_tokenizer(bundle / "tokenizer.model")
 
 
 class Reciting:

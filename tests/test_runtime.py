@@ -10,7 +10,7 @@ from tinylm.errors import ConfigError, ContextFullError, TinyLMError
 from tinylm.runtime import Generation, SamplingOptions
 from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.session import PREFILL_CHUNK, Session, TokenSequence, default_threads
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import load_tokenizer
 
 NEVER = [0, 1, 3]
 
@@ -193,7 +193,7 @@ class Scripted:
 
 @pytest.fixture(scope="module")
 def tokenizer(bundle):
-    return Tokenizer.load(bundle / "tokenizer.model")
+    return load_tokenizer(bundle / "tokenizer.model")
 
 
 def generate(tokenizer, script, prompt=(5, 6, 7), should_stop=lambda: False, context_length=64, **options):

@@ -38,9 +38,9 @@ def test_prompts_of_ones_own(make_run, tmp_path):
 
 
 def test_a_sampler_leaves_random_numbers_alone_and_is_repeatable(random_model, bundle):
-    from tinylm.tokenizer import Tokenizer
+    from tinylm.tokenizer import load_tokenizer
 
-    tokenizer = Tokenizer.load(bundle / "tokenizer.model")
+    tokenizer = load_tokenizer(bundle / "tokenizer.model")
     model = random_model(vocab_size=tokenizer.vocab_size)
     said = []
     sampler = SampleGenerator(TrainConfig(sample_tokens=9), model, tokenizer, said.append)

@@ -10,7 +10,7 @@ from tinylm.chat_format import encode_prompt
 from tinylm.runtime.demo import DEMO_BUNDLE
 from tinylm.runtime.server.dispatch import Dispatcher, Limits
 from tinylm.runtime.server.tolerance import Ignored, unsupported
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import load_tokenizer
 
 CHAT = "/v1/chat/completions"
 HELLO = {"messages": [{"role": "user", "content": "Hello! Who are you?"}], "temperature": 0}
@@ -123,7 +123,7 @@ def test_an_assistant_without_content_said_nothing(http, strict):
     for silent in ({"role": "assistant"}, {"role": "assistant", "content": None}):
         messages = [user, silent, user]
         conversation = [user, {"role": "assistant", "content": ""}, user]
-        tokenizer = Tokenizer.load(DEMO_BUNDLE / "tokenizer.model")
+        tokenizer = load_tokenizer(DEMO_BUNDLE / "tokenizer.model")
         assert prompt_tokens(http, messages) == len(encode_prompt(tokenizer, conversation))
         assert strict.post(CHAT, json={"messages": messages}).json()["error"]["param"] == "messages[1].content"
 

@@ -1,5 +1,6 @@
 """The tokenizer and the chat format: nothing is lost, and no text becomes a control symbol."""
 
+import re
 from functools import cache
 
 import numpy as np
@@ -14,10 +15,18 @@ from tinylm.chat_format import (
     encode_text_prompt,
     encode_turn,
     loss_mask,
+    own_format,
 )
 from tinylm.config import TokenizerConfig
 from tinylm.errors import TinyLMError
-from tinylm.tokenizer import CONTROL_PIECES, ROLE_PIECES, StreamDecoder, Tokenizer, train_tokenizer
+from tinylm.tokenizer import (
+    CONTROL_PIECES,
+    ROLE_PIECES,
+    SentencePieceTokenizer,
+    StreamDecoder,
+    load_tokenizer,
+    train_tokenizer,
+)
 
 TAGS = [
     "<bos>",
@@ -127,14 +136,15 @@ def test_a_batch_equals_one_by_one(texts, threads):
 @settings(deadline=None, max_examples=100)
 @given(text=st.text("ab \n\n\n\r\u2581\0\u00e9\u4e2d", max_size=80), size=st.integers(1, 20))
 def test_a_long_text_is_tokenized_in_pieces_with_the_same_tokens(text, size):
-    from tinylm import tokenizer as module
+    from tinylm.tokenizer import interface
 
     made = tokenizer("code")
     whole = made.encode_batch([text, "next"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PIECE_CHARACTERS", size)
-        assert "".join(module._pieces(text)) == text
-        assert all(len(piece) > size for piece in module._pieces(text)[:-1])
+        patch.setattr(interface, "_PART_CHARACTERS", size)
+        parts = interface.parts_of(text, re.compile("\n"))
+        assert "".join(parts) == text
+        assert all(len(part) > size for part in parts[:-1])
         assert made.encode_batch([text, "next"]) == whole
 
 
@@ -229,7 +239,7 @@ def test_a_space_is_a_space_where_the_training_text_has_none(corpus):
 def test_equal_texts_give_equal_bytes():
     first, second = (told([ENGLISH * 20, CHINESE], 320)[0].serialized() for _ in range(2))
     assert first == second
-    assert Tokenizer(first).serialized() == first
+    assert SentencePieceTokenizer(first).serialized() == first
     assert told([ENGLISH * 20], 320)[0].serialized() != first
 
 
@@ -278,7 +288,7 @@ def test_bytes_that_are_no_tokenizer(tmp_path, model, problem):
     path = tmp_path / "tokenizer.model"
     path.write_bytes(model())
     with pytest.raises(TinyLMError, match=problem) as error:
-        Tokenizer.load(path)
+        load_tokenizer(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
 
@@ -286,16 +296,15 @@ def test_bytes_that_are_no_tokenizer(tmp_path, model, problem):
 def test_a_file_comes_back_and_a_missing_one_is_named(tmp_path):
     path = tmp_path / "tokenizer.model"
     path.write_bytes(tokenizer("english").serialized())
-    assert Tokenizer.load(path).encode(ENGLISH) == tokenizer("english").encode(ENGLISH)
+    assert load_tokenizer(path).encode(ENGLISH) == tokenizer("english").encode(ENGLISH)
     with pytest.raises(TinyLMError, match=r"gone\.model: cannot be read \(No such file"):
-        Tokenizer.load(tmp_path / "gone.model")
+        load_tokenizer(tmp_path / "gone.model")
 
 
 class Spelling:
     """A tokenizer of one id a character, to read the chat format by."""
 
-    bos_id, eos_id = 1, 2
-    role_ids = {"system": 3, "user": 4, "assistant": 5}  # noqa: RUF012
+    chat_format = own_format(1, 2, {"system": 3, "user": 4, "assistant": 5})
 
     def encode(self, text):
         return [ord(character) for character in text]

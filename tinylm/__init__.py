@@ -19,10 +19,10 @@ Files:
     run_folder.py      a run's folder and the state of its checkpoints
     run_log.py         metrics.jsonl: the log of a run
     signatures.py      functions that take the fields of a dataclass
-    tokenizer.py       SentencePiece BPE: training, encoding, streaming decoding
     user_cache.py      disposable key-value cache in the user's cache folder
     quality.py         `evaluate`: the quality of a run or a bundle
     __main__.py        `python -m tinylm`
+    tokenizer/         text to token ids and back
     training/          the model and its training, with torch
     report/            the report of a run
 """

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tinylm.chat_format import CHAT_FORMAT_VERSION, Message
+from tinylm.chat_format import CHAT_FORMAT_VERSION, IMPORTED_FORMAT_VERSION, ChatFormat, Message
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError
 from tinylm.files import recover_folder, sha256_of
@@ -19,8 +19,11 @@ from tinylm.provenance import StageProvenance
 from tinylm.user_cache import recall, remember
 
 SCHEMA_VERSION = 1
-MODEL_FILE, TOKENIZER_FILE, MANIFEST_FILE, README_FILE = "model.onnx", "tokenizer.model", "manifest.json", "README.md"
+MODEL_FILE, MANIFEST_FILE, README_FILE = "model.onnx", "manifest.json", "README.md"
 ANY_CPU, X86 = "any", "x86"
+TOKENIZER_FILES = "tokenizer.model", "tokenizer.json"
+"""Names that the tokenizer's file has in a run or bundle; the first that is there is it."""
+
 DECODE_FILES = {ANY_CPU: "decode.onnx", X86: "decode-x86.onnx"}
 _OWN_HASH = "manifest_sha256"
 
@@ -33,13 +36,13 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpecialTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """Ids of the control symbols."""
+    """Ids of the control symbols; none for the roles of an imported format, which `Manifest.chat_format` describes."""
 
     bos: int
     eos: int
-    system: int
-    user: int
-    assistant: int
+    system: int | None = None
+    user: int | None = None
+    assistant: int | None = None
 
 
 class GraphInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +170,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         chat: whether the model was fine-tuned on conversations.
         chat_format_version: of `tinylm.chat_format`.
         special_tokens: ids of the control symbols.
+        chat_format: the format of an imported model; None: TinyLM's own.
         graph: see `GraphInfo`.
         sampling: see `SamplingDefaults`.
         files: every file but README.md and the manifest itself.
@@ -187,6 +191,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     golden: Golden
     gate: GateFigures
     provenance: Provenance
+    chat_format: ChatFormat | None = None
+
+    @property
+    def tokenizer_file(self) -> str:
+        """Name of the tokenizer's file; beside `tokenizer.model`, a `tokenizer.json` is for other programs."""
+        return next((name for name in TOKENIZER_FILES if name in self.files), TOKENIZER_FILES[0])
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -231,10 +241,10 @@ def read_manifest(bundle: str | PathLike[str]) -> Manifest:
         manifest = msgspec.convert(values, Manifest)
     except msgspec.ValidationError as error:
         raise BundleError(f"{path}: not a manifest of schema {SCHEMA_VERSION}: {error}") from None
-    if manifest.chat_format_version != CHAT_FORMAT_VERSION:
+    known_version = CHAT_FORMAT_VERSION if manifest.chat_format is None else IMPORTED_FORMAT_VERSION
+    if manifest.chat_format_version != known_version:
         raise BundleError(
-            f"{path}: chat format {manifest.chat_format_version}, this TinyLM knows {CHAT_FORMAT_VERSION}: "
-            "update TinyLM"
+            f"{path}: chat format {manifest.chat_format_version}, this TinyLM knows {known_version}: update TinyLM"
         )
     for name, entry in manifest.files.items():
         try:

@@ -8,11 +8,13 @@ from typing import Literal
 
 import msgspec
 
+from tinylm.chat_format import ChatFormat
 from tinylm.config import Config, ModelConfig, config_to_toml, load_config
 from tinylm.errors import RunError
 from tinylm.files import recover_folder, user_errors, write_file
+from tinylm.manifest import TOKENIZER_FILES
 from tinylm.printable import command_line
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import Tokenizer, load_tokenizer
 
 STATE_SCHEMA_VERSION = 1
 CheckpointName = Literal["best", "last"]
@@ -100,8 +102,14 @@ class RunFolder:
 
     @property
     def tokenizer(self) -> Path:
-        """The SentencePiece model."""
-        return self.path / "tokenizer.model"
+        """The tokenizer's file: `tokenizer.model`, or `tokenizer.json` of an imported model."""
+        found = [path for path in map(self.path.joinpath, TOKENIZER_FILES) if path.is_file()]
+        return found[0] if found else self.path / TOKENIZER_FILES[0]
+
+    @property
+    def chat_format(self) -> Path:
+        """The chat format of an imported model; a run of TinyLM's own format has no such file."""
+        return self.path / "chat_format.json"
 
     @property
     def metrics(self) -> Path:
@@ -177,15 +185,27 @@ class RunFolder:
             for folder in (self.checkpoints, self.path / "val"):
                 folder.mkdir(parents=True, exist_ok=True)
         write_file(self.config, config_to_toml(config))
-        write_file(self.tokenizer, tokenizer.serialized())
+        write_file(self.path / tokenizer.file_name, tokenizer.serialized())
+        if not tokenizer.chat_format.is_own:
+            write_file(self.chat_format, msgspec.json.format(msgspec.json.encode(tokenizer.chat_format)))
 
     def load_config(self) -> Config:
         """The run's configuration."""
         return load_config(self.config)
 
     def load_tokenizer(self) -> Tokenizer:
-        """The run's tokenizer."""
-        return Tokenizer.load(self.tokenizer)
+        """The run's tokenizer.
+
+        Raises:
+            TinyLMError: it cannot be read, or its chat format cannot.
+        """
+        chat_format = None
+        if self.chat_format.is_file():
+            try:
+                chat_format = msgspec.json.decode(self.chat_format.read_bytes(), type=ChatFormat)
+            except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+                raise RunError(f"{self.chat_format}: cannot be read as a chat format ({error})") from None
+        return load_tokenizer(self.tokenizer, chat_format)
 
 
 def check_free(path: Path) -> None:

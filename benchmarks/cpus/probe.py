@@ -17,12 +17,12 @@ import numpy as np
 
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences, byte_lengths_of, make_windows, score
-from tinylm.manifest import MODEL_FILE, TOKENIZER_FILE
+from tinylm.manifest import MODEL_FILE
 from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.scoring import decode_losses
 from tinylm.runtime.session import Session, load_onnx, open_bundle
 from tinylm.runtime.verification import greedy_continuation, verify_bundle
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import load_tokenizer
 
 WARM_UP = 4
 
@@ -126,7 +126,7 @@ def look_at(subject: Subject, positions: int) -> Quality:
     try:
         manifest = verify_bundle(folder)
         config = manifest.model
-        tokenizer = Tokenizer.load(folder / TOKENIZER_FILE)
+        tokenizer = load_tokenizer(folder / "tokenizer.model")
         session = open_bundle(folder, manifest, threads=1)
         for golden in subject.golden:
             found = greedy_continuation(session, tokenizer, golden.prompt, len(golden.continuation))

@@ -17,11 +17,11 @@ from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.world import training_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences
-from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, TOKENIZER_FILE, read_manifest
+from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, read_manifest
 from tinylm.run_folder import RunFolder, StageName
 from tinylm.runtime.session import open_bundle
 from tinylm.runtime.verification import greedy_continuation
-from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer import Tokenizer, load_tokenizer
 
 GOLDEN_TOKENS = 64
 TRAINING_STEPS = 250
@@ -45,7 +45,7 @@ def bundle_subject(name: str, bundle: Path, data: Path | None, work: Path) -> Su
         TinyLMError: the bundle or the text is not fit for it.
     """
     read_manifest(bundle)  # says best what is wrong with a folder that is no bundle
-    tokenizer = Tokenizer.load(bundle / TOKENIZER_FILE)
+    tokenizer = load_tokenizer(bundle / "tokenizer.model")
     return _subject(name, bundle, None, held_out_text(tokenizer, data), work)
 
 
@@ -68,7 +68,7 @@ def run_subject(name: str, run: Path, data: Path | None, work: Path) -> Subject:
     if data is None and held_out is not None:
         text = TokenSequences.load(held_out)
     else:
-        text = held_out_text(Tokenizer.load(int8 / TOKENIZER_FILE), data)
+        text = held_out_text(load_tokenizer(int8 / "tokenizer.model"), data)
     return _subject(name, int8, fp32, text, work)
 
 
@@ -108,7 +108,7 @@ def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:
         TinyLMError: there are not so many tokens.
     """
     manifest = read_manifest(bundle)
-    tokenizer = Tokenizer.load(bundle / TOKENIZER_FILE)
+    tokenizer = load_tokenizer(bundle / "tokenizer.model")
     session = open_bundle(bundle, manifest, threads=1)
     least_gap = manifest.gate.logit_difference
     candidates = []

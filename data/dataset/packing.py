@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.chat_format import loss_mask
+from tinylm.chat_format import Role, find_turns, loss_mask
 from tinylm.data.dataset.batches import PackedRows
 from tinylm.data.dataset.tokens import TokenReader
 from tinylm.tokenizer import Tokenizer
@@ -220,12 +220,11 @@ def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: Mut
         notes: the counts of what did not fit, which are increased.
     """
     turns = _turns(ids, tokenizer)
-    assistant = tokenizer.role_ids["assistant"]
     if len(ids) < capacity:
-        return [Chunk(0, 0, len(ids))] if any(turn.role_id == assistant for turn in turns) else []
+        return [Chunk(0, 0, len(ids))] if any(turn.role == "assistant" for turn in turns) else []
     notes["cut_between_turns"] += 1
     system = 0
-    if turns[0].role_id == tokenizer.role_ids["system"]:
+    if turns[0].role == "system":
         opening = turns.pop(0)
         system = min(opening.stop, capacity // 2)
         notes["turns_truncated"] += opening.stop > system
@@ -240,7 +239,8 @@ def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: Mut
         elif stop > start:
             notes["parts_without_reply"] += 1
 
-    for exchange in _exchanges(turns, tokenizer):
+    opened = len(tokenizer.chat_format.assistant.before)
+    for exchange in _exchanges(turns):
         begin, end = exchange[0].start, exchange[-1].stop
         if start == stop or stop - start + end - begin > most:
             close()
@@ -249,34 +249,32 @@ def chunks_of(ids: NDArray[Any], tokenizer: Tokenizer, capacity: int, notes: Mut
         for turn in exchange:
             size = min(turn.stop - turn.start, most - (stop - start))
             notes["turns_truncated"] += turn.stop - turn.start > size
-            # The first id is the role's symbol
-            has_reply |= turn.role_id == assistant and size > 1
+            # More than what opens the reply
+            has_reply |= turn.role == "assistant" and size > opened
             stop += size
     close()
     return chunks
 
 
 class _TurnBounds(NamedTuple):
-    """The id of a turn's role, and the turn's start and end in the ids of a conversation."""
+    """The role of a turn, and the turn's start and end in the ids of a conversation."""
 
-    role_id: int
+    role: Role
     start: int
     stop: int
 
 
 def _turns(ids: NDArray[Any], tokenizer: Tokenizer) -> list[_TurnBounds]:
-    system, user, assistant = (tokenizer.role_ids[role] for role in ("system", "user", "assistant"))
-    # For the few ids of a conversation, several times faster than `np.isin`
-    starts = np.flatnonzero((ids == user) | (ids == assistant) | (ids == system)).tolist()
+    roles, starts = find_turns(tokenizer, ids)
     stops = [*starts[1:], len(ids)]
-    return [_TurnBounds(int(ids[start]), start, stop) for start, stop in zip(starts, stops, strict=True)]
+    return [_TurnBounds(*turn) for turn in zip(roles, starts, stops, strict=True)]
 
 
-def _exchanges(turns: Sequence[_TurnBounds], tokenizer: Tokenizer) -> list[list[_TurnBounds]]:
+def _exchanges(turns: Sequence[_TurnBounds]) -> list[list[_TurnBounds]]:
     """Group turns into exchanges: each but the first begins with a user's turn."""
     groups: list[list[_TurnBounds]] = []
     for turn in turns:
-        if not groups or turn.role_id == tokenizer.role_ids["user"]:
+        if not groups or turn.role == "user":
             groups.append([])
         groups[-1].append(turn)
     return groups

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,7 +97,9 @@ def tokenize_files(survey: Survey, tokenizer: Tokenizer, cache: DataCache, threa
         TinyLMError: the shards cannot be written.
     """
     model = hashlib.sha256(tokenizer.serialized()).hexdigest()
-    key = key_of("tokens", _FORMAT, survey.key, model, sentencepiece_version())
+    # TinyLM's own format follows from the model
+    form = [] if tokenizer.chat_format.is_own else [msgspec.to_builtins(tokenizer.chat_format)]
+    key = key_of("tokens", _FORMAT, survey.key, model, sentencepiece_version(), *form)
     entry = cache.find("tokens", key)
     fresh = entry is None
     if entry is None:

@@ -24,7 +24,7 @@ from tinylm.data.readers.sources import check_regular, inner_suffix, iter_bytes
 from tinylm.errors import DataError
 from tinylm.files import sha256_of
 from tinylm.run_folder import StageName
-from tinylm.tokenizer import Tokenizer, train_tokenizer
+from tinylm.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 
 Notify = Callable[[str], None]
 
@@ -250,7 +250,7 @@ def find_tokenizer(
     if entry is not None:
         for note in entry.facts["notes"]:
             notify(note)
-        return Tokenizer.load(entry.path / _MODEL), False
+        return load_tokenizer(entry.path / _MODEL), False
     sample = sample or _sample_of(surveys, int(config.max_sample_megabytes * 1e6))
     notes: list[str] = []
     splits = {survey.stage: survey.split for survey in surveys}

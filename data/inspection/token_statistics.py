@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinylm.chat_format import Example, encode_examples, loss_mask, texts_of
+from tinylm.chat_format import Example, encode_examples, find_turns, loss_mask, texts_of
 from tinylm.data.dataset.packing import chunks_of
-from tinylm.tokenizer import BOS, EOS, ROLE_PIECES, Tokenizer
+from tinylm.tokenizer import Tokenizer
 
 MarkedText = list[tuple[str, bool]]
 """Spans of text, each with whether its tokens are supervised."""
@@ -73,8 +73,6 @@ def encode_for_measuring(
     examples: Iterable[Example], tokenizer: Tokenizer, context_length: int
 ) -> Iterator[EncodedExample]:
     """Encode examples as training does, and count what is left of one that is longer than the context."""
-    is_role = np.zeros(tokenizer.vocab_size, np.bool_)
-    is_role[list(tokenizer.role_ids.values())] = True
     remaining = iter(examples)
     # Tokenizer and masks have a cost for each call, so they get many examples at once
     while batch := list(islice(remaining, _BATCH)):
@@ -83,20 +81,19 @@ def encode_for_measuring(
         # A mask begins anew at each `<bos>`
         masks = np.split(loss_mask(tokenizer, np.concatenate(ids)), ends)
         for example, one, supervised in zip(batch, ids, masks, strict=True):
-            yield _measured(example, one, supervised, np.flatnonzero(is_role[one]), context_length, tokenizer)
+            yield _measured(example, one, supervised, context_length, tokenizer)
 
 
 def _measured(
     example: Example,
     ids: NDArray[np.int64],
     supervised: NDArray[np.bool_],
-    starts: NDArray[np.int64],
     context_length: int,
     tokenizer: Tokenizer,
 ) -> EncodedExample:
     kept, longest = int(supervised.sum()), 0
     if not isinstance(example, str):
-        longest = int(np.diff(np.append(starts, len(ids))).max())
+        longest = int(np.diff([*find_turns(tokenizer, ids).starts, len(ids)]).max())
         if len(ids) > context_length + 1:
             notes: Counter[str] = Counter()
             chunks = chunks_of(ids[1:], tokenizer, context_length + 1, notes)
@@ -118,7 +115,7 @@ def measure_tokens(
         scale: size of all data divided by the size of these examples.
     """
     is_text = np.ones(tokenizer.vocab_size, np.bool_)
-    is_text[[tokenizer.bos_id, tokenizer.eos_id, *tokenizer.role_ids.values()]] = False
+    is_text[list(tokenizer.control)] = False
     opens_byte_sequence = np.array([_opens_byte_sequence(piece) for piece in tokenizer.pieces()])
     lengths: list[int] = []
     supervised = kept = text_tokens = byte_sequences = characters = utf8_bytes = cut_turns = 0
@@ -150,8 +147,8 @@ def measure_tokens(
 
 def spans_of(example: EncodedExample, tokenizer: Tokenizer) -> MarkedText:
     """Decode an example to text with its control symbols and its loss mask."""
-    symbols = {tokenizer.bos_id: BOS, tokenizer.eos_id: EOS}
-    symbols |= {id_: f"\n{ROLE_PIECES[role]} " for role, id_ in tokenizer.role_ids.items()}
+    symbols = {id_: tokenizer.piece_of(id_) for id_ in tokenizer.control}
+    symbols |= {id_: f"\n{symbols[id_]} " for id_ in tokenizer.role_ids.values()}
     table = tokenizer.token_bytes()
     tokens = zip(example.ids.tolist(), example.supervised.tolist(), strict=True)
     spans: MarkedText = []

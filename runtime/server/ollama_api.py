@@ -8,7 +8,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tinylm.chat_format import Message, encode_prompt
+from tinylm.chat_format import Message, encode_turn
 from tinylm.runtime.server.dispatch import Dispatcher, json_response
 from tinylm.runtime.server.errors import ApiError, invalid
 from tinylm.runtime.server.models import ServedModel
@@ -148,5 +148,6 @@ def _after(model: ServedModel, asked: OllamaGenerateRequest) -> Prompt:
     wrong = next((id_ for id_ in asked.context if id_ >= tokenizer.vocab_size), None)
     if wrong is not None:
         raise invalid(f"context: there is no token {wrong} in {tokenizer.vocab_size:,}", "context")
-    _bos, *turn = encode_prompt(tokenizer, [Message(role="user", content=asked.prompt)])
-    return Prompt([*asked.context, tokenizer.eos_id, *turn])
+    reply = tokenizer.chat_format.assistant
+    turn = encode_turn(tokenizer, Message(role="user", content=asked.prompt))
+    return Prompt([*asked.context, *reply.after, *turn, *reply.before])

@@ -15,7 +15,7 @@ from tinylm.runtime.server.logprob_formats import token_text
 from tinylm.runtime.server.openai_api import check_chat
 from tinylm.runtime.server.protocol import MAX_MESSAGES, ChatMessage, TokenId, chat_prompt, conversation_of
 from tinylm.runtime.server.tolerance import Rules
-from tinylm.tokenizer import BOS, EOS
+from tinylm.tokenizer import Tokenizer
 
 TOKENIZE_RULES = Rules(harmless={}, refused=frozenset())
 
@@ -67,9 +67,9 @@ class TokenizerApi:
             check_chat(model)
             conversation, unfinished = conversation_of(asked.messages, self._dispatcher.limits.strict, ignored)
             ids = chat_prompt(tokenizer, conversation, unfinished).ids
-        elif asked.prompt in (BOS, EOS):
+        elif asked.prompt in (symbols := _symbols(tokenizer)):
             # By name, which no text can be: how clients find out about them
-            ids = [tokenizer.bos_id if asked.prompt == BOS else tokenizer.eos_id]
+            ids = [symbols[asked.prompt]]
         else:
             ids = [*[tokenizer.bos_id] * asked.add_special_tokens, *tokenizer.encode(asked.prompt)]
         strings = [token_text(tokenizer, id_) for id_ in ids] if asked.return_token_strs else None
@@ -89,12 +89,18 @@ class TokenizerApi:
     async def info(self, _: HttpRequest) -> Response:
         """What kind of tokenizer the first model has."""
         model = self._dispatcher.models.get(None)
+        tokenizer = model.tokenizer
         return json_response(
             {
-                "tokenizer_class": "SentencePieceBPE",
-                "bos_token": BOS,
-                "eos_token": EOS,
-                "vocab_size": model.tokenizer.vocab_size,
+                "tokenizer_class": tokenizer.kind,
+                "bos_token": tokenizer.piece_of(tokenizer.bos_id),
+                "eos_token": tokenizer.piece_of(tokenizer.eos_id),
+                "vocab_size": tokenizer.vocab_size,
                 "model_max_length": model.context_length,
             }
         )
+
+
+def _symbols(tokenizer: Tokenizer) -> dict[str, int]:
+    """Name and id of what opens and of what ends a document."""
+    return {tokenizer.piece_of(id_): id_ for id_ in (tokenizer.bos_id, tokenizer.eos_id)}

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinylm.chat_format import own_format
 from tinylm.data.dataset.batches import Batches, PackedRows, Part
 from tinylm.evaluation import TokenSequences
 
@@ -13,6 +14,7 @@ class Letters:
 
     bos_id, eos_id = BOS, EOS
     role_ids = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}  # noqa: RUF012
+    chat_format = own_format(BOS, EOS, role_ids)
 
     def __init__(self, vocab_size=1 << 16):
         self.vocab_size = vocab_size

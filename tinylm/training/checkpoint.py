@@ -152,7 +152,7 @@ def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[Langu
     if tokenizer.vocab_size != state.model.vocab_size:
         raise RunError(
             f"{run.path}: the tokenizer has {tokenizer.vocab_size:,} pieces, the checkpoint "
-            f"{state.model.vocab_size:,}; tokenizer.model is not the run's own"
+            f"{state.model.vocab_size:,}; {run.tokenizer.name} is not the run's own"
         )
     pieces = tokenizer.pieces()
     load_weights(folder, model, pieces, pieces)

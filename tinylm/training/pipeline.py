@@ -177,7 +177,7 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     if not config.train.steps:
         config = ranks.from_main(lambda: _with_size(call, config, given, preparation.text_bytes))
     if trains_tokenizer:
-        tokenizer = Tokenizer(ranks.from_main(lambda: preparation.tokenizer(config).serialized()))
+        tokenizer = ranks.from_main(lambda: preparation.tokenizer(config))
     else:
         tokenizer = RunFolder(Path(options.init or "")).load_tokenizer()
     config = _changed(config, "model", vocab_size=tokenizer.vocab_size)
@@ -203,8 +203,7 @@ def _resume(call: _Call, run: RunFolder) -> TrainedRun:
     if ranks.is_main and not run.config.is_file():
         ranks.on_main(run.check)
     with locked(run) if ranks.is_main else nullcontext():
-        config, model_bytes, state = ranks.from_main(lambda: _load_stopped(call, run))
-        tokenizer = Tokenizer(model_bytes)
+        config, tokenizer, state = ranks.from_main(lambda: _load_stopped(call, run))
         preparation = _prepare(call, config, trains_tokenizer=False)
         ranks.on_main(lambda: preparation.check_unchanged(run))
         data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
@@ -309,15 +308,15 @@ def _create_run(parts: _Parts, preparation: Preparation, warn: Callable[[str], N
     )
 
 
-def _load_stopped(call: _Call, run: RunFolder) -> tuple[Config, bytes, TrainState]:
-    """Configuration, serialized tokenizer and state of a run that can be continued."""
+def _load_stopped(call: _Call, run: RunFolder) -> tuple[Config, Tokenizer, TrainState]:
+    """Configuration, tokenizer and state of a run that can be continued."""
     run.check()
     make_last_readable(run, call.callbacks.on_warning)
     state = load_state(run.checkpoint("last"))
     if state.finished:
         start = command_line("--init", run.path)
         raise RunError(f"{run.path}: this run has finished; start another from it with {start}")
-    return run.load_config(), run.load_tokenizer().serialized(), state
+    return run.load_config(), run.load_tokenizer(), state
 
 
 def _headline(parts: _Parts, ranks: Ranks) -> str:

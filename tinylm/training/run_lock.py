@@ -10,9 +10,19 @@ from contextlib import ExitStack, contextmanager
 from tinylm.errors import RunError
 from tinylm.file_lock import LockedError, file_lock
 from tinylm.files import remove_folder, user_errors
+from tinylm.manifest import TOKENIZER_FILES
 from tinylm.run_folder import RunFolder
 
-_PARTS = {"config.toml", "tokenizer.model", "provenance.json", "metrics.jsonl", "checkpoints", "val", ".lock"}
+_PARTS = {
+    "config.toml",
+    *TOKENIZER_FILES,
+    "chat_format.json",
+    "provenance.json",
+    "metrics.jsonl",
+    "checkpoints",
+    "val",
+    ".lock",
+}
 _STALE_SECONDS = 600.0
 
 
