@@ -142,6 +142,8 @@ def test_a_graph_appends_to_its_cache_in_place(arch, weights, form, random_model
         before = {name: array.copy() for name, array in arrays.items()}
         binding.bind_cpu_input("input_ids", np.full((1, count), 9, np.int64))
         binding.bind_cpu_input("attention_mask", np.ones((1, written + count), np.int64))
+        if config.shifts_tokens:
+            binding.bind_cpu_input("previous_ids", np.full((1, 1), 9, np.int64))
         session.run_with_iobinding(binding)
         for name, array in arrays.items():
             assert_appended(before[name], array, written, count)
