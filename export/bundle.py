@@ -135,8 +135,8 @@ def export_run(options: ExportOptions) -> Bundle:
         raise TinyLMError(f"{run.path}: --genai is for TinyLM's own chat format, not for an imported model's")
     if options.genai and shifts(model):
         raise TinyLMError(
-            f"--genai: {run.path} has a token shift, which onnxruntime-genai does not know; leave --genai out, or train "
-            "with --set model.token_shift=false or model.arch=classic"
+            f"--genai: {run.path} has a token shift, which onnxruntime-genai does not know; leave --genai out, or "
+            "train with --set model.token_shift=false or model.arch=classic"
         )
     form = Form.PORTABLE if options.portable else Form.FUSED
     with new_folder(out) as folder:

@@ -1,14 +1,32 @@
-"""The model: a decoder-only Transformer in two architectures, classic and modern.
+"""The model: a decoder-only Transformer in three architectures, classic, modern and llama.
 
 classic: Vaswani et al. 2017 (arXiv:1706.03762) with sinusoidal positions, pre-layer-normalization (Xiong et al. 2020,
 arXiv:2002.04745) and GELU. modern: rotary positions (Su et al. 2021, arXiv:2104.09864), RMSNorm, QK-norm, squared
 ReLU (So et al. 2021, arXiv:2109.08668), a token shift (Peng et al. 2023, arXiv:2305.13048) of the embeddings, grouped
-key/value heads and no biases.
+key/value heads and no biases. llama: rotary positions, RMSNorm, SwiGLU
+(Shazeer 2020, arXiv:2002.05202) and grouped key/value heads, as in Llama (Touvron et al. 2023, arXiv:2302.13971); with
+biases of queries, keys and values as in Qwen2, or QK-norm as in Qwen3.
+
+Parameters of llama are those of Hugging Face's models, in the same layout. Packed ones are stacked along dimension 0:
+
+    here                                   Hugging Face
+    embedding.weight                       model.embed_tokens.weight
+    blocks.N.attention_norm.weight         model.layers.N.input_layernorm.weight
+    blocks.N.attention.qkv.weight, .bias   model.layers.N.self_attn.{q_proj,k_proj,v_proj}.weight, .bias
+    blocks.N.attention.query_norm.weight   model.layers.N.self_attn.q_norm.weight
+    blocks.N.attention.key_norm.weight     model.layers.N.self_attn.k_norm.weight
+    blocks.N.attention.output.weight       model.layers.N.self_attn.o_proj.weight
+    blocks.N.feedforward_norm.weight       model.layers.N.post_attention_layernorm.weight
+    blocks.N.feedforward.up.weight         model.layers.N.mlp.{gate_proj,up_proj}.weight
+    blocks.N.feedforward.down.weight       model.layers.N.mlp.down_proj.weight
+    norm.weight                            model.norm.weight
+    output.weight, unless tied             lm_head.weight
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,14 +34,30 @@ from torch import Tensor, nn
 
 from tinylm.config import ModelConfig
 
-NORM_EPSILON = 1e-5
-ROPE_BASE = 10_000.0
+_SINUSOID_BASE = 10_000.0
 _PLAIN_ATTENTION_LENGTH = 512
 
 
-def position_frequencies(width: int) -> Tensor:
-    """Return the angle by which each pair of channels turns from token to token, in radians; fp32 [width / 2]."""
-    return (ROPE_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)).float()
+def position_frequencies(width: int, base: float) -> Tensor:
+    """Return the angle by which each pair of channels turns from token to token, in radians; fp64 [width / 2]."""
+    return torch.exp(-math.log(base) * torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+
+def rotary_frequencies(config: ModelConfig) -> Tensor:
+    """Return the frequencies of rotary positions with the configured scaling, in radians a token; fp32 [head_dim / 2].
+
+    Linear scaling divides all by the factor (Chen et al. 2023, arXiv:2306.15595). That of Llama 3.1 divides those that
+    turn less than `rope_low_freq_factor` times in the original context, leaves those that turn more than
+    `rope_high_freq_factor` times, and interpolates between them.
+    """
+    frequencies = position_frequencies(config.head_dim, config.rope_base)
+    lowered = frequencies / config.rope_factor
+    if config.rope_scaling == "llama3":
+        low, high = config.rope_low_freq_factor, config.rope_high_freq_factor
+        turns = (config.rope_original_context or config.context_length) * frequencies / (2 * math.pi)
+        kept = ((turns - low) / (high - low)).clamp(0, 1)
+        lowered = torch.lerp(lowered, frequencies, kept)
+    return lowered.float()
 
 
 def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
@@ -31,9 +65,53 @@ def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
 
     Even channels are sines and odd ones cosines of the same angle, as in Vaswani et al. 2017, section 3.5.
     """
-    frequency = position_frequencies(d_model).repeat_interleave(2)[:d_model]
+    frequency = position_frequencies(d_model, _SINUSOID_BASE).float().repeat_interleave(2)[:d_model]
     phase = (torch.arange(d_model) % 2).float() * (math.pi / 2)
     return frequency, phase
+
+
+class LayerCache:
+    """Keys and values of a layer, [batch, kv_heads, length, head_dim] each; None before the first token."""
+
+    def __init__(self, key: Tensor | None = None, value: Tensor | None = None) -> None:
+        self.key, self.value = key, value
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add those of further tokens, and return all."""
+        if self.key is not None and self.value is not None:
+            key, value = torch.cat((self.key, key), dim=2), torch.cat((self.value, value), dim=2)
+        self.key, self.value = key, value
+        return key, value
+
+
+class KeyValueCache:
+    """Keys and values of all layers, so that they are computed once a token. For inference.
+
+    Args:
+        layers: of the model, from first to last.
+        ids: of the tokens, [batch, length].
+    """
+
+    def __init__(self, layers: Iterable[LayerCache], ids: Tensor | None = None) -> None:
+        self.layers, self.ids = list(layers), ids
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return 0 if self.ids is None else self.ids.shape[1]
+
+    def first(self, length: int, batch: int = 1) -> KeyValueCache:
+        """A cache of the first tokens, repeated to a batch; the memory is shared until tokens are added."""
+        parts = ((layer.key, layer.value) for layer in self.layers)
+        layers = (
+            LayerCache(*(part[:, :, :length].expand(batch, -1, -1, -1) if part is not None else None for part in pair))
+            for pair in parts
+        )
+        return KeyValueCache(layers, None if self.ids is None else self.ids[:, :length].expand(batch, -1))
+
+    def add_ids(self, ids: Tensor) -> None:
+        """Add the ids of further tokens."""
+        self.ids = ids if self.ids is None else torch.cat((self.ids, ids), dim=1)
 
 
 class RMSNorm(nn.RMSNorm):
@@ -51,26 +129,36 @@ class Attention(nn.Module):
         super().__init__()
         bias = config.arch == "classic"
         self.heads, self.kv_heads, self.head_dim = config.nhead, config.kv_heads, config.head_dim
+        width = self.heads * self.head_dim
         self.dropout = config.dropout
-        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
-        self.output = nn.Linear(config.d_model, config.d_model, bias=bias)
+        self.qkv = nn.Linear(
+            config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=bias or config.qkv_bias
+        )
+        self.output = nn.Linear(width, config.d_model, bias=bias)
         self.query_norm = self.key_norm = None
-        if config.arch == "modern":
-            self.query_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
-            self.key_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
+        if config.arch == "modern" or config.qk_norm:
+            self.query_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
+            self.key_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
         """Attend.
 
         Args:
             x: [batch, length, d_model].
             rotation: cosines and sines, each [length, head_dim / 2], or None without rotary positions.
             mask: see `causal_attention`.
+            cache: of the tokens before; these ones are added to it.
 
         Returns:
             [batch, length, d_model].
         """
-        batch, length, d_model = x.shape
+        batch, length, _ = x.shape
         query, key, value = (
             self.qkv(x)
             .view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
@@ -83,25 +171,36 @@ class Attention(nn.Module):
             query, key = rotate(query, *rotation), rotate(key, *rotation)
         # The attention kernel needs one precision, also where autocast normalizes in fp32
         query, key = query.to(value.dtype), key.to(value.dtype)
+        if cache is not None:
+            key, value = cache.append(key, value)
         mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0, mask)
-        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, d_model))
+        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
         return output
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU (classic) or a squared ReLU (modern) between them."""
+    """Two linear layers with a GELU (classic), a squared ReLU (modern) or a SiLU-gated product (llama) between them.
+
+    The gated product multiplies the second half of the first layer's outputs with the SiLU of the first half.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         bias = config.arch == "classic"
-        self.classic = config.arch == "classic"
-        self.up = nn.Linear(config.d_model, config.dim_feedforward, bias=bias)
+        self.arch = config.arch
+        self.up = nn.Linear(config.d_model, (config.feedforward_matrices - 1) * config.dim_feedforward, bias=bias)
         self.down = nn.Linear(config.dim_feedforward, config.d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, length, d_model] in and out."""
         hidden = self.up(x)
-        hidden = F.gelu(hidden) if self.classic else F.relu(hidden).square()
+        if self.arch == "classic":
+            hidden = F.gelu(hidden)
+        elif self.arch == "modern":
+            hidden = F.relu(hidden).square()
+        else:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            hidden = F.silu(gate) * hidden
         output: Tensor = self.down(hidden)
         return output
 
@@ -117,9 +216,15 @@ class Block(nn.Module):
         self.feedforward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
         """[batch, length, d_model] in and out; see `Attention`."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, mask))
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, mask, cache))
         update: Tensor = self.dropout(self.feedforward(self.feedforward_norm(x)))
         return x + update
 
@@ -135,9 +240,18 @@ class TokenShift(nn.Module):
         super().__init__()
         self.share = nn.Parameter(torch.full((d_model,), 0.1))
 
-    def forward(self, x: Tensor, segments: Tensor | None = None) -> Tensor:
-        """[batch, length, d_model] in and out; `segments` as in `LanguageModel.hidden`."""
-        before = torch.cat((x[:, :1], x[:, :-1]), dim=1)
+    def forward(self, x: Tensor, segments: Tensor | None = None, previous: Tensor | None = None) -> Tensor:
+        """Shift.
+
+        Args:
+            x: embeddings, [batch, length, d_model].
+            segments: as in `LanguageModel.hidden`.
+            previous: the embedding before the first one, [batch, 1, d_model]; None where there is none.
+
+        Returns:
+            [batch, length, d_model].
+        """
+        before = torch.cat((x[:, :1] if previous is None else previous, x[:, :-1]), dim=1)
         if segments is not None:
             opens = F.pad(segments[:, 1:] != segments[:, :-1], (1, 0))
             before = torch.where(opens[:, :, None], x, before)
@@ -163,7 +277,7 @@ class LanguageModel(nn.Module):
             frequency, phase = sinusoid_parameters(config.d_model)
             self.register_buffer("sinusoids", torch.sin(positions * frequency + phase), persistent=False)
         else:
-            angles = positions * position_frequencies(config.head_dim)
+            angles = positions * rotary_frequencies(config)
             self.register_buffer("cosines", angles.cos(), persistent=False)
             self.register_buffer("sines", angles.sin(), persistent=False)
         self._initialize()
@@ -173,42 +287,50 @@ class LanguageModel(nn.Module):
         logits: Tensor = self.output(self.hidden(ids))
         return logits
 
-    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """Compute the input of the output layer.
+    def hidden(self, ids: Tensor, segments: Tensor | None = None, cache: KeyValueCache | None = None) -> Tensor:
+        """Compute the input of the output layer, [batch, length, d_model].
 
         Args:
             ids: [batch, length].
             segments: number of the document of each id, [batch, length], rising along a row. Each document is computed
                 as if it stood alone. None: one document a row.
-
-        Returns:
-            [batch, length, d_model].
+            cache: of the tokens before these, which are added to it; None: there are none before.
         """
-        length = ids.shape[1]
-        x = self.embedding(ids) * self.embedding_scale
-        if self.shift is not None:
-            x = self.shift(x, segments)
+        start = cache.length if cache is not None else 0
+        positions = slice(start, start + ids.shape[1])
         mask = None if segments is None else (segments[:, :, None] == segments[:, None, :]).tril()
+        x = self._embed(ids, segments, cache)
         rotation = None
         if self.config.arch == "classic":
-            # How many of the ids before each one are of its document
-            positions = slice(length) if mask is None else mask.sum(dim=-1) - 1
-            x = x + self.get_buffer("sinusoids")[positions]
+            # In a document: how many of its ids are before each one
+            x = x + self.get_buffer("sinusoids")[positions if mask is None else mask.sum(dim=-1) - 1]
         else:  # rotary positions are relative
-            rotation = self.get_buffer("cosines")[:length], self.get_buffer("sines")[:length]
+            rotation = self.get_buffer("cosines")[positions], self.get_buffer("sines")[positions]
         x = self.dropout(x)
         if x.is_cuda and torch.is_autocast_enabled("cuda"):
             # A GPU's blocks are limited by memory: a residual stream in half precision makes a step some 3 % faster
             x = x.to(torch.get_autocast_dtype("cuda"))
-        for block in self.blocks:
-            x = block(x, rotation, mask)
+        for number, block in enumerate(self.blocks):
+            x = block(x, rotation, mask, cache.layers[number] if cache is not None else None)
         hidden: Tensor = self.norm(x)
         return hidden
 
+    def _embed(self, ids: Tensor, segments: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+        """The scaled embeddings, shifted if the model does that; see `hidden`."""
+        before = cache.ids[:, -1:] if cache is not None and cache.ids is not None and cache.length else None
+        if cache is not None:
+            cache.add_ids(ids)
+        x: Tensor = self.embedding(ids) * self.embedding_scale
+        if self.shift is None:
+            return x
+        previous = None if before is None else self.embedding(before) * self.embedding_scale
+        shifted: Tensor = self.shift(x, segments, previous)
+        return shifted
+
     @property
     def embedding_scale(self) -> float:
-        """Factor that scales the token embedding to the position encoding (Vaswani et al. 2017, section 3.4)."""
-        return math.sqrt(self.config.d_model)
+        """Factor of the token embedding (Vaswani et al. 2017, section 3.4); llama has none."""
+        return 1.0 if self.config.arch == "llama" else math.sqrt(self.config.d_model)
 
     def _initialize(self) -> None:
         # Small, so that a tied output layer does not begin by predicting its input token
@@ -228,10 +350,9 @@ class LanguageModel(nn.Module):
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    """Create the normalization of the residual stream: LayerNorm (classic) or RMSNorm (modern)."""
-    if config.arch == "classic":
-        return nn.LayerNorm(config.d_model, eps=NORM_EPSILON)
-    return RMSNorm(config.d_model, eps=NORM_EPSILON)
+    """Create the normalization of the residual stream: LayerNorm (classic) or RMSNorm."""
+    kind = nn.LayerNorm if config.arch == "classic" else RMSNorm
+    return kind(config.d_model, eps=config.norm_epsilon)
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, mask: Tensor | None = None) -> Tensor:
@@ -239,8 +360,8 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, 
 
     Args:
         query: [batch, heads, length, head_dim].
-        key: [batch, kv_heads, length, head_dim]; kv_heads divides heads.
-        value: [batch, kv_heads, length, head_dim].
+        key: [batch, kv_heads, length, head_dim], or more tokens before those of the query; kv_heads divides heads.
+        value: like key.
         dropout: probability that an attention weight is dropped.
         mask: which positions each one attends to, bool [batch, length, length]; None: itself and all before it.
 
@@ -248,6 +369,10 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, 
         [batch, heads, length, head_dim].
     """
     heads, length = query.shape[1:3]
+    before = key.shape[2] - length
+    if before:
+        allowed = torch.ones(length, before + length, dtype=torch.bool, device=query.device).tril(before)
+        return F.scaled_dot_product_attention(query, key, value, allowed, enable_gqa=key.shape[1] != heads)
     # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > _PLAIN_ATTENTION_LENGTH:
         return F.scaled_dot_product_attention(
