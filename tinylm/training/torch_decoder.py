@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tinylm.errors import ContextFullError
 from tinylm.evaluation import IGNORED
-from tinylm.training.model import KeyValueCache, LanguageModel, LayerCache
+from tinylm.training.kv_cache import KeyValueCache, LayerCache
+from tinylm.training.model import LanguageModel
 
 
 class TorchDecoder:
