@@ -32,6 +32,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tinylm.config import ModelConfig
+from tinylm.training.kv_cache import KeyValueCache, LayerCache
 
 _SINUSOID_BASE = 10_000.0
 _PLAIN_ATTENTION_LENGTH = 512
