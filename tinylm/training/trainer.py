@@ -213,7 +213,8 @@ class Trainer:
 
     def _own_rows(self, batch: Batch) -> Batch:
         """The rows of a batch that this process computes."""
-        return Batch(*(None if part is None else self.ranks.rows_of(part) for part in batch))
+        rows, segments = self.ranks.rows_of, batch.segments
+        return Batch(rows(batch.inputs), rows(batch.targets), None if segments is None else rows(segments))
 
     def _account(self, stage: Stage, meter: Meter) -> None:
         """Read the losses of the last steps, check, count, log and report them."""
