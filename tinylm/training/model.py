@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -282,6 +283,17 @@ class LanguageModel(nn.Module):
                 nn.init.zeros_(parameter)
         if not self.config.tie_embeddings:
             nn.init.normal_(self.output.weight, std=0.02)
+
+
+def shorten_context(model: LanguageModel, length: int) -> None:
+    """Let a model see at most `length` tokens, fewer than until now, at the positions that it was trained on."""
+    config = model.config
+    original = config.rope_original_context
+    if config.rope_scaling == "llama3":
+        original = original or config.context_length
+    model.config = msgspec.structs.replace(config, context_length=length, rope_original_context=original)
+    for name, buffer in model.named_buffers():
+        setattr(model, name, buffer[:length].clone())
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
