@@ -22,7 +22,7 @@ from tinylm.export.card import model_card
 from tinylm.export.decoders import write_decoders, write_mapped
 from tinylm.export.gate import GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.genai import genai_files
-from tinylm.export.graph import Form, write_graph
+from tinylm.export.graph import Form, shifts, write_graph
 from tinylm.export.options import ExportOptions
 from tinylm.export.source import ExportSource, load_source
 from tinylm.export.weights import FloatWeights, Int4Weights, Int8Weights
@@ -123,6 +123,11 @@ def export_run(options: ExportOptions) -> Bundle:
     run, model, tokenizer = source.run, source.model, source.tokenizer
     if options.genai and not tokenizer.chat_format.is_own:
         raise TinyLMError(f"{run.path}: --genai is for TinyLM's own chat format, not for an imported model's")
+    if options.genai and shifts(model):
+        raise TinyLMError(
+            f"--genai: {run.path} has a token shift, which onnxruntime-genai does not know; leave --genai out, or "
+            "train with --set model.token_shift=false or model.arch=classic"
+        )
     form = Form.PORTABLE if options.portable else Form.FUSED
     with new_folder(out) as folder, temporary_folder(folder.parent) as scratch:
         fp32, fp32_bytes = _write_fp32(scratch if options.quantize else folder, model, form)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
-from tinylm.manifest import ANY_CPU, DATA_SUFFIX, MODEL_FILE, X86, Manifest
+from tinylm.manifest import ANY_CPU, DATA_SUFFIX, MAPPED_FILE, MODEL_FILE, X86, Manifest
 from tinylm.printable import printable
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.device.memory import check_memory, explain_allocation, release_unused
+from tinylm.runtime.mapped_file import MappedFile
 from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.private_copy import private_copy
 
@@ -74,6 +75,8 @@ class LoadedModel:
         self.vocab_size = config.vocab_size
         self.threads = threads or default_threads(model_bytes(path))
         self.folder = path.parent
+        weights = weights_file(path)
+        mapped = MappedFile(weights) if decode or weights != path else None
         # First, as it needs most memory while it is loaded
         decode_graph = load_onnx(decode, self.threads) if decode else None
         self.graph = load_onnx(path, self.threads)
@@ -81,10 +84,13 @@ class LoadedModel:
         layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
         self.cache_names = [(f"past_key_values.{layer}", f"present.{layer}") for layer in layers]
         shapes = {value.name: value.shape for value in self.graph.get_inputs()}
+        self.shifts_tokens = "previous_ids" in shapes
         self.cache_grows = isinstance(shapes[self.cache_names[0][0]][2], str)
         self._cache_shape = (1, config.kv_heads, self.context_length, config.head_dim)
         self._ones = np.ones((1, self.context_length), np.int64)
         self._masks: dict[int, onnxruntime.OrtValue] = {}
+        # Weights stay mapped, unless the only graph holds them
+        self.mapped: MappedFile | None = mapped
 
     @property
     def cache_bytes(self) -> int:
@@ -116,13 +122,17 @@ class TokenSequence:
         self.model = model
         self.context_length, self.vocab_size = model.context_length, model.vocab_size
         self._ids: list[int] = []
-        self._token = np.zeros((1, 1), np.int64)
+        self._token, self._previous = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.int64)
         self._logits = np.zeros((1, 1, self.vocab_size), np.float32)
         self._cache = model.new_cache()
         token, logits = (onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._token, self._logits))
+        previous = onnxruntime.OrtValue.ortvalue_from_numpy(self._previous)
         self._prefill_binding = self._bind(model.graph, logits)
         self._decode_binding = self._bind(model.decode_graph, logits)
         self._decode_binding.bind_ortvalue_input("input_ids", token)
+        if model.shifts_tokens:
+            for binding in (self._prefill_binding, self._decode_binding):
+                binding.bind_ortvalue_input("previous_ids", previous)
 
     @property
     def length(self) -> int:
@@ -164,6 +174,7 @@ class TokenSequence:
 
         Raises:
             ContextFullError: they do not fit into the context; nothing was added.
+            BundleError: the weights were overwritten since they were loaded.
         """
         if not ids:
             raise ValueError("no tokens to append")
@@ -188,6 +199,9 @@ class TokenSequence:
 
     def _run(self, ids: Sequence[int]) -> None:
         model = self.model
+        if model.mapped is not None:
+            model.mapped.check()
+        self._previous[0, 0] = self._ids[-1] if self._ids else ids[0]
         if len(ids) == 1:
             graph, binding = model.decode_graph, self._decode_binding
             self._token[0, 0] = ids[0]
@@ -262,6 +276,8 @@ def open_bundle(folder: Path, manifest: Manifest, threads: int = 0, private: boo
         except BundleError as error:
             raise BundleError(str(error).replace(str(files), str(folder))) from None
     session.model.folder = folder
+    if files != folder:
+        session.model.mapped = None
     return session
 
 
@@ -313,10 +329,17 @@ def _utf8_path(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def model_bytes(path: Path) -> int:
-    """Size of an ONNX file and, if it has one, its file of weights."""
+def weights_file(path: Path) -> Path:
+    """The file that holds the weights of an ONNX file of a bundle."""
+    if path.name == MAPPED_FILE:
+        return path.with_name(MODEL_FILE)
     data = path.with_name(path.name + DATA_SUFFIX)
-    return path.stat().st_size + (data.stat().st_size if data.is_file() else 0)
+    return data if data.is_file() else path
+
+
+def model_bytes(path: Path) -> int:
+    """Size of an ONNX file and, if it has one, of the file with its weights."""
+    return sum(file.stat().st_size for file in {path, weights_file(path)})
 
 
 def default_threads(size: int) -> int:

@@ -7,12 +7,14 @@ Files:
     trained_run.py         the value of `train`
     options.py             the arguments of `train`, and the configuration that they ask for
     model.py               the Transformer
+    kv_cache.py            keys and values of the tokens before, for inference
     loss.py                forward and backward pass, chunked fused linear cross-entropy
     optimizer.py           parameter groups, AdamW
     muon.py                Muon for many matrices at once
     trainer.py             the training loop of both stages
     callbacks.py           training callbacks
     progress.py            progress of a training, printed as lines
+    reply_measurement.py   the replies of a run when its training ends
     run_report.py          the callback that logs the end and writes the report
     stopping.py            graceful shutdown on SIGINT, SIGTERM and SIGHUP
     divergence.py          detection of a NaN or exploding loss
