@@ -76,7 +76,7 @@ def test_another_process_with_another_hash_seed_gives_the_same():
 
 
 def test_the_world_changes_on_purpose_only():
-    assert digest() == "21588dbfc27c20b7774645d4df202786bf01d4edbd0364ffcbc7033d2b56dae9"
+    assert digest() == "b890b72e43862a2187a26c10723c6c3e380aaed27df1ea3988f77fff4de6ea91"
 
 
 def test_conversations_are_well_formed():
