@@ -26,4 +26,5 @@ Sources of the page:
     settings_dialog.js   settings
     backend_error.js     why there is no reply
     backend_server.js    replies from `tinylm serve`
+    backend_local.js     replies from a model in the page: `tinylm export --web`
 """
