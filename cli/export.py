@@ -62,14 +62,16 @@ def command(run: Path | None, out: Path | None, web: Path | None, **options: Any
     from tinylm.runtime.web.writing import check_page
 
     overwrite = bool(options["overwrite"])
-    check_page(web, overwrite)
-    if run is None or (run / MANIFEST_FILE).is_file():
+    is_bundle = run is None or (run / MANIFEST_FILE).is_file()
+    if is_bundle:
         _refuse_options_of_runs(web)
+    elif options["portable"]:
+        raise click.UsageError("A page cannot run a model of --portable: leave out one of the two.")
+    check_page(web, overwrite)
+    if run is None or is_bundle:
         from tinylm.runtime.demo import DEMO_BUNDLE
 
         _write_page(run or DEMO_BUNDLE, web, overwrite)
-    elif options["portable"]:
-        raise click.UsageError("A page cannot run a model of --portable: leave out one of the two.")
     elif out is not None:
         _export(ExportOptions(run, out, **options))
         _write_page(out, web, overwrite)

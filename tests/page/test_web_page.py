@@ -5,10 +5,10 @@ import json
 import shutil
 import threading
 from functools import partial
-from importlib.resources import files
 
 import pytest
 
+from tinylm.chat_format import encode_prompt
 from tinylm.data.world.items import test_items as items_of_the_test
 from tinylm.files import sha256_of
 from tinylm.manifest import MANIFEST_FILE, Golden, Manifest, encode_manifest, read_manifest
@@ -19,6 +19,7 @@ from tinylm.runtime.web.writing import write_page
 expect = pytest.importorskip("playwright.sync_api", reason="needs a browser: pip install '.[dev]'").expect
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 
+pytestmark = pytest.mark.usefixtures("web_dist")
 REPLIES = 100
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 # Lets tests ask the page's worker themselves, past the page's elements
@@ -49,14 +50,8 @@ ASK_WORKER = """
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def dist():
-    if not files("tinylm.runtime.web").joinpath("dist", "worker.js").is_file():
-        pytest.skip("needs what `make web` builds")
-
-
 @pytest.fixture(scope="module")
-def demo_page(tmp_path_factory):
+def demo_page(tmp_path_factory, web_dist):
     """The demo model's page."""
     path = tmp_path_factory.mktemp("page") / "pip.html"
     write_page(DEMO_BUNDLE, path)
@@ -130,8 +125,6 @@ def _is_close_call(model, messages, reply):
     ids = tokenizer.encode(messages[-1]["content"])
     other = tokenizer.encode(reply)
     common = next((place for place, pair in enumerate(zip(ids, other, strict=False)) if pair[0] != pair[1]), len(ids))
-    from tinylm.chat_format import encode_prompt
-
     model.session.truncate(0)
     logits = model.session.append([*encode_prompt(tokenizer, messages[:-1]), *ids[:common]]).copy()
     logits.sort()
