@@ -14,72 +14,10 @@ from msgspec import Meta
 
 from tinylm.config_messages import readable, unknown_key
 from tinylm.errors import ConfigError
+from tinylm.model_config import ModelConfig as ModelConfig
 from tinylm.printable import printable
 
 _FILE_URI = "file://"
-_WIDTHS = (16, 16_384)  # the least and the greatest d_model
-
-
-class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The shape of the decoder-only Transformer."""
-
-    arch: Annotated[
-        Literal["classic", "modern"],
-        Meta(
-            description="classic: sinusoidal positions, LayerNorm, GELU, biases. "
-            "modern: RoPE, RMSNorm, QK-norm, squared ReLU, no biases."
-        ),
-    ] = "classic"
-    vocab_size: Annotated[
-        int,
-        Meta(ge=264, le=262_144, description="Tokens in the vocabulary; lowered where the data cannot fill it."),
-    ] = 4096
-    d_model: Annotated[int, Meta(ge=_WIDTHS[0], le=_WIDTHS[1], description="Width of the residual stream.")] = 256
-    nhead: Annotated[int, Meta(ge=1, le=256, description="Attention heads.")] = 4
-    num_kv_heads: Annotated[
-        int,
-        Meta(ge=0, le=256, description="Key/value heads (modern only); 0: as many as nhead."),
-    ] = 0
-    num_layers: Annotated[int, Meta(ge=1, le=256, description="Transformer blocks.")] = 6
-    dim_feedforward: Annotated[int, Meta(ge=16, le=65_536, description="Width inside the feed-forward.")] = 1024
-    dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Dropout probability in training.")] = 0.0
-    context_length: Annotated[int, Meta(ge=16, le=65_536, description="Tokens that the model sees at once.")] = 256
-    tie_embeddings: Annotated[bool, Meta(description="Output layer and token embedding share one matrix.")] = True
-
-    def __post_init__(self) -> None:
-        if self.d_model % self.nhead:
-            raise ValueError(
-                f"d_model ({self.d_model}) must be divisible by nhead ({self.nhead}); "
-                f"try {_possible_heads(self.d_model, self.nhead, self._head_unit)}"
-            )
-        if self.head_dim % self._head_unit:
-            raise ValueError(
-                f"d_model / nhead is {self.head_dim}, but must be a multiple of {self._head_unit} for the attention "
-                f"kernel; try d_model = {_nearest_width(self.d_model, self.nhead, self._head_unit)}"
-            )
-        if self.arch == "classic" and self.num_kv_heads not in (0, self.nhead):
-            raise ValueError('num_kv_heads other than nhead needs arch = "modern"')
-        if self.nhead % self.kv_heads:
-            fitting = [d for d in range(1, self.nhead + 1) if self.nhead % d == 0]
-            raise ValueError(
-                f"nhead ({self.nhead}) must be divisible by num_kv_heads ({self.num_kv_heads}); "
-                f"try num_kv_heads = {min(fitting, key=lambda d: abs(d - self.num_kv_heads))}"
-            )
-
-    @property
-    def head_dim(self) -> int:
-        """Width of one attention head."""
-        return self.d_model // self.nhead
-
-    @property
-    def _head_unit(self) -> int:
-        # onnxruntime's attention wants whole vectors, and twice as wide ones where it also rotates them
-        return 16 if self.arch == "modern" else 8
-
-    @property
-    def kv_heads(self) -> int:
-        """Key/value heads, with the default filled in."""
-        return self.num_kv_heads or self.nhead
 
 
 class TokenizerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -379,16 +317,3 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
 
 def _not_a_setting(setting: str) -> ConfigError:
     return ConfigError(f"--set {setting}: give section.key=value, as in --set model.d_model=256")
-
-
-def _possible_heads(width: int, near: int, unit: int) -> str:
-    heads = [d for d in range(1, min(width, 256) + 1) if width % (unit * d) == 0]
-    if not heads:
-        return f"d_model = {_nearest_width(width, near, unit)}"
-    return f"nhead = {min(heads, key=lambda d: abs(d - near))}"
-
-
-def _nearest_width(width: int, heads: int, unit: int) -> int:
-    multiple = unit * heads
-    least, most = -(-_WIDTHS[0] // multiple), _WIDTHS[1] // multiple
-    return multiple * min(max(round(width / multiple), least), most)
