@@ -258,7 +258,7 @@ def _play(actions, chat, decoder):
 @FEW_EXAMPLES
 @given(
     actions=ACTIONS,
-    longest=st.sampled_from([1, 4, 30]),
+    longest=st.sampled_from([1, 4, 30, -1]),
     stop=st.sampled_from([[], ["e", "th"]]),
     forgetful=st.booleans(),
 )

@@ -42,18 +42,20 @@ class LocalModel {
     signal?.throwIfAborted();
     const id = this.#send({ chat: { messages, settings } });
     const stop = () => this.#worker.postMessage({ id, stop: true });
+    let ended = false;
     signal?.addEventListener("abort", stop, { once: true });
     try {
       for await (const message of this.#answersTo(id, signal)) {
         if (message.dropped) yield { dropped_messages: message.dropped };
         if (message.text) yield { text: message.text };
         if (!message.result) continue;
+        ended = true;
         yield { finish_reason: message.result.finishReason, usage: usageOf(message.result) };
         return;
       }
     } finally {
       // Also where whoever asked reads no further
-      stop();
+      if (!ended) stop();
       signal?.removeEventListener("abort", stop);
     }
   }
@@ -76,9 +78,14 @@ class LocalModel {
       for (const take of this.#takers.values()) take({ error: event.message || "its worker has ended", kind: "failed" });
     };
     const load = Object.fromEntries(files.map((file, number) => [file, takeData(`web-file-${number}`)]));
-    for await (const message of this.#answersTo(this.#send({ load }))) {
-      if (message.ready) return message.ready;
-      this.#onProgress(message.progress, message.what);
+    try {
+      for await (const message of this.#answersTo(this.#send({ load }))) {
+        if (message.ready) return message.ready;
+        this.#onProgress(message.progress, message.what);
+      }
+    } catch (error) {
+      this.#worker.terminate(); // and with it goes its memory
+      throw error;
     }
   }
 

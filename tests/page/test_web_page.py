@@ -1,15 +1,16 @@
 """The page of `tinylm export --web`: opened from a file, without a network, it says what the device says."""
 
 import http.server
+import importlib
 import json
 import shutil
+import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from tinylm.chat_format import encode_prompt
-from tinylm.data.world.items import test_items as items_of_the_test
 from tinylm.files import sha256_of
 from tinylm.manifest import MANIFEST_FILE, Golden, Manifest, encode_manifest, read_manifest
 from tinylm.runtime import ChatModel, SamplingOptions
@@ -22,32 +23,17 @@ Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 pytestmark = pytest.mark.usefixtures("web_dist")
 REPLIES = 100
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-# Lets tests ask the page's worker themselves, past the page's elements
-CATCH_WORKER = """
-const RealWorker = Worker;
-Worker = class extends RealWorker {
-  constructor(...given) {
-    super(...given);
-    globalThis.caughtWorker = this;
-  }
-};
-"""
-ASK_WORKER = """
-(requests) => Promise.all(requests.map(({ stopAtOnce, ...request }, number) => new Promise((resolve) => {
-  const id = 1e6 + number;
-  const answer = { text: "" };
-  const take = ({ data }) => {
-    if (data.id !== id) return;
-    answer.text += data.text ?? "";
-    if (!data.result && !data.error) return;
-    caughtWorker.removeEventListener("message", take);
-    resolve({ ...answer, ...data });
-  };
-  caughtWorker.addEventListener("message", take);
-  caughtWorker.postMessage({ id, ...request });
-  if (stopAtOnce) caughtWorker.postMessage({ id, stop: true });
-})))
-"""
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """The benchmarks' module that asks a page's worker."""
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        yield importlib.import_module("page_worker")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +45,14 @@ def demo_page(tmp_path_factory, web_dist):
 
 
 @pytest.fixture(scope="module")
-def open_file(browser, chat_page):
+def open_file(browser, chat_page, worker):
     """Open a page from a file, offline; what it asks for is listed in `requests`."""
     opened = []
 
     def open_file(path, **options):
         context = browser.new_context(offline=True, **options)
         context.set_default_timeout(60_000)
-        context.add_init_script(CATCH_WORKER)
+        context.add_init_script(worker.CATCH_WORKER)
         requests = []
         context.on("request", lambda request: requests.append(request.url))
         chat = chat_page(context.new_page())
@@ -89,10 +75,6 @@ def opened(open_file, demo_page):
     assert chat.problems == []
 
 
-def ask(chat, *requests):
-    return chat.page.evaluate(ASK_WORKER, list(requests))
-
-
 def test_it_opens_from_a_file_and_asks_nobody_for_anything(opened, demo_page):
     assert opened.page.title().startswith("pip")
     opened.talk("Hello, who are you?")
@@ -102,39 +84,21 @@ def test_it_opens_from_a_file_and_asks_nobody_for_anything(opened, demo_page):
     assert others == []
 
 
-def test_a_hundred_greedy_replies_are_the_device_s(opened):
+def test_a_hundred_greedy_replies_are_the_device_s(opened, worker):
     model = ChatModel(threads=1)
-    items = items_of_the_test()
-    conversations = []
-    for item in items[:: len(items) // REPLIES][:REPLIES]:
-        chat = model.start_chat(item.system or None, SamplingOptions(temperature=0, max_new_tokens=64))
-        for turn in item.turns:
-            "".join(chat.send(turn))
-        conversations.append(chat.messages)
-    settings = {"temperature": 0, "max_new_tokens": 64}
-    asked = [{"chat": {"messages": messages[:-1], "settings": settings}} for messages in conversations]
-    for messages, answer in zip(conversations, ask(opened, *asked), strict=True):
+    conversations = worker.greedy_conversations(model, REPLIES)
+    answers = worker.ask(opened.page, *worker.greedy_requests(conversations))
+    assert len(answers) == REPLIES
+    for messages, answer in zip(conversations, answers, strict=True):
         assert answer["text"] == answer["result"]["reply"]
         if answer["text"] != messages[-1]["content"]:
-            assert _is_close_call(model, messages, answer["text"])
+            assert worker.is_close_call(model, messages, answer["text"])
 
 
-def _is_close_call(model, messages, reply):
-    """Whether two replies part at a token on which processors may differ by rounding, as the gate counts it."""
-    tokenizer = model.tokenizer
-    ids = tokenizer.encode(messages[-1]["content"])
-    other = tokenizer.encode(reply)
-    common = next((place for place, pair in enumerate(zip(ids, other, strict=False)) if pair[0] != pair[1]), len(ids))
-    model.session.truncate(0)
-    logits = model.session.append([*encode_prompt(tokenizer, messages[:-1]), *ids[:common]]).copy()
-    logits.sort()
-    return logits[-1] - logits[-2] < max(0.1, model.manifest.gate.prefill_logit_difference)
-
-
-def test_a_reply_stops_within_a_token_and_the_next_one_is_whole(opened):
+def test_a_reply_stops_within_a_token_and_the_next_one_is_whole(opened, worker):
     message = {"role": "user", "content": "Tell me about the garden, please."}
     request = {"chat": {"messages": [message], "settings": {"temperature": 0}}}
-    stopped, whole = ask(opened, {**request, "stopAtOnce": True}, request)
+    stopped, whole = worker.ask(opened.page, {**request, "stopAtOnce": True}, request)
     assert stopped["result"]["finishReason"] == "cancelled"
     assert stopped["result"]["completionTokens"] <= 1
     assert whole["result"]["finishReason"] == "stop"
@@ -142,9 +106,9 @@ def test_a_reply_stops_within_a_token_and_the_next_one_is_whole(opened):
 
 
 @pytest.mark.parametrize(("settings", "word"), [({"temperature": -1}, "temperature"), ({"top_p": 7}, "top_p")])
-def test_settings_out_of_range_are_refused(settings, word, opened):
+def test_settings_out_of_range_are_refused(settings, word, opened, worker):
     messages = [{"role": "user", "content": "Hello"}]
-    (answer,) = ask(opened, {"chat": {"messages": messages, "settings": settings}})
+    (answer,) = worker.ask(opened.page, {"chat": {"messages": messages, "settings": settings}})
     assert word in answer["error"]
 
 
@@ -191,18 +155,17 @@ def test_a_page_that_computes_something_else_does_not_talk(part, says, open_file
 
 
 @pytest.mark.parametrize("kind", [("modern", "int8"), ("classic", "fp32")], ids="-".join)
-def test_bundles_of_other_shapes_compute_the_same_in_the_page(kind, bundles, open_file, tmp_path):
+def test_bundles_of_other_shapes_compute_the_same_in_the_page(kind, bundles, open_file, worker, tmp_path):
     path = tmp_path / "other.html"
     write_page(bundles[kind], path)
     chat = open_file(path)
     expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=60_000)
     assert chat.problems == []
     model = ChatModel(bundles[kind], threads=1)
-    expected = "".join(model.start_chat(None, SamplingOptions(temperature=0, max_new_tokens=20)).send("Hello!"))
-    messages = [{"role": "user", "content": "Hello!"}]
-    (answer,) = ask(chat, {"chat": {"messages": messages, "settings": {"temperature": 0, "max_new_tokens": 20}}})
-    if answer["text"] != expected:
-        assert _is_close_call(model, [*messages, {"role": "assistant", "content": expected}], answer["text"])
+    expected = "".join(model.start_chat(None, SamplingOptions(**worker.GREEDY)).send("Hello!"))
+    conversation = [{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": expected}]
+    (answer,) = worker.ask(chat.page, *worker.greedy_requests([conversation]))
+    assert answer["text"] == expected or worker.is_close_call(model, conversation, answer["text"])
     chat.page.close()
 
 
