@@ -79,9 +79,7 @@ def command(out: Path | None, web: Path | None, gguf: Path | None, huggingface: 
     if run is None:
         raise click.UsageError("Give RUN and --out BUNDLE, or --web FILE.html.")
     if out is None and web is None and gguf is None and huggingface is None:
-        raise click.UsageError(
-            "Missing option '--out': give a place for the bundle, or --web, --gguf, --huggingface."
-        )
+        raise click.UsageError("Missing option '--out': give a place for the bundle, or --web, --gguf, --huggingface.")
     if out is None and web is None:
         _check_without_bundle(options)
     if gguf is not None and options["bits"] != 8:
