@@ -13,6 +13,7 @@ Files:
     decoders.py      decoding graphs for one token a call, with the weights of model.onnx
     gate.py          comparison of torch, fp32 and int8 on the same text
     genai.py         files for onnxruntime-genai
+    huggingface.py   the model in Hugging Face's form
     card.py          the model card
     kernel_probes.py the ONNX files with which `tinylm doctor` measures int8 kernels
 """

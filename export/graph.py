@@ -121,8 +121,14 @@ def _attention(
 
 def _feedforward(graph: GraphBuilder, operators: Operators, weights: Weights, x: str, name: str, block: Block) -> str:
     hidden = weights.linear(graph, x, f"{name}.feedforward.up", block.feedforward.up)
-    if block.feedforward.classic:
+    if block.feedforward.arch == "classic":
         hidden = operators.gelu(hidden, f"{name}.feedforward/gelu")
+    elif block.feedforward.arch == "llama":
+        halves = [f"{name}.feedforward/gate", f"{name}.feedforward/values"]
+        gate, values = graph.ops("Split", [hidden], halves, axis=-1, num_outputs=2)
+        sigmoid = graph.op("Sigmoid", [gate], f"{name}.feedforward/sigmoid")
+        gate = graph.op("Mul", [gate, sigmoid], f"{name}.feedforward/silu")
+        hidden = graph.op("Mul", [gate, values], f"{name}.feedforward/gated")
     else:
         positive = graph.op("Relu", [hidden], f"{name}.feedforward/relu")
         hidden = graph.op("Mul", [positive, positive], f"{name}.feedforward/squared")

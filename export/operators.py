@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from tinylm.config import ModelConfig
 from tinylm.export.builder import MICROSOFT, OPSET, GraphBuilder, as_array
-from tinylm.training.model import NORM_EPSILON, position_frequencies
+from tinylm.training.model import rotary_frequencies
 
 Shape = list[str | int]
 
@@ -46,7 +46,7 @@ class Operators(Protocol):
             number: of the layer.
 
         Returns:
-            [batch, length, d_model].
+            [batch, length, nhead * head_dim].
         """
         ...
 
@@ -75,7 +75,7 @@ class FusedOperators:
             graph.op("Cast", [self._last], "seqlens_k", to=TensorProto.INT32),
             graph.op("Cast", [self._total], "total_sequence_length", to=TensorProto.INT32),
         ]
-        self._rotation = self._make_rotation() if config.arch == "modern" else []
+        self._rotation = self._make_rotation() if config.arch != "classic" else []
 
     def positions(self) -> str:
         """See `Operators`."""
@@ -132,7 +132,7 @@ class StandardOperators:
         self._past = graph.op("Sub", [self._total, _last_dimension(graph, "input_ids", "length")], "past_length")
         self._group = config.nhead // config.kv_heads
         self._bias = self._make_bias()
-        self._rotation = _rotation(graph, self.positions(), config) if config.arch == "modern" else []
+        self._rotation = _rotation(graph, self.positions(), config) if config.arch != "classic" else []
 
     def positions(self) -> str:
         """See `Operators`."""
@@ -220,7 +220,7 @@ def split_projection(graph: GraphBuilder, packed: str, name: str, config: ModelC
 def normalize(graph: GraphBuilder, x: str, name: str, norm: torch.nn.Module) -> str:
     """Add LayerNorm or RMSNorm over the last axis."""
     kind = "LayerNormalization" if isinstance(norm, torch.nn.LayerNorm) else "RMSNormalization"
-    return graph.op(kind, [x, *_norm_parameters(graph, name, norm)], name, axis=-1, epsilon=NORM_EPSILON)
+    return graph.op(kind, [x, *_norm_parameters(graph, name, norm)], name, axis=-1, epsilon=norm.eps)
 
 
 def _norm_parameters(graph: GraphBuilder, name: str, norm: torch.nn.Module) -> list[str]:
@@ -243,7 +243,7 @@ def _range(graph: GraphBuilder, count: str, name: str) -> str:
 
 def _rotation(graph: GraphBuilder, positions: str, config: ModelConfig) -> list[str]:
     """Cosines and sines, each [positions…, head_dim / 2]."""
-    angles = position_angles(graph, positions, position_frequencies(config.head_dim))
+    angles = position_angles(graph, positions, rotary_frequencies(config))
     return [graph.op("Cos", [angles], "rotary/cosines"), graph.op("Sin", [angles], "rotary/sines")]
 
 

@@ -44,6 +44,8 @@ class FloatWeights:
             rows = graph.op("Transpose", [columns], "embedding/rows", perm=[1, 2, 0])
         else:
             rows = graph.op("Gather", [graph.constant("embedding.weight", table), ids], "embedding/rows")
+        if model.embedding_scale == 1:
+            return rows
         return graph.op("Mul", [rows, graph.constant("embedding/unit", model.embedding_scale)], "embedding")
 
     def linear(self, graph: GraphBuilder, x: str, name: str, layer: torch.nn.Linear) -> str:

@@ -147,14 +147,13 @@ def measure(folder: str, cores: int) -> Measurements:
     threads = ChatModel(folder).session.threads
     figures = measure_bundle(folder, threads, [0])
     config = manifest.model
-    attention = 2 * config.d_model + 2 * config.kv_heads * config.head_dim
-    weights = config.num_layers * (attention + 2 * config.dim_feedforward) + config.vocab_size
+    weights = config.block_weights + config.d_model * config.vocab_size
     bits = {"fp32": 32, "int4": 4}.get(manifest.graph.precision, 8)
     scarce = (read_machine().memory.room or _SCARCE) < _SCARCE
     speeds = measure_speed_model(
         sorted({1, threads, cores}),
         figures.decode_tokens_per_second,
-        config.d_model * weights * bits // 8,
+        weights * bits // 8,
         config.num_layers,
         has_avx2=has_avx2(),
         largest=SIZES[1] if scarce else SIZES[-1],

@@ -9,7 +9,7 @@ import torch
 from tinylm.config import Config, ModelConfig, TrainConfig
 from tinylm.training import speed as speed_module
 from tinylm.training.autosize import Law, choose, dropout, weight_decay
-from tinylm.training.speed import Speed, measure_speed
+from tinylm.training.speed import Speed, block_weights, measure_speed
 
 FAST = {"device": "cpu", "precision": "fp32", "threads": 1}
 
@@ -54,12 +54,15 @@ def test_repeated_text_is_worth_less_than_new_text():
     assert law(1e6, 4096, 1e9, 1e6) == pytest.approx(law(1e6, 4096, 1e10, 1e6))
 
 
-def test_the_choice_is_a_valid_configuration_for_both_architectures():
+def test_the_choice_is_a_valid_configuration_for_each_architecture():
     for minutes in (0.2, 1, 8, 100, 10_000):
-        for arch in ("classic", "modern"):
+        for arch in ("classic", "modern", "llama"):
             model = chosen(minutes, model=ModelConfig(arch=arch)).config.model
             assert model.arch == arch
-            assert model.dim_feedforward == 4 * model.d_model
+            # Three matrices have as many weights as two
+            matrices = 3 if arch == "llama" else 2
+            assert model.dim_feedforward * matrices == pytest.approx(8 * model.d_model, rel=0.1)
+            assert block_weights(model) == pytest.approx(12 * model.d_model**2 * model.num_layers, rel=0.1)
 
 
 def test_what_was_given_stays():
@@ -210,7 +213,7 @@ def test_a_busy_machine_is_measured_with_one_thread_too(monkeypatch, share, coun
     assert speed.blocks == machine(30.0 if 1 in counts else 10.0).blocks
 
 
-@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("arch", ["classic", "modern", "llama"])
 def test_the_speed_of_this_machine_is_measured(arch):
     config = Config(model=ModelConfig(arch=arch), train=TrainConfig(minutes=1, **FAST))
     speed = measure_speed(config)

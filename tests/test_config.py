@@ -102,7 +102,7 @@ def test_overrides_go_before_the_file_and_the_file_before_the_base(tmp_path):
         ("model.tie_embeddings=1", "model.tie_embeddings: expected `bool`, got `int`"),
         ("data.pretrain=a.txt", "data.pretrain: expected `array`, got `str`"),
         ("data.pretrain=[1]", "data.pretrain[0]: expected `str`, got `int`"),
-        ("model.arch=modren", "model.arch: invalid enum value 'modren'; there is classic, modern"),
+        ("model.arch=modren", "model.arch: invalid enum value 'modren'; there is classic, modern, llama"),
         ("train.optimizer=sgd", "train.optimizer: invalid enum value 'sgd'; there is muon, adamw"),
         ("train.precision=fp16", "train.precision: invalid enum value 'fp16'; there is auto, bf16, fp32"),
         ("model.vocab_size=263", "model.vocab_size: expected `int` >= 264"),
@@ -137,7 +137,7 @@ def test_a_wrong_value_is_named(override, message):
             "model: d_model / nhead is 25, but must be a multiple of 8 for the attention kernel; try d_model = 96",
         ),
         (["arch=modern", "d_model=96"], "model: d_model / nhead is 24, but must be a multiple of 16"),
-        (["nhead=2", "num_kv_heads=1"], 'model: num_kv_heads other than nhead needs arch = "modern"'),
+        (["nhead=2", "num_kv_heads=1"], 'model: num_kv_heads other than nhead needs arch = "modern" or "llama"'),
         (
             ["arch=modern", "nhead=8", "d_model=256", "num_kv_heads=3"],
             "model: nhead (8) must be divisible by num_kv_heads (3); try num_kv_heads = 2",

@@ -26,6 +26,9 @@ SHAPES = {
     "classic untied": {"tie_embeddings": False},
     "modern": {"arch": "modern", "num_kv_heads": 2},
     "modern untied": {"arch": "modern", "tie_embeddings": False},
+    "llama grouped": {"arch": "llama", "num_kv_heads": 2},
+    "qwen2": {"arch": "llama", "qkv_bias": True, "tie_embeddings": False},
+    "qwen3": {"arch": "llama", "qk_norm": True, "head_size": 32, "num_kv_heads": 1},
     "blocks that need padding": {"d_model": 80, "nhead": 2, "dim_feedforward": 250},
 }
 LARGER = {"d_model": 256, "nhead": 4, "num_layers": 3, "dim_feedforward": 1024, "vocab_size": 2048}

@@ -22,6 +22,8 @@ SHAPES = {
     "modern untied": {"arch": "modern", "tie_embeddings": False},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1, "tie_embeddings": False, "num_layers": 3},
+    "qwen2": {"arch": "llama", "qkv_bias": True, "tie_embeddings": False},
+    "qwen3": {"arch": "llama", "qk_norm": True, "head_size": 32, "num_kv_heads": 1},
 }
 
 

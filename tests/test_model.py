@@ -1,4 +1,4 @@
-"""The model against its papers' formulas, in both architectures."""
+"""The model against its papers' formulas. tests/test_llama.py compares llama with transformers."""
 
 import math
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from tinylm.config import ModelConfig, TrainConfig
 from tinylm.errors import ContextFullError
-from tinylm.training.model import NORM_EPSILON, Attention, LanguageModel, causal_attention, rotate, sinusoid_parameters
+from tinylm.training.model import Attention, LanguageModel, causal_attention, rotate, sinusoid_parameters
 from tinylm.training.optimizer import Optimizer
 from tinylm.training.torch_decoder import TorchDecoder
 
@@ -20,6 +20,9 @@ VARIANTS = {
     "modern untied": {"arch": "modern", "tie_embeddings": False},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1},
+    "llama grouped": {"arch": "llama", "num_kv_heads": 2},
+    "qwen2": {"arch": "llama", "qkv_bias": True, "tie_embeddings": False},
+    "qwen3": {"arch": "llama", "qk_norm": True, "head_size": 32, "num_kv_heads": 1},
 }
 
 
@@ -77,8 +80,10 @@ def test_number_of_parameters(name):
         block = 3 * d * d + 3 * d + d * d + d + 2 * d * f + f + d + 4 * d
         last = 2 * d
     else:
-        head = d // config.nhead
-        block = d * (d + 2 * config.kv_heads * head) + d * d + 2 * head + 2 * d * f + 2 * d
+        head = config.head_size or d // config.nhead
+        projected = (config.nhead + 2 * config.kv_heads) * head
+        block = d * projected + config.nhead * head * d + (2 if config.arch == "modern" else 3) * d * f + 2 * d
+        block += 2 * head * (config.arch == "modern" or config.qk_norm) + projected * config.qkv_bias
         last = d
     expected = v * d * (1 if config.tie_embeddings else 2) + layers * block + last
     model = LanguageModel(config)
@@ -111,7 +116,7 @@ def test_positions_are_added_to_the_scaled_embedding():
             layer.bias.zero_()
     ids = some_ids(1)
     stream = model.embedding(ids) * math.sqrt(64) + model.sinusoids
-    torch.testing.assert_close(model.hidden(ids), F.layer_norm(stream, (64,), eps=NORM_EPSILON))
+    torch.testing.assert_close(model.hidden(ids), F.layer_norm(stream, (64,), eps=1e-5))
 
 
 def test_rotation_depends_on_the_distance_alone():
@@ -166,8 +171,8 @@ def test_grouped_heads_equal_repeated_ones(kv_heads):
             key[..., shared * 16 :][..., :16],
             value[..., shared * 16 :][..., :16],
         )
-        q = q / (q.square().mean(-1, keepdim=True) + NORM_EPSILON).sqrt() * attention.query_norm.weight
-        k = k / (k.square().mean(-1, keepdim=True) + NORM_EPSILON).sqrt() * attention.key_norm.weight
+        q = q / (q.square().mean(-1, keepdim=True) + 1e-5).sqrt() * attention.query_norm.weight
+        k = k / (k.square().mean(-1, keepdim=True) + 1e-5).sqrt() * attention.key_norm.weight
         q, k = (rotate(part[:, None], positions.cosines, positions.sines)[:, 0] for part in (q, k))
         scores = (q @ k.transpose(1, 2) / math.sqrt(16)).masked_fill(torch.ones(24, 24).triu(1).bool(), -math.inf)
         heads.append(scores.softmax(-1) @ v)
@@ -195,7 +200,7 @@ def test_attention_is_the_same_at_any_length_and_precision(kv_heads, length, kin
     assert mean.item() == pytest.approx(1.0, abs=0.1)
 
 
-@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("arch", ["classic", "modern", "llama"])
 def test_dropout_is_for_training_alone(arch):
     model = make(arch=arch, dropout=0.3)
     ids = some_ids()

@@ -22,6 +22,7 @@ SHAPES = {
     "modern tied": {"arch": "modern"},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1, "tie_embeddings": False, "num_layers": 3},
+    "qwen3": {"arch": "llama", "qk_norm": True, "head_size": 32, "num_kv_heads": 1},
 }
 WEIGHTS = {"fp32": lambda _: FloatWeights(), "int8": Int8Weights}
 every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

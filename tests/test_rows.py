@@ -143,7 +143,12 @@ def test_levels_at_the_limits_with_the_largest_activations_give_exact_sums(form)
 
 # A whole graph
 
-SHAPES = {"classic": {}, "classic untied": {"tie_embeddings": False}, "modern": {"arch": "modern", "num_kv_heads": 2}}
+SHAPES = {
+    "classic": {},
+    "classic untied": {"tie_embeddings": False},
+    "modern": {"arch": "modern", "num_kv_heads": 2},
+    "llama": {"arch": "llama", "num_kv_heads": 2},
+}
 # fp32 sums are rounded by how many rows a product has; what lies just between two levels may then take either, which
 # moves logits by a part of what int8 costs anyway. Their spread here is about 4
 TOLERANCE = 0.15

@@ -35,7 +35,7 @@ from tinylm.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw"])
-@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("arch", ["classic", "modern", "llama"])
 def test_the_loss_falls(tmp_path, optimizer, arch):
     config = config_of({"arch": arch}, steps=40, optimizer=optimizer, validations=1)
     listener = Listener()

@@ -84,7 +84,7 @@ def test_bf16_is_for_computing_and_not_for_keeping(tmp_path):
     assert not torch.equal(trainer.model.embedding.weight, exact.model.embedding.weight)
 
 
-@pytest.mark.parametrize("arch", ["classic", "modern"])
+@pytest.mark.parametrize("arch", ["classic", "modern", "llama"])
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_windows_of_different_lengths_can_share_a_batch(arch, batch_size):
     model = make_model(config_of({"arch": arch})).eval()

@@ -58,7 +58,7 @@ _DEVICE_TOLERANCE = 0.01
 
 _MOST_EPOCHS = 16.0
 _WEIGHT_DECAY, _DECAY_GROWTH, _MOST_WEIGHT_DECAY = 0.05, 1.2, 1.5
-_DROPOUT, _DROPOUT_EPOCHS = 0.1, {"classic": math.inf, "modern": 8.0}
+_DROPOUT, _DROPOUT_EPOCHS = 0.1, {"classic": math.inf, "modern": 8.0, "llama": 8.0}
 
 
 @dataclass(frozen=True)

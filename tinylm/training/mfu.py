@@ -59,7 +59,7 @@ def training_flops(model: LanguageModel, positions: int, counted: int) -> float:
 
 def attention_flops(config: ModelConfig) -> float:
     """Count the operations of attention's two matrix products for a position, forward and backward, at full context."""
-    return 12.0 * config.num_layers * config.d_model * config.context_length
+    return 12.0 * config.num_layers * config.nhead * config.head_dim * config.context_length
 
 
 def peak_flops(device: torch.device) -> float | None:

@@ -1,8 +1,25 @@
-"""The model: a decoder-only Transformer in two architectures, classic and modern.
+"""The model: a decoder-only Transformer in three architectures, classic, modern and llama.
 
 classic: Vaswani et al. 2017 (arXiv:1706.03762) with sinusoidal positions, pre-layer-normalization (Xiong et al. 2020,
 arXiv:2002.04745) and GELU. modern: rotary positions (Su et al. 2021, arXiv:2104.09864), RMSNorm, QK-norm, squared
-ReLU (So et al. 2021, arXiv:2109.08668), grouped key/value heads and no biases.
+ReLU (So et al. 2021, arXiv:2109.08668), grouped key/value heads and no biases. llama: rotary positions, RMSNorm, SwiGLU
+(Shazeer 2020, arXiv:2002.05202) and grouped key/value heads, as in Llama (Touvron et al. 2023, arXiv:2302.13971); with
+biases of queries, keys and values as in Qwen2, or QK-norm as in Qwen3.
+
+Parameters of llama are those of Hugging Face's models, in the same layout. Packed ones are stacked along dimension 0:
+
+    here                                   Hugging Face
+    embedding.weight                       model.embed_tokens.weight
+    blocks.N.attention_norm.weight         model.layers.N.input_layernorm.weight
+    blocks.N.attention.qkv.weight, .bias   model.layers.N.self_attn.{q_proj,k_proj,v_proj}.weight, .bias
+    blocks.N.attention.query_norm.weight   model.layers.N.self_attn.q_norm.weight
+    blocks.N.attention.key_norm.weight     model.layers.N.self_attn.k_norm.weight
+    blocks.N.attention.output.weight       model.layers.N.self_attn.o_proj.weight
+    blocks.N.feedforward_norm.weight       model.layers.N.post_attention_layernorm.weight
+    blocks.N.feedforward.up.weight         model.layers.N.mlp.{gate_proj,up_proj}.weight
+    blocks.N.feedforward.down.weight       model.layers.N.mlp.down_proj.weight
+    norm.weight                            model.norm.weight
+    output.weight, unless tied             lm_head.weight
 """
 
 from __future__ import annotations
@@ -15,14 +32,30 @@ from torch import Tensor, nn
 
 from tinylm.config import ModelConfig
 
-NORM_EPSILON = 1e-5
-ROPE_BASE = 10_000.0
+_SINUSOID_BASE = 10_000.0
 _PLAIN_ATTENTION_LENGTH = 512
 
 
-def position_frequencies(width: int) -> Tensor:
-    """Return the angle by which each pair of channels turns from token to token, in radians; fp32 [width / 2]."""
-    return (ROPE_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)).float()
+def position_frequencies(width: int, base: float) -> Tensor:
+    """Return the angle by which each pair of channels turns from token to token, in radians; fp64 [width / 2]."""
+    return torch.exp(-math.log(base) * torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+
+def rotary_frequencies(config: ModelConfig) -> Tensor:
+    """Return the frequencies of rotary positions with the configured scaling, in radians a token; fp32 [head_dim / 2].
+
+    Linear scaling divides all by the factor (Chen et al. 2023, arXiv:2306.15595). That of Llama 3.1 divides those that
+    turn less than `rope_low_freq_factor` times in the original context, leaves those that turn more than
+    `rope_high_freq_factor` times, and interpolates between them.
+    """
+    frequencies = position_frequencies(config.head_dim, config.rope_base)
+    lowered = frequencies / config.rope_factor
+    if config.rope_scaling == "llama3":
+        low, high = config.rope_low_freq_factor, config.rope_high_freq_factor
+        turns = (config.rope_original_context or config.context_length) * frequencies / (2 * math.pi)
+        kept = ((turns - low) / (high - low)).clamp(0, 1)
+        lowered = torch.lerp(lowered, frequencies, kept)
+    return lowered.float()
 
 
 def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
@@ -30,7 +63,7 @@ def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
 
     Even channels are sines and odd ones cosines of the same angle, as in Vaswani et al. 2017, section 3.5.
     """
-    frequency = position_frequencies(d_model).repeat_interleave(2)[:d_model]
+    frequency = position_frequencies(d_model, _SINUSOID_BASE).float().repeat_interleave(2)[:d_model]
     phase = (torch.arange(d_model) % 2).float() * (math.pi / 2)
     return frequency, phase
 
@@ -50,13 +83,16 @@ class Attention(nn.Module):
         super().__init__()
         bias = config.arch == "classic"
         self.heads, self.kv_heads, self.head_dim = config.nhead, config.kv_heads, config.head_dim
+        width = self.heads * self.head_dim
         self.dropout = config.dropout
-        self.qkv = nn.Linear(config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=bias)
-        self.output = nn.Linear(config.d_model, config.d_model, bias=bias)
+        self.qkv = nn.Linear(
+            config.d_model, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=bias or config.qkv_bias
+        )
+        self.output = nn.Linear(width, config.d_model, bias=bias)
         self.query_norm = self.key_norm = None
-        if config.arch == "modern":
-            self.query_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
-            self.key_norm = RMSNorm(self.head_dim, eps=NORM_EPSILON)
+        if config.arch == "modern" or config.qk_norm:
+            self.query_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
+            self.key_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
         """Attend.
@@ -68,7 +104,7 @@ class Attention(nn.Module):
         Returns:
             [batch, length, d_model].
         """
-        batch, length, d_model = x.shape
+        batch, length, _ = x.shape
         query, key, value = (
             self.qkv(x)
             .view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim)
@@ -82,24 +118,33 @@ class Attention(nn.Module):
         # The attention kernel needs one precision, also where autocast normalizes in fp32
         query, key = query.to(value.dtype), key.to(value.dtype)
         mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0)
-        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, d_model))
+        output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
         return output
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU (classic) or a squared ReLU (modern) between them."""
+    """Two linear layers with a GELU (classic), a squared ReLU (modern) or a SiLU-gated product (llama) between them.
+
+    The gated product multiplies the second half of the first layer's outputs with the SiLU of the first half.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         bias = config.arch == "classic"
-        self.classic = config.arch == "classic"
-        self.up = nn.Linear(config.d_model, config.dim_feedforward, bias=bias)
+        self.arch = config.arch
+        self.up = nn.Linear(config.d_model, (config.feedforward_matrices - 1) * config.dim_feedforward, bias=bias)
         self.down = nn.Linear(config.dim_feedforward, config.d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, length, d_model] in and out."""
         hidden = self.up(x)
-        hidden = F.gelu(hidden) if self.classic else F.relu(hidden).square()
+        if self.arch == "classic":
+            hidden = F.gelu(hidden)
+        elif self.arch == "modern":
+            hidden = F.relu(hidden).square()
+        else:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            hidden = F.silu(gate) * hidden
         output: Tensor = self.down(hidden)
         return output
 
@@ -140,7 +185,7 @@ class LanguageModel(nn.Module):
             frequency, phase = sinusoid_parameters(config.d_model)
             self.register_buffer("sinusoids", torch.sin(positions * frequency + phase), persistent=False)
         else:
-            angles = positions * position_frequencies(config.head_dim)
+            angles = positions * rotary_frequencies(config)
             self.register_buffer("cosines", angles.cos(), persistent=False)
             self.register_buffer("sines", angles.sin(), persistent=False)
         self._initialize()
@@ -170,8 +215,8 @@ class LanguageModel(nn.Module):
 
     @property
     def embedding_scale(self) -> float:
-        """Factor that scales the token embedding to the position encoding (Vaswani et al. 2017, section 3.4)."""
-        return math.sqrt(self.config.d_model)
+        """Factor of the token embedding (Vaswani et al. 2017, section 3.4); llama has none."""
+        return 1.0 if self.config.arch == "llama" else math.sqrt(self.config.d_model)
 
     def _initialize(self) -> None:
         # Small, so that a tied output layer does not begin by predicting its input token
@@ -191,10 +236,9 @@ class LanguageModel(nn.Module):
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    """Create the normalization of the residual stream: LayerNorm (classic) or RMSNorm (modern)."""
-    if config.arch == "classic":
-        return nn.LayerNorm(config.d_model, eps=NORM_EPSILON)
-    return RMSNorm(config.d_model, eps=NORM_EPSILON)
+    """Create the normalization of the residual stream: LayerNorm (classic) or RMSNorm."""
+    kind = nn.LayerNorm if config.arch == "classic" else RMSNorm
+    return kind(config.d_model, eps=config.norm_epsilon)
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:

@@ -107,16 +107,20 @@ def shaped(model: ModelConfig, shape: Shape | None, vocab_size: int) -> ModelCon
     values["vocab_size"] = vocab_size
     if shape is not None:
         width, layers, heads = shape
-        values.update(d_model=width, num_layers=layers, nhead=heads, dim_feedforward=4 * width)
+        values.update(d_model=width, num_layers=layers, nhead=heads, dim_feedforward=feedforward_width(model, width))
         if heads % (model.num_kv_heads or 1):
             values["num_kv_heads"] = 0
     return make_config({"model": values}).model
 
 
+def feedforward_width(model: ModelConfig, width: int) -> int:
+    """Width inside the feed-forward with which its matrices have eight times the weights of a square one."""
+    return 4 * width if model.feedforward_matrices == 2 else round(width / 6) * 16
+
+
 def block_weights(model: ModelConfig) -> float:
     """Count the weights of the matrices in the blocks."""
-    attention = 2 * model.d_model**2 + 2 * model.d_model * model.kv_heads * model.head_dim
-    return float(model.num_layers * (attention + 2 * model.d_model * model.dim_feedforward))
+    return float(model.block_weights)
 
 
 def matrix_weights(model: ModelConfig) -> float:
