@@ -42,7 +42,7 @@ from tinylm.manifest import (
     SamplingDefaults,
     encode_manifest,
 )
-from tinylm.provenance import read_provenance
+from tinylm.provenance import read_imported, read_provenance
 from tinylm.run_folder import RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
@@ -291,4 +291,5 @@ def _provenance(source: _Source, session: Session) -> Provenance:
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,
         },
+        imported=read_imported(run.imported),
     )

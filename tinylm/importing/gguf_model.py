@@ -96,7 +96,7 @@ class GgufModel(PretrainedModel):
             "norm_epsilon": keys.number(f"{arch}.attention.layer_norm_rms_epsilon", 1e-12, 1.0),
             "qkv_bias": arch == "qwen2",
             "qk_norm": arch == "qwen3",
-            **self._rotary_values(head, context),
+            **self._rotary_values(head),
         }
 
     def vocabulary(self) -> ImportedVocabulary:
@@ -159,7 +159,7 @@ class GgufModel(PretrainedModel):
             return tensor
         return tensor.reshape(heads, rows // heads // 2, 2, *tensor.shape[1:]).transpose(1, 2).reshape(tensor.shape)
 
-    def _rotary_values(self, head: int, context: int) -> dict[str, Any]:
+    def _rotary_values(self, head: int) -> dict[str, Any]:
         keys, arch = self._keys, self._arch
         values: dict[str, Any] = {"rope_base": keys.number(f"{arch}.rope.freq_base", 1.0, 1e9, 10_000.0)}
         keys.only(f"{arch}.rope.scaling.type", "none", "linear")
@@ -177,7 +177,11 @@ class GgufModel(PretrainedModel):
             "rope_high_freq_factor": 4.0,
             "rope_original_context": 8192,
         }
-        if not 1 <= values["rope_factor"] <= 1e6 or len(factors) != head // 2 or not _are_factors(values, head, factors):
+        if (
+            not 1 <= values["rope_factor"] <= 1e6
+            or len(factors) != head // 2
+            or not _are_factors(values, head, factors)
+        ):
             raise TinyLMError(f"{keys.where}: {_ROPE_FACTORS} is no scaling of Llama 3.1's, which alone is known")
         return values
 

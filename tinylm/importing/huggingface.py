@@ -123,8 +123,8 @@ class HuggingFaceModel(PretrainedModel):
         if EMBEDDING not in self._places:
             raise TinyLMError(f"{printable(self.path)}: the tensor {EMBEDDING} is missing")
         with safe_open(self._places[EMBEDDING], framework="pt") as file:
-            rows: int = file.get_slice(EMBEDDING).get_shape()[0]
-        return rows
+            shape: list[int] = file.get_slice(EMBEDDING).get_shape()
+        return shape[0] if shape else 0
 
     def tensor(self, name: str) -> Tensor:
         """Read a tensor, in fp32."""
@@ -232,7 +232,7 @@ class HuggingFaceModel(PretrainedModel):
         """The chat template's source: a file of its own, or in tokenizer_config.json, by itself or in a list."""
         path = self.path / "chat_template.jinja"
         if path.exists():
-            content = self._file(path.name).read_bytes()[: _MOST_TEXT]
+            content = self._file(path.name).read_bytes()[:_MOST_TEXT]
             return content.decode("utf-8", "replace")
         template = self._settings.get("chat_template")
         if isinstance(template, list):

@@ -33,12 +33,14 @@ class ImportedRun:
         config: shape of the model.
         parameters: their number.
         model: what was imported, and its licence.
+        is_chat: whether it knows conversations.
     """
 
     folder: RunFolder
     config: ModelConfig
     parameters: int
     model: ImportedModel
+    is_chat: bool
 
 
 def import_model(
@@ -106,7 +108,7 @@ def import_model(
             write_weights(file, source, config, chosen.added, progress)
         (checkpoint / "state.json").write_bytes(msgspec.json.format(msgspec.json.encode(state)))
     parameters = sum(prod(shape) for shape in parameter_shapes(config).values())
-    return ImportedRun(run, config, parameters, model)
+    return ImportedRun(run, config, parameters, model, chosen.is_chat)
 
 
 def open_model(path: Path) -> PretrainedModel:

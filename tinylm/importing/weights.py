@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from math import prod
-from pathlib import Path
 from typing import BinaryIO
 
 import torch
