@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 INSTALL := -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PIP := $(BIN)/python $(INSTALL)
 PACKAGE := $(VENV)/package
+NPM := $(VENV)/web
+WEB := runtime/web
 
-.PHONY: demo test test-cpus lint docs wheel demo-model kernel-probes clean
+.PHONY: demo test test-cpus lint docs web wheel demo-model kernel-probes clean
 
 # Install in editable mode what training needs: an edit needs no new installation.
 $(VENV)/.train: pyproject.toml constraints.txt
@@ -32,7 +34,7 @@ demo: $(VENV)/.train
 	@echo
 	@echo "Go on chatting:  $(BIN)/tinylm chat $(DEMO)/bundle"
 
-test: $(VENV)/.dev lint
+test: $(VENV)/.dev web lint
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Whether bundles are right and fast on a Pi's cores and on older x86, emulated: see docs/other-cpus.md. Some ten minutes.
@@ -52,8 +54,14 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_cli_reference.py
 
+# Build what `tinylm export --web` puts into a page: our engine and onnxruntime's WebAssembly, from npm.
+web: $(WEB)/dist/worker.js
+
+$(WEB)/dist/worker.js: $(VENV)/.dev $(WEB)/build.mjs $(WEB)/package-lock.json $(wildcard $(WEB)/engine/*.js)
+	$(BIN)/python -m tinylm.runtime.web.build $(NPM)
+
 # Build the source distribution and, from it, the wheel; chat with the wheel alone in an environment of its own.
-wheel: $(VENV)/.dev
+wheel: $(VENV)/.dev web
 	rm -rf dist $(VENV)/wheel
 	$(BIN)/python -m build --quiet --outdir dist .
 	$(BIN)/python -m twine check --strict dist/*
@@ -78,4 +86,4 @@ kernel-probes: $(VENV)/.train
 	$(BIN)/python -m tinylm.export.kernel_probes
 
 clean:
-	rm -rf $(VENV) build dist tinylm.egg-info runs/demo runs/demo-model .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist $(WEB)/dist tinylm.egg-info runs/demo runs/demo-model .mypy_cache .ruff_cache .pytest_cache .hypothesis

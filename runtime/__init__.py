@@ -22,6 +22,7 @@ Files:
     device/                facts about the machine
     page/                  the chat page
     server/                `tinylm serve`
+    web/                   `tinylm export --web`
 """
 
 from importlib import import_module
