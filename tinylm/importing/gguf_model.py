@@ -128,8 +128,8 @@ class GgufModel(PretrainedModel):
         keys = self._keys
         names = ("eos_token_id", "eot_token_id", "eom_token_id")
         ends = [id_ for name in names for id_ in keys.ids(f"tokenizer.ggml.{name}")]
-        bos = next(iter(keys.ids("tokenizer.ggml.bos_token_id")), None)
-        return ChatSettings(bos, ends, keys.text("tokenizer.chat_template"))
+        bos, eos = (next(iter(keys.ids(f"tokenizer.ggml.{name}_token_id")), None) for name in ("bos", "eos"))
+        return ChatSettings(bos, eos, ends, keys.text("tokenizer.chat_template"))
 
     def tensor_names(self) -> set[str]:
         """Names of all tensors, as Hugging Face has them."""

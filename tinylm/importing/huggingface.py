@@ -109,10 +109,13 @@ class HuggingFaceModel(PretrainedModel):
     def chat_settings(self) -> ChatSettings:
         """What its files say of conversations."""
         vocabulary = self.vocabulary()
-        named = [self._symbol(vocabulary, "bos_token"), self._symbol(vocabulary, "eos_token")]
-        bos = named[0] if named[0] is not None else next(iter(self._config.ids("bos_token_id")), None)
         ends = [*self._generation.ids("eos_token_id"), *self._config.ids("eos_token_id")]
-        return ChatSettings(bos, [*ends, *([] if named[1] is None else [named[1]])], self._template())
+        named = {"bos": self._config.ids("bos_token_id"), "eos": [*self._config.ids("eos_token_id"), *ends]}
+        for name, ids in named.items():
+            symbol = self._symbol(vocabulary, f"{name}_token")
+            ids[:0] = [] if symbol is None else [symbol]
+        bos, eos = (next(iter(ids), None) for ids in named.values())
+        return ChatSettings(bos, eos, [*ends, *named["eos"]], self._template())
 
     def tensor_names(self) -> set[str]:
         """Names of all tensors."""

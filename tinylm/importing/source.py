@@ -50,12 +50,13 @@ class ChatSettings:
     """What a model's files say of its conversations.
 
     Attributes:
-        bos: the id that the template calls `bos_token`; None where there is none.
+        bos, eos: the ids that the template calls `bos_token` and `eos_token`; None where there is none.
         ends: ids that end a reply.
         template: the chat template's source; None where there is none.
     """
 
     bos: int | None = None
+    eos: int | None = None
     ends: list[int] = field(default_factory=list)
     template: str | None = None
 

@@ -67,7 +67,8 @@ def _document_marks(vocabulary: ImportedVocabulary, settings: ChatSettings) -> D
     declared = settings.bos if settings.bos is not None and vocabulary.is_symbol(settings.bos) else eos
     # Some models name what opens a turn as what opens a text
     bos = eos if declared in turns else declared
-    return DocumentMarks(bos, eos, declared, ends, vocabulary.text_prefix)
+    closing = settings.eos if settings.eos is not None and vocabulary.is_symbol(settings.eos) else eos
+    return DocumentMarks(bos, eos, declared, closing, ends, vocabulary.text_prefix)
 
 
 def _with_roles(vocabulary: ImportedVocabulary, marks: DocumentMarks) -> ChatFormat:

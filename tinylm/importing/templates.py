@@ -41,7 +41,7 @@ class DocumentMarks:
 
     Attributes:
         bos, eos: of a document, see `ChatFormat`.
-        declared_bos: the id that the template calls `bos_token`.
+        declared_bos, declared_eos: the ids that the template calls `bos_token` and `eos_token`.
         ends: ids that end a reply by the model's settings.
         text_prefix: see `ChatFormat`.
     """
@@ -49,6 +49,7 @@ class DocumentMarks:
     bos: int
     eos: int
     declared_bos: int
+    declared_eos: int
     ends: list[int]
     text_prefix: str = ""
 
@@ -186,7 +187,7 @@ def recognize(template: str, vocabulary: MarkedVocabulary, marks: DocumentMarks)
 def _describe(
     family: Family, template: str, vocabulary: MarkedVocabulary, marks: DocumentMarks, symbols: Mapping[str, int]
 ) -> ChatFormat:
-    ids_of_marks = {**symbols, _BOS: marks.declared_bos, _EOS: marks.eos}
+    ids_of_marks = {**symbols, _BOS: marks.declared_bos, _EOS: marks.declared_eos}
     splitter = re.compile("(" + "|".join(map(re.escape, ids_of_marks)) + ")")
 
     def ids_of(text: str) -> list[int]:
@@ -201,7 +202,7 @@ def _describe(
         role: TurnFormat(before=ids_of(turn.before), prefix=turn.prefix, after=ids_of(turn.after))
         for role, turn in family.vary(template, family.turns).items()
     }
-    closing = set(turns["assistant"].after) & {*symbols.values(), marks.eos}
+    closing = set(turns["assistant"].after) & {*symbols.values(), marks.declared_eos}
     first = next(id_ for id_ in turns["assistant"].after if id_ in closing)
     return ChatFormat(
         family=family.name,
