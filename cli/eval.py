@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from tinylm.cli.console import notice, print_json, say
-from tinylm.cli.options import FILE, FOLDER, json_option
+from tinylm.cli.options import FILE, FOLDER, json_option, reading_options
 from tinylm.printable import printable
+from tinylm.reply_ranking import DEFAULT_REPLIES
+from tinylm.signatures import takes_fields_of
 
 if TYPE_CHECKING:
     from tinylm.data.world import WorldScore
     from tinylm.evaluation import Score
-    from tinylm.quality import Progress
+    from tinylm.reply_quality import Progress
 
 _WORLD_CATEGORIES = {
     "itself": "about itself",
@@ -27,6 +30,24 @@ _WORLD_CATEGORIES = {
     "not_known": "what it cannot know or do",
 }
 """What the categories of the bundled world are called in the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalCommand:
+    """The options of `tinylm eval`."""
+
+    run_or_bundle: Path
+    files: tuple[Path, ...]
+    kind: Literal["text", "conversations"] | None
+    assistant: str | None
+    user: str | None
+    documents: str | None
+    replies: int | None
+    train_data: tuple[str, ...]
+    world: bool
+    full: bool
+    failures: int
+    as_json: bool
 
 
 @click.command("eval")
@@ -44,41 +65,100 @@ _WORLD_CATEGORIES = {
     type=click.Choice(["text", "conversations"]),
     help="What the files hold.  [default: conversations where there are some, but text for .txt and .md]",
 )
+@reading_options
+@click.option(
+    "--replies",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Replies in conversations that are ranked and generated; 0: none.  "
+    f"[default: {DEFAULT_REPLIES}, with --full all]",
+)
+@click.option(
+    "--train-data",
+    multiple=True,
+    metavar="PATH",
+    help="What the model was trained on, to find what its replies copy: a file, a folder or a quoted glob. "
+    "Repeatable.  [default: the run's files]",
+)
 @click.option(
     "--world", is_flag=True, help="Score replies in the bundled world, to questions written apart from training."
 )
-@click.option("--full", is_flag=True, help="Score all positions instead of some 4,096 spread over each file.")
+@click.option(
+    "--full", is_flag=True, help="Score all positions instead of some 4,096 spread over each file, and all replies."
+)
 @click.option("--failures", type=click.IntRange(min=0), default=0, help="With --world: show so many wrong replies.")
 @json_option
-def command(
-    run_or_bundle: Path,
-    files: tuple[Path, ...],
-    kind: Literal["text", "conversations"] | None,
-    world: bool,
-    full: bool,
-    failures: int,
-    as_json: bool,
-) -> None:
-    """Measure a run or a bundle: bits per byte on text, or right replies in the bundled world."""
-    from tinylm.quality import evaluate, evaluate_world
+@takes_fields_of(EvalCommand)
+def command(options: EvalCommand) -> None:
+    """Measure a run or a bundle: bits per byte on text, and its replies in conversations.
 
-    if world and files:
-        raise click.UsageError("--world brings its own data: give it without --data")
-    if kind is not None and not files:
-        raise click.UsageError("--as says what --data holds: give it with --data FILE")
-    with _progress_bar() as progress:
-        if world:
-            result = evaluate_world(run_or_bundle, notify=notice, progress=progress)
-        else:
-            scores = evaluate(run_or_bundle, files, kind=kind, full=full, notify=notice, progress=progress)
-    if world:
-        _show_failures(result, failures)
-    if as_json:
-        print_json(_world_values(result) if world else _score_values(scores))
-    elif world:
-        _print_world(_world_values(result))
+    With held-out conversations, the true reply is ranked among ten (hits@1 of 10), and replies are generated: how much
+    of them is repetition, and how many words in a row they copy from the training data. Or, with --world, the right
+    replies in the bundled world.
+    """
+    _check(options)
+    if options.world:
+        _evaluate_world(options)
     else:
-        _print_scores(scores)
+        _evaluate(options)
+
+
+def _check(options: EvalCommand) -> None:
+    """Refuse options that do not go together."""
+    given = options.files or options.train_data
+    if options.world and given:
+        raise click.UsageError("--world brings its own data: give it without --data and --train-data")
+    if options.kind is not None and not options.files:
+        raise click.UsageError("--as says what --data holds: give it with --data FILE")
+    reading = {"--assistant": options.assistant, "--user": options.user, "--documents": options.documents}
+    for name, value in reading.items():
+        if value is not None and not given:
+            raise click.UsageError(f"{name} says how --data is read: give it with --data FILE")
+
+
+def _evaluate_world(options: EvalCommand) -> None:
+    from tinylm.quality import evaluate_world
+
+    with _progress_bar() as progress:
+        result = evaluate_world(options.run_or_bundle, notify=notice, progress=progress)
+    _show_failures(result, options.failures)
+    if options.as_json:
+        print_json(_world_values(result))
+    else:
+        _print_world(_world_values(result))
+
+
+def _evaluate(options: EvalCommand) -> None:
+    from tinylm.cli.reply_figures import print_replies
+    from tinylm.data.readers.options import ReadOptions
+    from tinylm.measured_model import open_model
+    from tinylm.quality import check_has_held_out, evaluate, evaluate_replies, read_held_out
+
+    reading = ReadOptions(options.assistant, options.user, options.documents)
+    replies = options.replies if options.replies is not None else None if options.full else DEFAULT_REPLIES
+    if not options.files:
+        check_has_held_out(options.run_or_bundle)
+    with _progress_bar() as progress:
+        model = open_model(options.run_or_bundle)
+        held_out = read_held_out(model, options.files, kind=options.kind, options=reading, notify=notice)
+        scores = evaluate(model, held_out, full=options.full, notify=notice, progress=progress)
+        quality = None
+        if replies != 0:
+            quality = evaluate_replies(
+                model,
+                held_out,
+                train_data=options.train_data,
+                options=reading,
+                limit=replies,
+                notify=notice,
+                progress=progress,
+            )
+    if options.as_json:
+        print_json({**_score_values(scores), **(quality.as_json() if quality is not None else {})})
+        return
+    _print_scores(scores)
+    if quality is not None:
+        print_replies(quality)
 
 
 @contextmanager
@@ -90,7 +170,9 @@ def _progress_bar() -> Iterator[Progress]:
     console = Console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Scoring", total=None)
-        yield lambda name, done, count: bar.update(task, description=printable(name), completed=done, total=count)
+        yield lambda name, done, count: bar.update(
+            task, description=printable(name), completed=done, total=count or None
+        )
 
 
 def _score_values(scores: dict[str, Score]) -> dict[str, Any]:

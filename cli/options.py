@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.types import FuncParamType
 
+from tinylm.errors import DataError
 from tinylm.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,49 +77,87 @@ def _logit_bias(context: click.Context, option: click.Parameter, values: tuple[s
     return biases
 
 
+def _json_schema(context: click.Context, option: click.Parameter, path: Path | None) -> dict[str, Any] | None:  # noqa: ARG001
+    """Read a JSON schema.
+
+    Raises:
+        DataError: the file cannot be read, or holds no JSON object.
+    """
+    import json
+
+    if path is None:
+        return None
+    try:
+        schema = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(path, None, f"cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(path, getattr(error, "lineno", None), f"not JSON ({error})") from None
+    if not isinstance(schema, dict):
+        raise DataError(path, None, "a JSON schema is an object: {…}")
+    return schema
+
+
+_SAMPLING = (
+    click.option("--temperature", type=float, help="0 always takes the most likely token; higher: livelier."),
+    click.option("--top-k", type=int, help="Sample from the N most likely tokens; 0: from all."),
+    click.option(
+        "--top-p",
+        type=float,
+        help="Sample from the most likely tokens that reach this probability; 0: the first.",
+    ),
+    click.option(
+        "--min-p",
+        type=float,
+        help="Sample from tokens at least this fraction as likely as the first.",
+    ),
+    click.option("--repetition-penalty", type=float, help="Above 1 makes recent tokens less likely.  [default: 1]"),
+    click.option(
+        "--presence-penalty",
+        type=float,
+        help="Above 0 makes tokens that the reply contains less likely.  [default: 0]",
+    ),
+    click.option(
+        "--frequency-penalty",
+        type=float,
+        help="Above 0 makes tokens less likely the more often the reply contains them.  [default: 0]",
+    ),
+    click.option("--seed", type=int, help="Equal seeds give equal replies; -1: a random seed."),
+    click.option("--max-new-tokens", type=int, help="Maximum length of a reply in tokens; -1: no limit."),
+    click.option(
+        "--stop",
+        type=TEXT,
+        multiple=True,
+        metavar="TEXT",
+        help="End the reply before this text. Repeatable.",
+    ),
+    click.option(
+        "--choice",
+        "choices",
+        type=TEXT,
+        multiple=True,
+        help="Reply with one of the choices. Repeatable.",
+    ),
+    click.option(
+        "--json-schema",
+        type=FILE,
+        metavar="FILE",
+        callback=_json_schema,
+        help="Reply with JSON that is valid against the schema in FILE.",
+    ),
+    click.option("--regex", type=TEXT, metavar="PATTERN", help="Reply with a text that matches PATTERN."),
+    click.option(
+        "--logit-bias",
+        multiple=True,
+        metavar="ID=BIAS",
+        callback=_logit_bias,
+        help="Make a token more likely (up to 100) or less likely (down to -100). Repeatable.",
+    ),
+)
+
+
 def sampling_options(function: F) -> F:
     """Add the options of `SamplingOptions` to a command; None for those that are not given."""
-    for option in reversed(
-        (
-            click.option("--temperature", type=float, help="0 always takes the most likely token; higher: livelier."),
-            click.option("--top-k", type=int, help="Sample from the N most likely tokens; 0: from all."),
-            click.option(
-                "--top-p",
-                type=float,
-                help="Sample from the most likely tokens that reach this probability; 0: the first.",
-            ),
-            click.option(
-                "--min-p",
-                type=float,
-                help="Sample from tokens at least this fraction as likely as the first.",
-            ),
-            click.option(
-                "--repetition-penalty", type=float, help="Above 1 makes recent tokens less likely.  [default: 1]"
-            ),
-            click.option("--seed", type=int, help="Equal seeds give equal replies; -1: a random seed."),
-            click.option("--max-new-tokens", type=int, help="Maximum length of a reply in tokens."),
-            click.option(
-                "--stop",
-                type=TEXT,
-                multiple=True,
-                metavar="TEXT",
-                help="End the reply before this text. Repeatable.",
-            ),
-            click.option(
-                "--choice",
-                "choices",
-                type=TEXT,
-                multiple=True,
-                help="Reply with one of the choices. Repeatable.",
-            ),
-            click.option(
-                "--logit-bias",
-                multiple=True,
-                metavar="ID=BIAS",
-                callback=_logit_bias,
-                help="Make a token more likely (up to 100) or less likely (down to -100). Repeatable.",
-            ),
-        )
-    ):
+    for option in reversed(_SAMPLING):
         function = option(function)
     return function

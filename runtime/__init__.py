@@ -12,6 +12,8 @@ Files:
     session.py             the onnxruntime session with its KV cache
     ort.py                 onnxruntime without telemetry
     constrained_choice.py  a reply that is one of given texts
+    constraint.py          which of these constraints a reply has
+    grammar.py             a reply that follows a JSON schema or a regular expression
     saved_chats.py         conversations on disk
     threads.py             the fastest number of threads, measured once
     benchmark.py           speed and memory of a bundle: `tinylm bench`

@@ -281,7 +281,8 @@ class Chat:
             if used >= context:
                 raise _NoRoomLeftError(used, context)
             return dropped
-        reserve = min(self._sampler.options.max_new_tokens, context // 4)
+        longest = self._sampler.options.max_new_tokens
+        reserve = context // 4 if longest == -1 else min(longest, context // 4)
         if used + reserve <= context:
             return dropped
         # An eighth more than needed, or each further turn would drop some and prefill all the rest again

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tinylm.errors import ContextFullError
-from tinylm.runtime.constrained_choice import Choices
+from tinylm.runtime.constraint import constraint_of
 from tinylm.runtime.logprobs import LogprobRecorder, TokenLogprob, log_softmax
 from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.session import PREFILL_CHUNK, Decoder
@@ -57,6 +57,7 @@ class Generation:
 
     Raises:
         ContextFullError: the prompt leaves no room for a single token.
+        ConfigError: while iterating, the constraint of the reply cannot be enforced.
     """
 
     def __init__(
@@ -150,15 +151,15 @@ class Generation:
     def _tokens(self, reused: int) -> Iterator[int | None]:
         """Generate tokens to the end of the reply, and set `_reason`; yields None between chunks of the prompt."""
         decoder, sampler, ends = self._decoder, self._sampler, self._tokenizer.ends
-        choices = Choices(self._tokenizer, sampler.options.choices) if sampler.options.choices else None
+        constraint = constraint_of(self._tokenizer, sampler.options)
         last = yield from self._prefill(reused)
         if last is None:
             return
         logits = decoder.append(last)
         while not self._should_stop():
             logprobs = None if self._logprobs is None else log_softmax(logits)
-            if choices is not None:
-                choices.restrict(logits)
+            if constraint is not None:
+                constraint.restrict(logits)
             token = sampler.choose(logits, decoder.ids, self._ids)
             self._generated += 1
             if self._first_token is None:
@@ -171,8 +172,8 @@ class Generation:
             self._ids.append(token)
             if self._logprobs is not None and logprobs is not None:
                 self._logprobs.add(token, logprobs)
-            if choices is not None:
-                choices.feed(token)
+            if constraint is not None:
+                constraint.feed(token)
             yield token
             if self._generated == sampler.options.max_new_tokens:
                 self._reason = "length"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class SamplingOptions:
         top_p: sample from the fewest most likely tokens whose probabilities sum to at least this; 1: from all; 0:
             always the most likely token (nucleus sampling, Holtzman et al. 2020).
         seed: seed of the random number generator; None or -1: a random one. -1 is stored as None.
-        max_new_tokens: maximum length of a reply in tokens.
+        max_new_tokens: maximum length of a reply in tokens; -1: as long as the context has room.
         min_p: sample from the tokens whose probability is at least this fraction of the highest; 0: from all (Nguyen
             et al. 2024).
         repetition_penalty: divides positive and multiplies negative logits of the last `REPETITION_WINDOW` tokens
@@ -49,9 +49,11 @@ class SamplingOptions:
         stop: texts that end the reply and are not part of it.
         logit_bias: values from -100 to 100 to add to the logits, by token id.
         choices: texts of which the reply must be one; empty: any text.
+        json_schema: the reply must be JSON that is valid against this schema; `{}` is any JSON. Needs llguidance.
+        regex: the reply as a whole must match this regular expression. Needs llguidance.
 
     Raises:
-        ConfigError: an option is out of range.
+        ConfigError: an option is out of range, or there are several of `choices`, `json_schema` and `regex`.
     """
 
     temperature: float = 0.7
@@ -66,6 +68,8 @@ class SamplingOptions:
     choices: Sequence[str] = ()
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    json_schema: Mapping[str, Any] | None = None
+    regex: str | None = None
 
     def __post_init__(self) -> None:
         # As in llama.cpp, Ollama and vLLM
@@ -78,7 +82,10 @@ class SamplingOptions:
             (self.top_k < 0, f"top-k must be 0 or -1 (all) or more, not {self.top_k}"),
             (not 0 <= self.top_p <= 1, f"top-p must be between 0 and 1, not {self.top_p:g}"),
             (self.seed is not None and self.seed < 0, f"seed must be 0 or more, or -1 (random), not {self.seed}"),
-            (self.max_new_tokens < 1, f"max-new-tokens must be 1 or more, not {self.max_new_tokens}"),
+            (
+                self.max_new_tokens < 1 and self.max_new_tokens != -1,
+                f"max-new-tokens must be 1 or more, or -1 (no limit), not {self.max_new_tokens}",
+            ),
             (not 0 <= self.min_p <= 1, f"min-p must be between 0 and 1, not {self.min_p:g}"),
             (
                 not 0.01 <= self.repetition_penalty <= 100,
@@ -94,6 +101,11 @@ class SamplingOptions:
             ),
             (isinstance(self.stop, str) or not all(self.stop), "stop must be a list of non-empty texts"),
             (isinstance(self.choices, str) or not all(self.choices), "choices must be a list of non-empty texts"),
+            (self.regex == "", "regex must not be empty"),
+            (
+                bool(self.choices) + (self.json_schema is not None) + (self.regex is not None) > 1,
+                "choices, a JSON schema and a regex exclude each other: give one of them",
+            ),
         ):
             if wrong:
                 raise ConfigError(message)

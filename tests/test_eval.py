@@ -36,8 +36,8 @@ def test_torch_fp32_and_int8_agree(name, runs, bundles, must, samples):
 
 def test_several_files_are_scored_one_by_one_and_together(runs, must, samples):
     paths = [samples / "raw.txt", samples / "messages.jsonl"]
-    alone = [values(must("eval", runs["classic"], "--data", path, "--json")) for path in paths]
-    arguments = ["eval", runs["classic"], "--data", paths[0], "--data", paths[1]]
+    alone = [values(must("eval", runs["classic"], "--data", path, "--replies", 0, "--json")) for path in paths]
+    arguments = ["eval", runs["classic"], "--data", paths[0], "--data", paths[1], "--replies", 0]
     both = values(must(*arguments, "--json"))
     assert list(both) == ["bits_per_byte", "loss", "tokens", "bytes", "files"]
     for one, of_both, path in zip(alone, both["files"], paths, strict=True):
@@ -161,6 +161,85 @@ def test_the_score_of_several_texts():
 
 
 def test_options_that_do_not_go_together(bundle, run_cli, samples):
-    for arguments in (["--world", "--data", samples / "raw.txt"], ["--world", "--as", "text"], ["--as", "text"]):
+    raw = samples / "raw.txt"
+    for arguments in (
+        ["--world", "--data", raw],
+        ["--world", "--train-data", raw],
+        ["--world", "--as", "text"],
+        ["--as", "text"],
+        ["--assistant", "Ann"],
+        ["--documents", "file"],
+        ["--data", raw, "--user", "Ann"],
+    ):
         result = run_cli("eval", bundle, *arguments)
         assert (result.exit_code, result.stderr.count("Error: ")) == (2, 1)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """A chat of people, as a messenger exports it."""
+    names = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    path = tmp_path_factory.mktemp("log") / "WhatsApp Chat.txt"
+    lines = [
+        f"{day:02}/03/2024, 10:{minute:02} - {who}: {text}\n"
+        for day, name in enumerate(names, 1)
+        for minute, who, text in ((0, "Ann", f"What is {name}?"), (1, "Bob", f"It is number {name}, I think."))
+    ]
+    path.write_text("".join(lines))
+    return path
+
+
+def test_replies_of_a_chat_of_people(log, runs, bundle, must, run_cli):
+    unknown = run_cli("eval", bundle, "--data", log, "--as", "conversations")
+    assert unknown.exit_code == 1
+    assert "--assistant NAME" in unknown.stderr
+    arguments = ["--data", log, "--as", "conversations", "--assistant", "Bob"]
+    result = must("eval", bundle, *arguments, "--train-data", log, "--json")
+    found = values(result)
+    assert found["bytes"] == sum(len(line.split(": ")[1]) for line in log.read_text().splitlines() if "Bob" in line)
+    assert found["replies"] == found["ranked"] == 12
+    assert 0 <= found["hits_at_1_of_10"] <= 1
+    assert found["hits_at_1_of_10_baseline"] == max(found["hits_at_1_of_10_baselines"].values()) >= 0.1
+    # The small model may say less than four words
+    assert 0 <= (found["repetition"] or 0) <= 1
+    assert found["repetition_baseline"] == 0
+    # The true replies are in what the model is said to have been trained on
+    assert found["longest_copied_run_baseline"] == 6
+    assert found["longest_copied_run"] >= 0
+    of_run = must("eval", runs["classic"], *arguments, "--json")
+    assert values(of_run)["hits_at_1_of_10_baselines"] == found["hits_at_1_of_10_baselines"]
+    assert values(must("eval", bundle, *arguments, "--replies", 5, "--json"))["replies"] == 5
+
+
+def test_replies_are_told_in_words(log, bundle, must):
+    arguments = ["--data", log, "--as", "conversations", "--assistant", "Bob"]
+    without = must("eval", bundle, *arguments)
+    assert "not compared with the texts of training (a bundle does not name them)" in without.stderr
+    lines = without.stdout.splitlines()[3:]
+    assert lines[0] == "12 replies in held-out conversations"
+    assert lines[1].startswith("found among ten (hits@1)")
+    assert "chance 10.0%, unigram " in lines[1]
+    assert lines[2].startswith("repeated runs of four words")
+    assert len(lines) == 3
+    compared = must("eval", bundle, *arguments, "--train-data", log).stdout.splitlines()[3:]
+    assert compared[:3] == lines
+    assert compared[3].startswith("longest run copied in training")
+    assert compared[3].endswith("people 6")
+
+
+def test_a_run_whose_training_data_is_gone(log, settings, must, tmp_path, samples):
+    file = tmp_path / "raw.txt"
+    file.write_bytes((samples / "raw.txt").read_bytes())
+    must("train", "--out", tmp_path / "run", "--steps", 2, *settings(), "--pretrain", file)
+    arguments = ["eval", tmp_path / "run", "--data", log, "--as", "conversations", "--assistant", "Bob", "--json"]
+    there = must(*arguments)
+    assert values(there)["longest_copied_run"] is not None
+    file.write_text("Something else.\n\nAnd more.\n")
+    changed = must(*arguments)
+    assert values(changed)["longest_copied_run"] is None
+    assert "changed since the run began" in changed.stderr
+    file.unlink()
+    gone = must(*arguments)
+    assert values(gone)["longest_copied_run"] is None
+    assert "raw.txt: no such file" in gone.stderr
+    assert "--train-data PATH" in gone.stderr

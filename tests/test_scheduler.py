@@ -2,9 +2,11 @@
 
 import asyncio
 import sys
+from itertools import groupby
 
 import numpy as np
 import pytest
+from prompts import prompt_of
 
 from tinylm.runtime import ChatModel, SamplingOptions
 from tinylm.runtime.server import caches as caches_module
@@ -14,7 +16,7 @@ from tinylm.runtime.server.errors import ApiError
 from tinylm.runtime.server.models import ServedModel
 from tinylm.runtime.server.replies import Replies, ReplyTask
 from tinylm.runtime.server.scheduler import Scheduler
-from tinylm.runtime.session import PREFILL_CHUNK, LoadedModel, TokenSequence
+from tinylm.runtime.session import LoadedModel, TokenSequence
 
 ONE_CACHE, MANY_CACHES = 1, 10**9
 
@@ -39,10 +41,6 @@ def start(model):
     yield make
     for scheduler in started:
         scheduler.stop()
-
-
-def prompt_of(length, first=20):
-    return [1, *(first + number % 50 for number in range(length - 1))]
 
 
 def request_of(model, prompt, tokens=8, seconds=60, count=1, **options):
@@ -101,6 +99,30 @@ def test_turns_are_fair(model, start):
     jobs = asyncio.run(ask())
     starts, ends = max(job.started for job in jobs), min(job.ended for job in jobs)
     assert starts < ends, "all began before the first was at its end"
+
+
+def test_turns_are_as_long_as_they_compute(model, start, monkeypatch):
+    """However long they wait for the processor."""
+    turns, step = [], Scheduler._step
+
+    def count(scheduler, turn):
+        turns.append(turn.job)
+        return step(scheduler, turn)
+
+    monkeypatch.setattr(Scheduler, "_step", count)
+    monkeypatch.setattr(scheduler_module.time, "thread_time", lambda: len(turns) / 1000)
+    monkeypatch.setattr(scheduler_module.time, "monotonic", lambda: len(turns) * 1000.0)
+    scheduler, _ = start(workers=1)
+
+    async def ask():
+        jobs = [request_of(model, prompt_of(10, first=20 + number), tokens=40, seconds=10**9) for number in range(4)]
+        for job in jobs:
+            scheduler.submit(job.jobs)
+        return [await outcome(job) for job in jobs]
+
+    assert [result.completion_tokens for result in asyncio.run(ask())] == [40] * 4
+    lengths = [len(list(turn)) for _, turn in groupby(turns)]
+    assert all(abs(length - 5) <= 1 for length in lengths[:-4]), lengths
 
 
 def test_a_cancelled_request_ends_and_gives_its_cache_back(model, start):
@@ -192,37 +214,6 @@ def test_weights_that_give_no_numbers_end_one_request_with_an_error(model, start
 
     assert asyncio.run(ask()) == "generation_failed"
     assert scheduler.active == 0
-
-
-def used(caches, model, prompt):
-    """Take a cache for a prompt, prefill it, and give it back: how much was there already."""
-    cache = caches.take(model.weights, prompt)
-    reused = cache.length
-    cache.append(prompt[reused:])
-    caches.give_back(cache, len(prompt))
-    return reused
-
-
-def test_whole_chunks_of_prompts_are_reused(model):
-    caches = CachePool(MANY_CACHES)
-    prompt = prompt_of(3 * PREFILL_CHUNK)
-    assert used(caches, model, prompt[:100]) == 0
-    assert used(caches, model, prompt[:100]) == PREFILL_CHUNK
-    assert used(caches, model, prompt) == PREFILL_CHUNK
-    # One token at least is left to compute
-    assert used(caches, model, prompt) == 2 * PREFILL_CHUNK
-    assert used(caches, model, [9, *prompt[1:]]) == 0
-    assert used(caches, model, prompt[:70] + [9] * 60) == PREFILL_CHUNK
-    assert used(caches, model, prompt) == 2 * PREFILL_CHUNK, "another's beginning was copied, not taken"
-
-
-def test_the_cache_unused_longest_goes_first(model):
-    caches = CachePool(2 * model.weights.cache_bytes)
-    prompts = [prompt_of(100, first=20 + number) for number in range(3)]
-    assert [used(caches, model, prompt) for prompt in (prompts[0], prompts[1], prompts[0], prompts[2])] == [0, 0, 64, 0]
-    assert used(caches, model, prompts[0]) == 64
-    assert used(caches, model, prompts[1]) == 0
-    assert caches.used_bytes == 2 * model.weights.cache_bytes
 
 
 def give_out(monkeypatch, times):
@@ -366,35 +357,3 @@ def test_a_scored_prompt_is_not_reused_and_a_late_one_is_an_error(model, start):
     again = asyncio.run(ask(60))
     assert (again.reused_tokens, again.ids) == (0, plain.ids)
     assert asyncio.run(ask(0.001, alternatives=1, score_prompt=True)) in ("time_limit", "server_busy")
-
-
-def test_models_share_the_memory_for_caches(model, bundle):
-    other = ServedModel("other", bundle, ChatModel(bundle, threads=1))
-    small, large = sorted((model.weights, other.weights), key=lambda weights: weights.cache_bytes)
-    assert small.cache_bytes < large.cache_bytes
-    caches = CachePool(large.cache_bytes + 2 * small.cache_bytes)
-    first, second = caches.take(small, prompt_of(10)), caches.take(large, prompt_of(10))
-    assert caches.room_for(small) == 1
-    assert caches.room_for(large) == 0
-    caches.give_back(first, 10)
-    assert caches.room_for(large) == 0
-    caches.give_back(second, 10)
-    third = caches.take(large, prompt_of(10))
-    assert third is second
-    taken = [caches.take(small, prompt_of(10)) for _ in range(2)]
-    assert first in taken
-    assert caches.used_bytes == large.cache_bytes + 2 * small.cache_bytes
-    for cache in (third, *taken):
-        caches.give_back(cache, 10)
-    caches.drop_model(small)
-    assert caches.used_bytes == large.cache_bytes
-
-
-def test_a_model_that_is_served_no_more_leaves_with_its_last_reply(model):
-    caches = CachePool(MANY_CACHES)
-    cache, idle = caches.take(model.weights, prompt_of(10)), caches.take(model.weights, prompt_of(10))
-    caches.give_back(idle, 0)
-    caches.drop_model(model.weights)
-    assert caches.used_bytes == model.weights.cache_bytes
-    caches.give_back(cache, 0)
-    assert caches.used_bytes == 0

@@ -99,7 +99,6 @@ def test_what_changes_nothing_is_accepted(harmless, http):
         ({"tool_choice": "required", "tools": [{"type": "function"}]}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
         ({"function_call": {"name": "f"}}, "function_call"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"guided_json": {}}, "guided_json"),
         ({"best_of": 2}, "best_of"),

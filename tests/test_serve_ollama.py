@@ -160,7 +160,7 @@ def test_what_is_passed_over_is_named(http, reply):
     [
         ("/api/chat", {"model": "gpt", "messages": HELLO}, 404, "demo"),
         ("/api/chat", {"messages": HELLO}, 400, "model"),
-        ("/api/chat", {"model": "demo", "messages": HELLO, "format": "json"}, 400, "format"),
+        ("/api/chat", {"model": "demo", "messages": HELLO, "format": "yaml"}, 400, "format"),
         ("/api/chat", {"model": "demo", "messages": [{"role": "tool", "content": "1"}]}, 400, "role"),
         ("/api/chat", {"model": "demo", "messages": [{**HELLO[0], "images": ["AAAA"]}]}, 400, "images"),
         ("/api/generate", {"model": "demo", "prompt": "a", "images": ["AAAA"]}, 400, "images"),

@@ -1,12 +1,13 @@
 """TinyLM: your own text and chats in, a chat model on a Raspberry Pi out.
 
-This folder is the core, which every other part may import. It needs neither torch nor onnx; quality.py alone is on top
-of the other parts.
+This folder is the core, which every other part may import. It needs neither torch nor onnx; reply_quality.py uses the
+runtime, and measured_model.py and quality.py are on top of the other parts.
 
 Files:
     chat_format.py     a conversation as token ids and a loss mask
     config.py          every hyperparameter, validated
     config_messages.py one-line messages for mistakes in a configuration
+    copied_runs.py     runs of words that texts share with others
     errors.py          the errors that a user can cause
     evaluation.py      held-out windows, loss and bits per byte
     file_lock.py       a lock for what several processes may change
@@ -16,10 +17,15 @@ Files:
     printable.py       text that every stream, file and JSON parser takes
     processors.py      cores and threads that this process may use
     provenance.py      what a run was trained on
+    repetition.py      how much of a text is repetition
+    reply_ranking.py   hits@1 of 10: tasks and baselines
     run_folder.py      a run's folder and the state of its checkpoints
     run_log.py         metrics.jsonl: the log of a run
     signatures.py      functions that take the fields of a dataclass
     user_cache.py      disposable key-value cache in the user's cache folder
+    words.py           words of a text
+    reply_quality.py   how good a model's replies are
+    measured_model.py  a run or a bundle, opened to be measured
     quality.py         `evaluate`: the quality of a run or a bundle
     __main__.py        `python -m tinylm`
     tokenizer/         text to token ids and back

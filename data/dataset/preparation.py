@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinylm.chat_format import texts_of
 from tinylm.data.dataset.disk_cache import DataCache
 from tinylm.data.dataset.stages import StageData, prepare_stage, tokenize_files
 from tinylm.data.dataset.survey import Notify, Survey, TextSample, find_tokenizer, hold_out_together, survey_files
@@ -78,6 +79,17 @@ class Preparation:
     def hashes(self) -> list[str]:
         """SHA-256 of every file."""
         return [file.sha256 for survey in self.surveys for file in survey.files]
+
+    def training_texts(self) -> Iterator[str]:
+        """Read the documents and messages of all stages that are not held out.
+
+        Raises:
+            DataError: a file has changed since it was surveyed.
+        """
+        for survey in self.surveys:
+            for example, is_held_out in survey.split.divide(survey.examples()):
+                if not is_held_out:
+                    yield from texts_of(example)
 
     def tokenizer(self, config: Config) -> Tokenizer:
         """The tokenizer of this data.

@@ -7,8 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from tinylm.chat_format import Example
 from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.readers.front_door import iter_conversations, iter_documents
+from tinylm.data.readers.options import ReadOptions
 from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.errors import DataError
 from tinylm.evaluation import TokenSequences
@@ -21,7 +23,12 @@ _BATCH = 1024
 
 
 def read_sequences(
-    path: Path, tokenizer: Tokenizer, kind: FileKind | None = None, notify: Callable[[str], None] = lambda _: None
+    path: Path,
+    tokenizer: Tokenizer,
+    kind: FileKind | None = None,
+    *,
+    options: ReadOptions | None = None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> TokenSequences:
     """Tokenize the documents or the conversations of a file, without holding its text in memory.
 
@@ -29,6 +36,7 @@ def read_sequences(
         path: the file.
         tokenizer: of the model.
         kind: what it holds; None: conversations where there are some, but raw text for .txt and .md.
+        options: how the file is read.
         notify: receives lines that the user should read: how the file was read.
 
     Raises:
@@ -36,29 +44,26 @@ def read_sequences(
     """
     if kind is None and path.suffix.lower() not in _RAW_TEXT_SUFFIXES:
         try:
-            return _read(path, tokenizer, "conversations", notify)
+            return _read(path, tokenizer, "conversations", options, notify)
         except DataError as not_conversations:
             try:
-                return _read(path, tokenizer, "text", notify)
+                return _read(path, tokenizer, "text", options, notify)
             except DataError:
                 raise not_conversations from None
-    return _read(path, tokenizer, kind or "text", notify)
+    return _read(path, tokenizer, kind or "text", options, notify)
 
 
-def _read(path: Path, tokenizer: Tokenizer, kind: FileKind, notify: Callable[[str], None]) -> TokenSequences:
+def _read(
+    path: Path, tokenizer: Tokenizer, kind: FileKind, options: ReadOptions | None, notify: Callable[[str], None]
+) -> TokenSequences:
     summary = ReadSummary(path)
-    sequences = TokenSequences.concatenate(_tokenized(path, tokenizer, kind, summary))
+    read: Callable[..., Iterator[Example]] = iter_documents if kind == "text" else iter_conversations
+    sequences = TokenSequences.concatenate(_tokenized(read(path, summary, options), tokenizer))
     for sentence in (summary.headline(), *summary.sentences()):
         notify(sentence)
     return sequences
 
 
-def _tokenized(path: Path, tokenizer: Tokenizer, kind: FileKind, summary: ReadSummary) -> Iterator[TokenSequences]:
-    if kind == "text":
-        documents = iter_documents(path, summary)
-        while texts := list(islice(documents, _BATCH)):
-            yield tokenize_all(texts, tokenizer)
-    else:
-        conversations = iter_conversations(path, summary)
-        while some := list(islice(conversations, _BATCH)):
-            yield tokenize_all(some, tokenizer)
+def _tokenized(examples: Iterator[Example], tokenizer: Tokenizer) -> Iterator[TokenSequences]:
+    while some := list(islice(examples, _BATCH)):
+        yield tokenize_all(some, tokenizer)

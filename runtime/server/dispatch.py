@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from tinylm.errors import ConfigError
+from tinylm.runtime.constraint import constraint_of
+from tinylm.runtime.sampling import SamplingOptions
 from tinylm.runtime.server.errors import ApiError, client_left, invalid
 from tinylm.runtime.server.metrics import Metrics
 from tinylm.runtime.server.models import Models, ServedModel
@@ -124,6 +127,29 @@ class Dispatcher:
                 return json_response(form.whole(await replies.finished()), headers=ignored.headers)
         finally:
             done()
+
+    async def constrained(
+        self, model: ServedModel, options: SamplingOptions, schema: Mapping[str, Any] | None, param: str
+    ) -> SamplingOptions:
+        """Sampling options for replies that follow a JSON schema.
+
+        Args:
+            model: that replies.
+            options: without it.
+            schema: None changes nothing.
+            param: the request's parameter for it.
+
+        Raises:
+            ApiError: the schema cannot be enforced.
+        """
+        if schema is None:
+            return options
+        constrained = replace(options, json_schema=schema)
+        try:
+            await asyncio.to_thread(constraint_of, model.tokenizer, constrained)
+        except ConfigError as error:
+            raise invalid(str(error), param) from None
+        return constrained
 
     def check_length(self, model: ServedModel, texts: Sequence[str], param: str) -> None:
         """Refuse texts that cannot fit into the context, before they are tokenized: megabytes take long.

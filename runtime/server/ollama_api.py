@@ -22,6 +22,7 @@ from tinylm.runtime.server.ollama_protocol import (
     OllamaRequest,
     description,
     ollama_sampling,
+    ollama_schema,
     summary,
     timestamp,
 )
@@ -134,6 +135,7 @@ class OllamaApi:
         dispatcher = self._dispatcher
         dispatcher.check_tokens(model, len(prompt.ids), "messages")
         options = ollama_sampling(asked, model, dispatcher.limits.tokens)
+        options = await dispatcher.constrained(model, options, ollama_schema(asked), "format")
         task = ReplyTask(model, prompt.ids, options, (asked.top_logprobs or 0) if asked.logprobs else None)
         return await dispatcher.answer(request, [task], lambda _: answer, asked.stream, ignored)
 

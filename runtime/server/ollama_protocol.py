@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -65,6 +65,7 @@ class OllamaRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     model: str
     stream: bool = True
     options: OllamaOptions = OllamaOptions()
+    format: Literal["", "json"] | dict[str, Any] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
 
@@ -98,12 +99,11 @@ OLLAMA_RULES = Rules(
         "keep_alive": anything,
         "think": one_of(False),
         "tools": one_of([]),
-        "format": one_of(""),
         "suffix": one_of(""),
         "template": one_of(""),
         "images": one_of([]),
     },
-    refused=frozenset({"format", "suffix", "images"}),
+    refused=frozenset({"suffix", "images"}),
 )
 """What becomes of parameters that are not in the types above."""
 
@@ -131,6 +131,13 @@ def ollama_sampling(asked: OllamaRequest, model: ServedModel, most_tokens: int) 
         stop=options.stop,
     )
     return sampling_of(values, defaults, model.tokenizer.vocab_size, length)
+
+
+def ollama_schema(asked: OllamaRequest) -> Mapping[str, Any] | None:
+    """The JSON schema that a request's reply must follow; None for text."""
+    if isinstance(asked.format, dict):
+        return asked.format
+    return {"type": "object"} if asked.format == "json" else None
 
 
 class OllamaAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from tinylm.runtime.server.protocol import (
     numbered,
     reply_length,
     sampling_of,
+    schema_of,
 )
 from tinylm.runtime.server.replies import ReplyTask
 from tinylm.runtime.server.responses import ChatAnswer, CompletionAnswer, CompletionForm
@@ -78,7 +80,9 @@ class OpenAIApi:
         dispatcher.check_length(model, [message["content"] for message in conversation], "messages")
         prompt = chat_prompt(model.tokenizer, conversation, unfinished)
         dispatcher.check_tokens(model, len(prompt.ids), "messages")
-        task = replace(task, prompt=prompt.ids, alternatives=(asked.top_logprobs or 0) if asked.logprobs else None)
+        options = await dispatcher.constrained(model, task.options, _schema_of(asked), "response_format")
+        alternatives = (asked.top_logprobs or 0) if asked.logprobs else None
+        task = replace(task, prompt=prompt.ids, options=options, alternatives=alternatives)
         tasks = [replace(task, options=numbered(task.options, number)) for number in range(asked.n)]
         answer = ChatAnswer(model, asked.n, _include_usage(asked), asked.logprobs)
         return await dispatcher.answer(request, tasks, lambda _: answer, asked.stream, ignored)
@@ -161,6 +165,15 @@ def _check_strictly(asked: Request, tokens: int | None) -> None:
     ):
         if wrong:
             raise ApiError(400, f"{name}: out of range", "invalid_value", name)
+
+
+def _schema_of(asked: ChatRequest) -> Mapping[str, Any] | None:
+    """The JSON schema of a request's `response_format`, if it has one."""
+    wanted = asked.response_format
+    if wanted is None:
+        return None
+    schema = wanted.json_schema.schema if wanted.json_schema is not None else None
+    return schema_of(wanted.type, schema, "response_format.json_schema")
 
 
 def _include_usage(asked: Request) -> bool:

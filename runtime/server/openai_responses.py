@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct, field
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
@@ -30,6 +31,7 @@ from tinylm.runtime.server.protocol import (
     conversation_of,
     reply_length,
     sampling_of,
+    schema_of,
 )
 from tinylm.runtime.server.replies import Job, Piece, ReplyTask
 from tinylm.runtime.server.responses import result_of
@@ -52,9 +54,13 @@ class InputItem(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class TextFormat(Struct, forbid_unknown_fields=True):
-    """The form of the reply: text alone."""
+    """The form of the reply; name, description, schema and strictness belong to `json_schema`."""
 
-    type: Literal["text"] = "text"
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str = ""
+    description: str = ""
+    schema: dict[str, Any] | None = None
+    strict: bool = False
 
 
 class TextConfig(Struct, forbid_unknown_fields=True):
@@ -109,6 +115,9 @@ class ResponsesApi:
         defaults = model.default_options()
         length = reply_length(asked.max_output_tokens, defaults.max_new_tokens, dispatcher.limits.tokens)
         options = sampling_of(asked, defaults, model.tokenizer.vocab_size, length)
+        form = _format_of(asked)
+        schema = schema_of(form.type, form.schema, "text.format.schema")
+        options = await dispatcher.constrained(model, options, schema, "text.format")
         conversation, unfinished = conversation_of(_messages(asked), dispatcher.limits.strict, ignored)
         dispatcher.check_length(model, [message["content"] for message in conversation], "input")
         prompt = chat_prompt(model.tokenizer, conversation, unfinished)
@@ -152,7 +161,7 @@ class ResponsesAnswer:
             "previous_response_id": None,
             "store": False,
             "temperature": options.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": _format_values(_format_of(asked))},
             "tool_choice": "auto",
             "tools": [],
             "top_p": options.top_p,
@@ -247,6 +256,15 @@ def _messages(asked: ResponsesRequest) -> list[ChatMessage]:
     if not items:
         raise invalid("input: there is no message in it", "input")
     return [*first, *(ChatMessage(item.role, item.content) for item in items)]
+
+
+def _format_of(asked: ResponsesRequest) -> TextFormat:
+    return asked.text.format if asked.text is not None and asked.text.format is not None else TextFormat()
+
+
+def _format_values(form: TextFormat) -> dict[str, Any]:
+    """The form of the reply as the response repeats it."""
+    return msgspec.structs.asdict(form) if form.type == "json_schema" else {"type": form.type}
 
 
 def _with_logprobs(asked: ResponsesRequest, strict: bool, ignored: Ignored) -> bool:

@@ -60,6 +60,22 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
     include_obfuscation: Literal[False] = False
 
 
+class JsonSchema(Struct, forbid_unknown_fields=True):
+    """A schema with a name, as OpenAI's API has it."""
+
+    schema: dict[str, Any] = {}
+    name: str = ""
+    description: str = ""
+    strict: bool = False
+
+
+class ResponseFormat(Struct, forbid_unknown_fields=True):
+    """The form of a reply; the schema belongs to `json_schema`."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
 class SamplingRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     """Parameters of sampling that all of OpenAI's APIs share, and those of other servers that go with them."""
 
@@ -90,6 +106,7 @@ class ChatRequest(Request, kw_only=True):
 
     messages: Annotated[list[ChatMessage], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: Length | None = None
+    response_format: ResponseFormat | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Meta(ge=0, le=MAX_ALTERNATIVES)] | None = None
 
@@ -287,6 +304,24 @@ def sampling_of(request: SamplingRequest, defaults: SamplingOptions, vocab_size:
         raise invalid(str(error)) from None
 
 
+def schema_of(kind: str, schema: Mapping[str, Any] | None, param: str) -> Mapping[str, Any] | None:
+    """The JSON schema that a reply must follow; None for text.
+
+    Args:
+        kind: `text`, `json_object` or `json_schema`.
+        schema: where there is one.
+        param: the request's parameter for it.
+
+    Raises:
+        ApiError: the schema is missing.
+    """
+    if kind == "json_schema":
+        if schema is None:
+            raise invalid(f"{param} is missing", param, "missing_required_parameter")
+        return schema
+    return {"type": "object"} if kind == "json_object" else None
+
+
 def reply_length(asked: int | None, default: int, most: int) -> int:
     """Tokens that a reply may have.
 
@@ -295,8 +330,8 @@ def reply_length(asked: int | None, default: int, most: int) -> int:
         default: of the bundle.
         most: that the server allows.
     """
-    wanted = default if asked is None else most if asked == -1 else asked
-    return max(1, min(wanted, most))
+    wanted = default if asked is None else asked
+    return most if wanted == -1 else max(1, min(wanted, most))
 
 
 def numbered(options: SamplingOptions, number: int) -> SamplingOptions:

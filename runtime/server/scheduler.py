@@ -17,20 +17,21 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from tinylm.errors import TinyLMError
+from tinylm.errors import ConfigError, TinyLMError
 from tinylm.runtime.generation import Generation
 from tinylm.runtime.logprobs import TokenLogprob
 from tinylm.runtime.sampling import TokenSampler
 from tinylm.runtime.server.caches import Cache, CachePool, OutOfMemoryError
-from tinylm.runtime.server.errors import ApiError, busy, client_left, internal_error, no_memory, shutting_down
+from tinylm.runtime.server.errors import ApiError, busy, client_left, internal_error, invalid, no_memory, shutting_down
 from tinylm.runtime.server.replies import Job
 from tinylm.runtime.session import LoadedModel
 
 log = logging.getLogger("tinylm.serve")
 
 TURN_S = 0.005
-"""A turn is as many tokens as fit into this time, and at least one, or one chunk of a prompt. A small model's sequence
-stays in the processor's caches during a turn."""
+"""A turn is as many tokens as the thread computes in this time, and at least one, or one chunk of a prompt. A small
+model's sequence stays in the processor's caches during a turn. While other programs have the core the time stands
+still, so that every reply gets as much of each round."""
 
 _LONGEST_RETRY = 60
 _JOIN_S = 30.0
@@ -149,9 +150,9 @@ class Scheduler:
 
     def _work(self) -> None:
         while (turn := self._next()) is not None:
-            until = time.monotonic() + TURN_S
+            until = time.thread_time() + TURN_S
             done = self._step(turn)
-            while not done and time.monotonic() < until:
+            while not done and time.thread_time() < until:
                 done = self._step(turn)
             with self._ready:
                 if done:
@@ -237,6 +238,9 @@ class Scheduler:
         try:
             piece = next(turn.steps)
         except StopIteration:
+            return True
+        except ConfigError as error:  # what was asked for cannot be done, as a schema that is too large
+            turn.job.error = invalid(str(error))
             return True
         except TinyLMError as error:
             turn.job.error = ApiError(500, str(error), "generation_failed")

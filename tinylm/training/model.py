@@ -25,6 +25,7 @@ Parameters of llama are those of Hugging Face's models, in the same layout. Pack
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -68,6 +69,45 @@ def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
     return frequency, phase
 
 
+class LayerCache:
+    """Keys and values of a layer, [batch, kv_heads, length, head_dim] each; None before the first token."""
+
+    def __init__(self, key: Tensor | None = None, value: Tensor | None = None) -> None:
+        self.key, self.value = key, value
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Add those of further tokens, and return all."""
+        if self.key is not None and self.value is not None:
+            key, value = torch.cat((self.key, key), dim=2), torch.cat((self.value, value), dim=2)
+        self.key, self.value = key, value
+        return key, value
+
+
+class KeyValueCache:
+    """Keys and values of all layers, so that they are computed once a token. For inference.
+
+    Args:
+        layers: of the model, from first to last.
+    """
+
+    def __init__(self, layers: Iterable[LayerCache]) -> None:
+        self.layers = list(layers)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        key = self.layers[0].key
+        return 0 if key is None else key.shape[2]
+
+    def first(self, length: int, batch: int = 1) -> KeyValueCache:
+        """A cache of the first tokens, repeated to a batch; the memory is shared until tokens are added."""
+        parts = ((layer.key, layer.value) for layer in self.layers)
+        return KeyValueCache(
+            LayerCache(*(part[:, :, :length].expand(batch, -1, -1, -1) if part is not None else None for part in pair))
+            for pair in parts
+        )
+
+
 class RMSNorm(nn.RMSNorm):
     """Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467), computed in the input's precision."""
 
@@ -94,12 +134,13 @@ class Attention(nn.Module):
             self.query_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
             self.key_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None) -> Tensor:
         """Attend.
 
         Args:
             x: [batch, length, d_model].
             rotation: cosines and sines, each [length, head_dim / 2], or None without rotary positions.
+            cache: of the tokens before; these ones are added to it.
 
         Returns:
             [batch, length, d_model].
@@ -117,6 +158,8 @@ class Attention(nn.Module):
             query, key = rotate(query, *rotation), rotate(key, *rotation)
         # The attention kernel needs one precision, also where autocast normalizes in fp32
         query, key = query.to(value.dtype), key.to(value.dtype)
+        if cache is not None:
+            key, value = cache.append(key, value)
         mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0)
         output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
         return output
@@ -160,9 +203,9 @@ class Block(nn.Module):
         self.feedforward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None) -> Tensor:
         """[batch, length, d_model] in and out."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation))
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
         update: Tensor = self.dropout(self.feedforward(self.feedforward_norm(x)))
         return x + update
 
@@ -195,21 +238,27 @@ class LanguageModel(nn.Module):
         logits: Tensor = self.output(self.hidden(ids))
         return logits
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """Compute the input of the output layer, [batch, length, d_model], of ids [batch, length]."""
-        length = ids.shape[1]
+    def hidden(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Compute the input of the output layer, [batch, length, d_model].
+
+        Args:
+            ids: [batch, length].
+            cache: of the tokens before these, which are added to it; None: there are none before.
+        """
+        start = cache.length if cache is not None else 0
+        positions = slice(start, start + ids.shape[1])
         x = self.embedding(ids) * self.embedding_scale
         rotation = None
         if self.config.arch == "classic":
-            x = x + self.get_buffer("sinusoids")[:length]
+            x = x + self.get_buffer("sinusoids")[positions]
         else:
-            rotation = self.get_buffer("cosines")[:length], self.get_buffer("sines")[:length]
+            rotation = self.get_buffer("cosines")[positions], self.get_buffer("sines")[positions]
         x = self.dropout(x)
         if x.is_cuda and torch.is_autocast_enabled("cuda"):
             # A GPU's blocks are limited by memory: a residual stream in half precision makes a step some 3 % faster
             x = x.to(torch.get_autocast_dtype("cuda"))
-        for block in self.blocks:
-            x = block(x, rotation)
+        for number, block in enumerate(self.blocks):
+            x = block(x, rotation, cache.layers[number] if cache is not None else None)
         hidden: Tensor = self.norm(x)
         return hidden
 
@@ -246,14 +295,18 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
 
     Args:
         query: [batch, heads, length, head_dim].
-        key: [batch, kv_heads, length, head_dim]; kv_heads divides heads.
-        value: [batch, kv_heads, length, head_dim].
+        key: [batch, kv_heads, length, head_dim], or more tokens before those of the query; kv_heads divides heads.
+        value: like key.
         dropout: probability that an attention weight is dropped.
 
     Returns:
         [batch, heads, length, head_dim].
     """
     heads, length = query.shape[1:3]
+    before = key.shape[2] - length
+    if before:
+        mask = torch.ones(length, before + length, dtype=torch.bool, device=query.device).tril(before)
+        return F.scaled_dot_product_attention(query, key, value, mask, enable_gqa=key.shape[1] != heads)
     # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > _PLAIN_ATTENTION_LENGTH:
         return F.scaled_dot_product_attention(
