@@ -73,7 +73,8 @@ class ByteLevelVocabulary(ImportedVocabulary):
     @property
     def size(self) -> int:
         """Number of ids."""
-        return 1 + max((*self._vocabulary.values(), *(token["id"] for token in self._added.values())))
+        last: int = max((*self._vocabulary.values(), *(token["id"] for token in self._added.values())))
+        return 1 + last
 
     def id_of(self, piece: str) -> int | None:
         """The id of an added token, special or not."""

@@ -164,7 +164,7 @@ class _Header:
         return self._bytes(self._number("<Q")).decode("utf-8")
 
     def _count(self, most: int, name: str) -> int:
-        count = self._number("<Q")
+        count: int = self._number("<Q")
         if count > most:
             raise _BrokenError(f"{count:,} {name} are more than {most:,}")
         return count

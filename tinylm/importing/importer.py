@@ -21,7 +21,7 @@ from tinylm.importing.symbols import choose_format
 from tinylm.importing.weights import check_names, parameter_shapes, write_weights
 from tinylm.printable import printable
 from tinylm.provenance import ImportedModel, TrainingFile, write_imported, write_provenance
-from tinylm.run_folder import RunFolder, TrainState, check_free
+from tinylm.run_folder import RunFolder, StageName, TrainState, check_free
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def import_model(
             TrainingFile(name=file.name, bytes=file.stat().st_size, sha256=sha256_of(file)) for file in source.files
         ],
     )
-    stage = "finetune" if chosen.is_chat else "pretrain"
+    stage: StageName = "finetune" if chosen.is_chat else "pretrain"
     state = TrainState(stage=stage, step=0, plan={stage: 0}, finished=True, model=config)
     with new_folder(run.path) as folder:
         begun = RunFolder(folder)
