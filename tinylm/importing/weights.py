@@ -120,7 +120,8 @@ def _rows_of_parts(config: ModelConfig, name: str, rows: int) -> list[int]:
 def _checked(source: PretrainedModel, name: str, shape: tuple[int, ...], more_rows: bool) -> Tensor:
     """A tensor of a shape, or the first rows of one with more of them."""
     tensor = source.tensor(name)
-    fits = tensor.dim() == len(shape) and tensor.shape[1:] == shape[1:] and (tensor.shape[0] >= shape[0] if more_rows else len(tensor) == shape[0])
+    rows = tensor.shape[0] if tensor.dim() == len(shape) else 0
+    fits = tensor.shape[1:] == shape[1:] and (rows >= shape[0] if more_rows else rows == shape[0])
     if not fits:
         found = list(tensor.shape)
         raise TinyLMError(f"{printable(source.path)}: {name} has the shape {found}, but should have {list(shape)}")
