@@ -6,6 +6,7 @@ runtime, and measured_model.py and quality.py are on top of the other parts.
 Files:
     chat_format.py     a conversation as token ids and a loss mask
     config.py          every hyperparameter, validated
+    model_config.py    the shape of the model, validated
     config_messages.py one-line messages for mistakes in a configuration
     copied_runs.py     runs of words that texts share with others
     errors.py          the errors that a user can cause
