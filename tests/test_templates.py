@@ -6,6 +6,7 @@ import jinja2.sandbox
 import numpy as np
 import pytest
 from byte_level import tokenizer_json
+from chats import PROBES, REPLY, SYSTEM, USER, ZEPHYR
 from pretrained import SMOLLM2_TEMPLATE
 
 from tinylm.chat_format import encode_conversation, encode_examples, encode_prompt, find_turns, loss_mask
@@ -66,12 +67,6 @@ GEMMA3 = (
     "    {{- '<end_of_turn>\n' }}\n{%- endfor -%}\n{%- if add_generation_prompt -%}\n"
     "    {{- '<start_of_turn>model\n'}}\n{%- endif -%}\n"
 )
-ZEPHYR = (
-    "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + "
-    "eos_token }}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
-    "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n"
-    "{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}"
-)
 SYMBOLS = [
     "<|begin_of_text|>",
     "<|end_of_text|>",
@@ -93,12 +88,6 @@ TEMPLATES = {
     "gemma3": (GEMMA3, "gemma", "<|begin_of_text|>", "<end_of_turn>"),
     "zephyr": (ZEPHYR, "zephyr", "<|begin_of_text|>", "</s>"),
 }
-USER, REPLY = (
-    {"role": "user", "content": "The quick brown fox"},
-    {"role": "assistant", "content": "jumps\n\nover dogs."},
-)
-SYSTEM = {"role": "system", "content": "Don't jump!"}
-PROBES = [[USER], [SYSTEM, USER], [USER, REPLY, USER], [SYSTEM, USER, REPLY, {**USER, "content": "if x:\n\treturn"}]]
 
 
 def prepared(name):

@@ -17,11 +17,12 @@ from tinylm.importing.gguf_file import GGUF_MAGIC
 from tinylm.importing.gguf_model import GgufModel
 from tinylm.importing.huggingface import HuggingFaceModel
 from tinylm.importing.source import PretrainedModel
-from tinylm.importing.symbols import choose_format
+from tinylm.importing.symbols import ChosenFormat, choose_format
 from tinylm.importing.weights import check_names, parameter_shapes, write_weights
 from tinylm.printable import printable
 from tinylm.provenance import ImportedModel, TrainingFile, write_imported, write_provenance
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free
+from tinylm.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -67,23 +68,7 @@ def import_model(
     run = RunFolder(Path(out))
     check_free(run.path)
     source = open_model(Path(path))
-    vocabulary, shape = source.vocabulary(), source.shape()
-    rows, size = source.vocabulary_rows(), vocabulary.size
-    if rows < size:
-        raise TinyLMError(
-            f"{printable(source.path)}: vocab_size: the weights have {rows:,} rows, but the tokenizer {size:,} tokens"
-        )
-    chosen = choose_format(vocabulary, source.chat_settings(), source.notes.append)
-    try:
-        tokenizer = vocabulary.finish(chosen.chat_format)
-    except TinyLMError as error:
-        raise TinyLMError(f"{printable(source.path)}: its tokenizer: {error}") from None
-    config = _model_config(source, {**shape, "vocab_size": tokenizer.vocab_size})
-    check_names(source, config)
-    if rows > size:
-        source.notes.append(f"{rows - size:,} rows of its vocabulary stand for no token and are left out")
-    if chosen.added:
-        source.notes.append(f"{chosen.added} control symbols are added to its vocabulary of {size:,}")
+    chosen, tokenizer, config = _prepare(source)
     for note in source.notes:
         notify(note)
     model = ImportedModel(
@@ -109,6 +94,32 @@ def import_model(
         (checkpoint / "state.json").write_bytes(msgspec.json.format(msgspec.json.encode(state)))
     parameters = sum(prod(shape) for shape in parameter_shapes(config).values())
     return ImportedRun(run, config, parameters, model, chosen.is_chat)
+
+
+def _prepare(source: PretrainedModel) -> tuple[ChosenFormat, Tokenizer, ModelConfig]:
+    """The chat format, the tokenizer and the shape of a model, which has the tensors for it.
+
+    Raises:
+        TinyLMError: something does not fit.
+    """
+    vocabulary, shape = source.vocabulary(), source.shape()
+    rows, size = source.vocabulary_rows(), vocabulary.size
+    if rows < size:
+        raise TinyLMError(
+            f"{printable(source.path)}: vocab_size: the weights have {rows:,} rows, but the tokenizer {size:,} tokens"
+        )
+    chosen = choose_format(vocabulary, source.chat_settings(), source.notes.append)
+    try:
+        tokenizer = vocabulary.finish(chosen.chat_format)
+    except TinyLMError as error:
+        raise TinyLMError(f"{printable(source.path)}: its tokenizer: {error}") from None
+    config = _model_config(source, {**shape, "vocab_size": tokenizer.vocab_size})
+    check_names(source, config)
+    if rows > size:
+        source.notes.append(f"{rows - size:,} rows of its vocabulary stand for no token and are left out")
+    if chosen.added:
+        source.notes.append(f"{chosen.added} control symbols are added to its vocabulary of {size:,}")
+    return chosen, tokenizer, config
 
 
 def open_model(path: Path) -> PretrainedModel:

@@ -21,7 +21,7 @@ _PROBES = (
     "Hello there, world!",
     "def f(x):\n\treturn  x**2",
     "äöü 天地 👩‍👩‍👧",
-    "   three  spaces\n\n\nand lines 12345",
+    "and   three  spaces\n\n\nand lines 12345",
 )
 
 
@@ -162,9 +162,10 @@ def sentencepiece_of_json(values: Mapping[str, Any], content: bytes) -> Sentence
     scores: dict[str, float] = {}
     for rank, merge in enumerate(model["merges"]):
         scores.setdefault("".join(merge.split(" ", 1) if isinstance(merge, str) else merge), -float(rank))
+    unknown = model.get("unk_token") or "<unk>"
     kinds = []
     for id_, piece in enumerate(tokens):
-        if piece == model.get("unk_token"):
+        if piece == unknown:
             kinds.append(_UNKNOWN)
         elif id_ in added:
             kinds.append(_CONTROL if added[id_].get("special") else _USER_DEFINED)
