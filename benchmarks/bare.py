@@ -47,6 +47,8 @@ class BareLoop(Loop):
         self._ones = np.ones((1, config.context_length), np.int64)
         self._token = np.zeros((1, 1), np.int64)
         self._token_value = onnxruntime.OrtValue.ortvalue_from_numpy(self._token)
+        # Any token before the new ones: it is the time that counts
+        self._previous = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros((1, 1), np.int64))
         self.logits = np.zeros((1, 1, config.vocab_size), np.float32)
         self._logits_value = onnxruntime.OrtValue.ortvalue_from_numpy(self.logits)
         shape = (1, config.kv_heads, config.context_length, config.head_dim)
@@ -79,6 +81,8 @@ class BareLoop(Loop):
     def _bind(self, session: onnxruntime.InferenceSession) -> onnxruntime.IOBinding:
         binding = session.io_binding()
         binding.bind_ortvalue_output("logits", self._logits_value)
+        if any(value.name == "previous_ids" for value in session.get_inputs()):
+            binding.bind_ortvalue_input("previous_ids", self._previous)
         for name, cache in self._cache.items():
             binding.bind_ortvalue_input(f"past_key_values.{name}", cache)
             binding.bind_ortvalue_output(f"present.{name}", cache)

@@ -62,6 +62,7 @@ class Batch:
                 self._binding.bind_ortvalue_output(f"present.{layer}.{part}", value)
         self.logits = np.zeros((streams, 1, config.vocab_size), np.float32)
         self._binding.bind_ortvalue_output("logits", onnxruntime.OrtValue.ortvalue_from_numpy(self.logits))
+        self._shifts = any(value.name == "previous_ids" for value in self._session.get_inputs())
         self._length = 0
 
     def append(self, ids: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> None:
@@ -70,6 +71,9 @@ class Batch:
         mask = np.ones((len(ids), self._length), np.int64)
         self._binding.bind_ortvalue_input("input_ids", onnxruntime.OrtValue.ortvalue_from_numpy(ids))
         self._binding.bind_ortvalue_input("attention_mask", onnxruntime.OrtValue.ortvalue_from_numpy(mask))
+        if self._shifts:
+            previous = np.ascontiguousarray(ids[:, :1])
+            self._binding.bind_ortvalue_input("previous_ids", onnxruntime.OrtValue.ortvalue_from_numpy(previous))
         self._session.run_with_iobinding(self._binding)
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinylm.config import Config, TokenizerConfig, make_config
+from tinylm.data.dataset.batches import Batch
 from tinylm.data.dataset.disk_cache import DataCache
 from tinylm.data.dataset.stages import prepare_stage, tokenize_files
 from tinylm.data.dataset.survey import find_tokenizer, survey_files
@@ -44,10 +45,10 @@ class RandomBatches:
     def __init__(self, vocab_size: int, context_length: int) -> None:
         self._vocab_size, self._length = vocab_size, context_length
 
-    def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets, int64 [size, context_length]."""
+    def batch(self, index: int, size: int) -> Batch:
+        """Rows of one document each."""
         ids = np.random.default_rng(index).integers(0, self._vocab_size, (size, self._length + 1))
-        return ids[:, :-1], ids[:, 1:]
+        return Batch(ids[:, :-1], ids[:, 1:])
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinylm.config import TokenizerConfig
+from tinylm.data.dataset.batches import Batch
 from tinylm.data.readers.front_door import iter_documents
 from tinylm.errors import TinyLMError
 from tinylm.evaluation import IGNORED, Window
@@ -80,13 +81,14 @@ class Rows:
         self._rows = stream.training[: count * length].reshape(count, length)
         self._bos_id, self._seed = stream.bos_id, seed
 
-    def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets, int64 [size, length]."""
+    def batch(self, index: int, size: int) -> Batch:
+        """Return batch number `index` of the batches of `size` rows."""
         numbers = range(index * size, (index + 1) * size)
         rows = np.stack([self._rows[self._order(n // len(self._rows))[n % len(self._rows)]] for n in numbers])
         targets = rows.astype(np.int64)
         inputs = np.concatenate((np.full((size, 1), self._bos_id), targets[:, :-1]), axis=1)
-        return inputs, np.where(targets == self._bos_id, IGNORED, targets)
+        segments = (inputs == self._bos_id).cumsum(axis=1) - 1
+        return Batch(inputs, np.where(targets == self._bos_id, IGNORED, targets), segments)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if getattr(self, "_epoch", None) != epoch:

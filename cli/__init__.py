@@ -5,7 +5,7 @@ data.py import_.py train.py report.py eval.py export.py info.py chat.py complete
 completion.py
                the commands, in the order of the pipeline
 options.py     options that several commands share
-reply_figures.py
+reply_figures.py suite_figures.py
                the quality of replies, printed
 console.py     stderr for people, stdout for programs
 streams.py     standard streams that survive a full disk

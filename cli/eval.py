@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from tinylm.cli.console import notice, print_json, say
-from tinylm.cli.options import FILE, FOLDER, json_option, reading_options
+from tinylm.cli.options import FILE, FOLDER, TEXT, json_option, reading_options
 from tinylm.printable import printable
 from tinylm.reply_ranking import DEFAULT_REPLIES
 from tinylm.signatures import takes_fields_of
@@ -45,6 +45,7 @@ class EvalCommand:
     replies: int | None
     train_data: tuple[str, ...]
     world: bool
+    suites: tuple[str, ...]
     full: bool
     failures: int
     as_json: bool
@@ -84,6 +85,15 @@ class EvalCommand:
     "--world", is_flag=True, help="Score replies in the bundled world, to questions written apart from training."
 )
 @click.option(
+    "--suite",
+    "suites",
+    type=TEXT,
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Score minimal pairs or multiple choice: simple-english, or a file of JSON Lines with sentence_good and "
+    "sentence_bad, or with choices. Repeatable.",
+)
+@click.option(
     "--full", is_flag=True, help="Score all positions instead of some 4,096 spread over each file, and all replies."
 )
 @click.option("--failures", type=click.IntRange(min=0), default=0, help="With --world: show so many wrong replies.")
@@ -94,11 +104,13 @@ def command(options: EvalCommand) -> None:
 
     With held-out conversations, the true reply is ranked among ten (hits@1 of 10), and replies are generated: how much
     of them is repetition, and how many words in a row they copy from the training data. Or, with --world, the right
-    replies in the bundled world.
+    replies in the bundled world; or, with --suite, the right choices between texts.
     """
     _check(options)
     if options.world:
         _evaluate_world(options)
+    elif options.suites:
+        _evaluate_suites(options)
     else:
         _evaluate(options)
 
@@ -108,6 +120,8 @@ def _check(options: EvalCommand) -> None:
     given = options.files or options.train_data
     if options.world and given:
         raise click.UsageError("--world brings its own data: give it without --data and --train-data")
+    if options.suites and (options.world or given):
+        raise click.UsageError("--suite brings its own data: give it without --data, --train-data and --world")
     if options.kind is not None and not options.files:
         raise click.UsageError("--as says what --data holds: give it with --data FILE")
     reading = {"--assistant": options.assistant, "--user": options.user, "--documents": options.documents}
@@ -126,6 +140,18 @@ def _evaluate_world(options: EvalCommand) -> None:
         print_json(_world_values(result))
     else:
         _print_world(_world_values(result))
+
+
+def _evaluate_suites(options: EvalCommand) -> None:
+    from tinylm.cli.suite_figures import print_suite
+    from tinylm.quality import evaluate_suite
+
+    with _progress_bar() as progress:
+        result = evaluate_suite(options.run_or_bundle, options.suites, notify=notice, progress=progress)
+    if options.as_json:
+        print_json(result.as_json())
+    else:
+        print_suite(result)
 
 
 def _evaluate(options: EvalCommand) -> None:

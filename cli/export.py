@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinylm.cli.console import notice, say
-from tinylm.cli.options import FOLDER
+from tinylm.cli.options import FILE, FOLDER
 from tinylm.export.options import ExportOptions
 from tinylm.printable import command_line
-from tinylm.signatures import takes_fields_of
 
 if TYPE_CHECKING:
     from tinylm.manifest import Manifest
@@ -20,8 +19,23 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("run", type=FOLDER)
-@click.option("--out", type=FOLDER, required=True, help="The bundle's folder, which is created.")
+@click.option("--out", type=FOLDER, help="The bundle's folder, which is created.")
+@click.option(
+    "--gguf",
+    type=FILE,
+    help="A GGUF file, which is created, for llama.cpp and Ollama: F16, or Q8_0 with --quantize.",
+)
+@click.option(
+    "--huggingface", type=FOLDER, help="A folder, which is created, for transformers and what reads its models."
+)
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), default="best", show_default=True)
+@click.option(
+    "--context-length",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default="the model's",
+    help="Tokens of context, at most the model's. A shorter one needs less memory.",
+)
 @click.option("--quantize", is_flag=True, help="int8 weights instead of fp32: a quarter of the size, and faster.")
 @click.option(
     "--bits",
@@ -41,9 +55,49 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="Set a limit of the gate, as quality_loss_percent=0.5. Repeatable.",
 )
-@takes_fields_of(ExportOptions)
-def command(options: ExportOptions) -> None:
-    """Export a RUN as a bundle: ONNX with a KV cache, compared with torch before it is written."""
+def command(out: Path | None, gguf: Path | None, huggingface: Path | None, **options: Any) -> None:
+    """Export a RUN as a bundle: ONNX with a KV cache, compared with torch before it is written.
+
+    Runs of --set model.arch=llama can also be exported for other programs, beside a bundle or instead of one.
+    """
+    if out is None and gguf is None and huggingface is None:
+        raise click.UsageError("Missing option '--out': give a place for the bundle, or --gguf, or --huggingface.")
+    if out is None:
+        _check_without_bundle(options)
+    if gguf is not None and options["bits"] != 8:
+        raise click.UsageError("--gguf is F16 or, with --quantize, Q8_0: leave out --bits 4.")
+    bundle_options = ExportOptions(out=out, **options) if out is not None else None
+    if out is not None:
+        from tinylm.export.bundle import check_out
+
+        check_out(out, options["overwrite"])
+    _export_for_others(gguf, huggingface, options)
+    if bundle_options is not None:
+        _export_bundle(bundle_options)
+
+
+def _check_without_bundle(options: dict[str, Any]) -> None:
+    """Refuse what is for bundles alone."""
+    for name in ("portable", "genai", "limits"):
+        if options[name]:
+            raise click.UsageError(f"--{name.removesuffix('s')} is for a bundle: give --out too.")
+
+
+def _export_for_others(gguf: Path | None, huggingface: Path | None, options: dict[str, Any]) -> None:
+    shared = {name: options[name] for name in ("checkpoint", "context_length", "overwrite")}
+    if gguf is not None:
+        from tinylm.export.gguf_file import export_gguf
+
+        export_gguf(options["run"], gguf, quantize=options["quantize"], **shared)
+        say(f"GGUF: {gguf} ({gguf.stat().st_size / 1e6:.1f} MB), for llama.cpp and programs built on it")
+    if huggingface is not None:
+        from tinylm.export.huggingface import export_huggingface
+
+        export_huggingface(options["run"], huggingface, **shared)
+        say(f"Hugging Face: {huggingface} ({_megabytes(huggingface):.1f} MB), for transformers and others")
+
+
+def _export_bundle(options: ExportOptions) -> None:
     from rich.console import Console
     from rich.progress import Progress
 

@@ -22,8 +22,9 @@ from tinylm.export.card import model_card
 from tinylm.export.decoders import write_decoders
 from tinylm.export.gate import GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.genai import genai_files
-from tinylm.export.graph import Form, build_graph
+from tinylm.export.graph import Form, build_graph, shifts
 from tinylm.export.options import ExportOptions
+from tinylm.export.source import ExportSource, load_source
 from tinylm.export.weights import FloatWeights, Int4Weights, Int8Weights
 from tinylm.files import new_folder, sha256_of
 from tinylm.manifest import (
@@ -43,7 +44,6 @@ from tinylm.manifest import (
     encode_manifest,
 )
 from tinylm.provenance import read_imported, read_provenance
-from tinylm.run_folder import RunFolder, TrainState
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.ort import onnxruntime
@@ -51,7 +51,6 @@ from tinylm.runtime.session import Session, decode_file
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.signatures import takes_fields_of
 from tinylm.tokenizer import Tokenizer
-from tinylm.training.checkpoint import load_run_model
 from tinylm.training.model import LanguageModel
 
 LEAST_ONNXRUNTIME = "1.23"
@@ -86,16 +85,6 @@ class Bundle:
         return str(self.path)
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A run as it is exported."""
-
-    run: RunFolder
-    model: LanguageModel
-    tokenizer: Tokenizer
-    state: TrainState
-
-
 @takes_fields_of(ExportOptions)
 def export_bundle(options: ExportOptions) -> Bundle:  # noqa: D417 - its parameters are the fields of the options
     """Export a run's model and compare the graph with torch before the bundle appears.
@@ -108,6 +97,7 @@ def export_bundle(options: ExportOptions) -> Bundle:  # noqa: D417 - its paramet
         portable: standard ONNX operators alone, for other runtimes, instead of onnxruntime's fused ones.
         genai: also write what onnxruntime-genai needs.
         checkpoint: `"best"` or `"last"`.
+        context_length: tokens of context, at most the model's; 0: the model's. A shorter context needs less memory.
         overwrite: replace an existing bundle, once the new one has passed its gate.
         limits: limits of the gate by name, as `{"quality_loss_percent": 0.5}`; see `GateLimits`.
         notify: receives lines that the user should read.
@@ -126,13 +116,18 @@ def export_bundle(options: ExportOptions) -> Bundle:  # noqa: D417 - its paramet
 
 def export_run(options: ExportOptions) -> Bundle:
     """Export with the arguments of `export_bundle` as one object."""
-    run, out, bits = RunFolder(Path(options.run)), Path(options.out), options.bits
+    out, bits = Path(options.out), options.bits
     limits = GateLimits.parse(options.limits, bits)
     check_out(out, options.overwrite)
-    source = _Source(run, *load_run_model(run, options.checkpoint))
-    model, tokenizer = source.model, source.tokenizer
+    source = load_source(options.run, options.checkpoint, options.context_length)
+    run, model, tokenizer = source.run, source.model, source.tokenizer
     if options.genai and not tokenizer.chat_format.is_own:
         raise TinyLMError(f"{run.path}: --genai is for TinyLM's own chat format, not for an imported model's")
+    if options.genai and shifts(model):
+        raise TinyLMError(
+            f"--genai: {run.path} has a token shift, which onnxruntime-genai does not know; leave --genai out, or "
+            "train with --set model.token_shift=false or model.arch=classic"
+        )
     form = Form.PORTABLE if options.portable else Form.FUSED
     with new_folder(out) as folder:
         fp32_graph = build_graph(model, FloatWeights(), form)
@@ -210,7 +205,7 @@ def _contrib_operators(folder: Path) -> list[str]:
 
 
 def _make_manifest(
-    source: _Source, folder: Path, graph: GraphInfo, sessions: Sequence[Session], figures: GateFigures
+    source: ExportSource, folder: Path, graph: GraphInfo, sessions: Sequence[Session], figures: GateFigures
 ) -> Manifest:
     tokenizer, chat = source.tokenizer, source.state.stage == "finetune"
     own_format = tokenizer.chat_format.is_own
@@ -276,7 +271,7 @@ def measure_speed(session: Session) -> ExportSpeed:
     )
 
 
-def _provenance(source: _Source, session: Session) -> Provenance:
+def _provenance(source: ExportSource, session: Session) -> Provenance:
     run, state = source.run, source.state
     return Provenance(
         data=read_provenance(run.provenance) if run.provenance.is_file() else {},

@@ -3,6 +3,8 @@
 Inputs and outputs are named as onnxruntime-genai and optimum name them:
 
 - `input_ids` int64 [batch, length]: the new tokens.
+- `previous_ids` int64 [batch, 1]: the token before the first of them, or that one itself where there is none; only of a
+  model with a token shift.
 - `attention_mask` int64 [batch, total]: ones, one for each token, new ones included.
 - `past_key_values.N.key`, `.value` fp32 [batch, kv_heads, context_length, head_dim]: the cache of layer N.
 - `logits` fp32 [batch, 1, vocab_size]: of the last new token.
@@ -17,6 +19,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper
@@ -68,7 +71,7 @@ def build_graph(model: LanguageModel, weights: Weights, form: Form = Form.FUSED)
     one_token = form is Form.ONE_TOKEN
     operators: Operators
     operators = StandardOperators(graph, config) if form is Form.PORTABLE else FusedOperators(graph, config, one_token)
-    x = weights.embed(graph, "input_ids", model)
+    x = _embedding(graph, weights, model, one_token)
     if config.arch == "classic":
         x = graph.op("Add", [x, _sinusoids(graph, operators.positions(), config)], "embedding/positions")
     blocks = [block for block in model.blocks if isinstance(block, Block)]
@@ -88,7 +91,29 @@ def build_graph(model: LanguageModel, weights: Weights, form: Form = Form.FUSED)
         x, normed = _add_and_norm(graph, x, fed, next_name, next_norm)
     logits = weights.linear(graph, normed, "output", model.output)
     graph.op("Identity", [logits], "logits")
-    return _finish(graph, operators, config, *([1, 1] if one_token else ["batch", "length"]))
+    return _finish(graph, operators, model, *([1, 1] if one_token else ["batch", "length"]))
+
+
+def shifts(model: LanguageModel) -> bool:
+    """Whether the graph of a model has the input `previous_ids`."""
+    return model.shift is not None and bool(model.shift.share.any())
+
+
+def _embedding(graph: GraphBuilder, weights: Weights, model: LanguageModel, one_token: bool) -> str:
+    """The embeddings of the new tokens, shifted where the model does that: [batch, length, d_model]."""
+    if model.shift is None or not shifts(model):
+        return weights.embed(graph, "input_ids", model)
+    ids = graph.op("Concat", ["previous_ids", "input_ids"], "embedding/ids", axis=1)
+    rows, share = weights.embed(graph, ids, model), as_array(model.shift.share)
+    if one_token:  # fewer nodes, which take most of the time
+        shares = graph.constant("shift/shares", np.stack((share, np.ones_like(share))))
+        parts = graph.op("Mul", [rows, shares], "shift/parts")
+        return graph.op("ReduceSum", [parts, graph.integer(1)], "shifted", keepdims=1)
+    first, last, end, axis = (graph.integer(number) for number in (0, -1, 2**63 - 1, 1))
+    before = graph.op("Slice", [rows, first, last, axis], "shift/before")
+    new = graph.op("Slice", [rows, axis, end, axis], "shift/new")
+    added = graph.op("Mul", [before, graph.constant("shift/share", share)], "shift/added")
+    return graph.op("Add", [new, added], "shifted")
 
 
 def _sinusoids(graph: GraphBuilder, positions: str, config: ModelConfig) -> str:
@@ -154,12 +179,15 @@ def _last_row(graph: GraphBuilder, value: str) -> str:
 
 
 def _finish(
-    graph: GraphBuilder, operators: Operators, config: ModelConfig, batch: str | int, length: str | int
+    graph: GraphBuilder, operators: Operators, model: LanguageModel, batch: str | int, length: str | int
 ) -> onnx.ModelProto:
+    config = model.config
     inputs: list[tuple[str, int, list[Any]]] = [
         ("input_ids", TensorProto.INT64, [batch, length]),
         ("attention_mask", TensorProto.INT64, [batch, "total"]),
     ]
+    if shifts(model):
+        inputs.append(("previous_ids", TensorProto.INT64, [batch, 1]))
     outputs: list[tuple[str, int, list[Any]]] = [("logits", TensorProto.FLOAT, [batch, 1, config.vocab_size])]
     for number in range(config.num_layers):
         past, present = cache_names(number)

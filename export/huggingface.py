@@ -1,15 +1,158 @@
-"""The model in Hugging Face's form: `config.json` and tensors of Llama, Qwen2 or Qwen3."""
+"""Export a run as a folder for Hugging Face's transformers and other programs that read it: Llama, Qwen2 or Qwen3."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from tinylm.config import ModelConfig
+from tinylm.config import ModelConfig, StrPath
 from tinylm.errors import TinyLMError
+from tinylm.export.chat_template import chat_template
+from tinylm.export.genai import hf_tokenizer
+from tinylm.export.source import ExportSource, load_source
+from tinylm.files import new_folder
+from tinylm.manifest import SamplingDefaults
+from tinylm.run_folder import CheckpointName
+from tinylm.tokenizer import Tokenizer
+from tinylm.tokenizer.byte_level_bpe import ByteLevelTokenizer
 from tinylm.training.model import Block, LanguageModel
+
+_CONFIG_FILE = "config.json"
+_CARD = """---
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# A small {kind} model
+
+{family} with {parameters:,} parameters, made with TinyLM. Its data and their licence are for you to name here.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("FOLDER")
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+{example}
+print(tokenizer.decode(model.generate(**inputs)[0], skip_special_tokens=True))
+```
+
+It knows little beyond its data, and can be wrong while it sounds certain.
+"""
+_CHAT_EXAMPLE = """messages = [{"role": "user", "content": "Hello!"}]
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)"""
+_TEXT_EXAMPLE = 'inputs = tokenizer("Once upon a time", return_tensors="pt")'
+
+
+def export_huggingface(
+    run: StrPath,
+    folder: StrPath,
+    *,
+    checkpoint: CheckpointName = "best",
+    context_length: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Export a run as a folder that `AutoModelForCausalLM` and `AutoTokenizer` load.
+
+    Args:
+        run: the run folder: a path, or what `train` returned.
+        folder: the folder, to be made.
+        checkpoint: `"best"` or `"last"`.
+        context_length: tokens of context, at most the model's; 0: the model's.
+        overwrite: replace an existing folder of this kind.
+
+    Returns:
+        the folder.
+
+    Raises:
+        ConfigError: the model has no such context.
+        RunError: the run is incomplete.
+        TinyLMError: the architecture is not llama, or the folder exists or cannot be written.
+    """
+    path = Path(folder)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if not overwrite:
+            raise TinyLMError(f"{path}: exists already; give another --huggingface, or --overwrite to replace it")
+        if not (path / _CONFIG_FILE).is_file():
+            raise TinyLMError(f"{path}: exists and has no {_CONFIG_FILE}, so it is not replaced; give another folder")
+    source = load_source(run, checkpoint, context_length)
+    files = _small_files(source)
+    tensors = huggingface_tensors(source.model)
+    with new_folder(path) as temporary:
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+        save_file(tensors, temporary / "model.safetensors", {"format": "pt"})
+    return path
+
+
+def _small_files(source: ExportSource) -> dict[str, bytes]:
+    """All files but the weights."""
+    model, tokenizer = source.model, source.tokenizer
+    ends = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.ends[0]}
+    sampling = SamplingDefaults()
+    is_chat = source.state.stage == "finetune"
+    values: dict[str, dict[str, Any]] = {
+        _CONFIG_FILE: {**huggingface_config(model.config), **ends},
+        "generation_config.json": {
+            **ends,
+            "eos_token_id": tokenizer.ends,
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+            "max_new_tokens": sampling.max_new_tokens,
+            "suppress_tokens": tokenizer.never_sampled,
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": tokenizer.piece_of(tokenizer.bos_id),
+            "eos_token": tokenizer.piece_of(tokenizer.ends[0]),
+            "model_max_length": model.config.context_length,
+            "clean_up_tokenization_spaces": False,
+            "chat_template": chat_template(tokenizer),
+        },
+    }
+    if not isinstance(tokenizer, ByteLevelTokenizer):
+        values["tokenizer.json"] = _with_control_symbols(tokenizer)
+    card = _CARD.format(
+        kind="chat" if is_chat else "language",
+        family=huggingface_family(model.config).capitalize(),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        example=_CHAT_EXAMPLE if is_chat else _TEXT_EXAMPLE,
+    )
+    return {
+        tokenizer.file_name: tokenizer.serialized(),
+        "README.md": card.encode("utf-8"),
+        **{name: json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8") for name, value in values.items()},
+    }
+
+
+def _with_control_symbols(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Create `tokenizer.json` with control symbols, which transformers finds in text: chat templates are text."""
+    values = hf_tokenizer(tokenizer)
+    bos = tokenizer.piece_of(tokenizer.bos_id)
+    control = {tokenizer.piece_of(id_): id_ for id_ in sorted(tokenizer.control)}
+    values["model"]["vocab"] |= control
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    markers = tokenizer.chat_format.markers
+    values["added_tokens"] = [
+        {"id": id_, "content": piece, **flags} for piece, id_ in control.items() if id_ in markers
+    ]
+    opening: list[dict[str, Any]] = [
+        {"SpecialToken": {"id": bos, "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+    ]
+    values["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": opening,
+        "pair": [*opening, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {bos: {"id": bos, "ids": [tokenizer.bos_id], "tokens": [bos]}},
+    }
+    return values
 
 
 def huggingface_family(config: ModelConfig) -> str:

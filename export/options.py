@@ -29,6 +29,7 @@ class ExportOptions:
     portable: bool = False
     genai: bool = False
     checkpoint: CheckpointName = "best"
+    context_length: int = 0
     overwrite: bool = False
     limits: Mapping[str, float] | Sequence[str] = ()
     notify: Callable[[str], None] = lambda _: None

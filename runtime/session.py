@@ -79,6 +79,7 @@ class LoadedModel:
         layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
         self.cache_names = [(f"past_key_values.{layer}", f"present.{layer}") for layer in layers]
         shapes = {value.name: value.shape for value in self.graph.get_inputs()}
+        self.shifts_tokens = "previous_ids" in shapes
         self.cache_grows = isinstance(shapes[self.cache_names[0][0]][2], str)
         self._cache_shape = (1, config.kv_heads, self.context_length, config.head_dim)
         self._ones = np.ones((1, self.context_length), np.int64)
@@ -114,13 +115,17 @@ class TokenSequence:
         self.model = model
         self.context_length, self.vocab_size = model.context_length, model.vocab_size
         self._ids: list[int] = []
-        self._token = np.zeros((1, 1), np.int64)
+        self._token, self._previous = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.int64)
         self._logits = np.zeros((1, 1, self.vocab_size), np.float32)
         self._cache = model.new_cache()
         token, logits = (onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (self._token, self._logits))
+        previous = onnxruntime.OrtValue.ortvalue_from_numpy(self._previous)
         self._prefill_binding = self._bind(model.graph, logits)
         self._decode_binding = self._bind(model.decode_graph, logits)
         self._decode_binding.bind_ortvalue_input("input_ids", token)
+        if model.shifts_tokens:
+            for binding in (self._prefill_binding, self._decode_binding):
+                binding.bind_ortvalue_input("previous_ids", previous)
 
     @property
     def length(self) -> int:
@@ -186,6 +191,7 @@ class TokenSequence:
 
     def _run(self, ids: Sequence[int]) -> None:
         model = self.model
+        self._previous[0, 0] = self._ids[-1] if self._ids else ids[0]
         if len(ids) == 1:
             graph, binding = model.decode_graph, self._decode_binding
             self._token[0, 0] = ids[0]

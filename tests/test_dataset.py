@@ -14,10 +14,8 @@ from rows import (
     EOS,
     SYSTEM,
     USER,
-    ArrayRows,
     Letters,
     TokenArray,
-    batches_of_rows,
     bounds_of,
     join,
 )
@@ -26,7 +24,6 @@ from tinylm.chat_format import encode_conversation
 from tinylm.data.dataset.held_out import HeldOut
 from tinylm.data.dataset.packing import PackedConversations, PackedDocuments
 from tinylm.data.dataset.tokens import tokenize_all
-from tinylm.evaluation import IGNORED
 
 
 def chat(*contents, system=None):
@@ -53,8 +50,8 @@ class Packed:
     """All rows at once."""
 
     def __init__(self, rows, number_of_pass=0):
-        ids, self.supervised = rows.read(range(len(rows)), number_of_pass)
-        self.ids, self.notes = ids, getattr(rows, "notes", None)
+        self.ids, self.supervised, self.segments = rows.read(range(len(rows)), number_of_pass)
+        self.notes = getattr(rows, "notes", None)
 
 
 def pack_documents(sequences, tokenizer, context_length, seed):
@@ -199,8 +196,12 @@ def test_each_token_is_a_target_of_each_pass_once(lengths, context, seed, number
     documents = [[*(next(numbers) for _ in range(length)), EOS] for length in lengths]
     data = join(documents)
     rows = PackedDocuments(TokenArray(data.ids), bounds_of(data), Letters(), context, seed)
-    ids, supervised = rows.read(range(len(rows)), number)
-    assert ids.shape == (len(rows), context + 1)
+    ids, supervised, segments = rows.read(range(len(rows)), number)
+    assert ids.shape == segments.shape == (len(rows), context + 1)
+    # Where a document begins, a segment does; what fills the row up belongs to any
+    opened = np.diff(segments, axis=1, prepend=0) == 1
+    assert ((ids[:, 1:-1] == BOS) & supervised[:, 2:] == opened[:, 1:-1] & supervised[:, 2:]).all()
+    assert (ids[opened] == BOS).all()
     assert (ids[:, 0] == BOS).all()
     assert supervised.any(axis=1).all()
     assert Counter(ids[supervised].tolist()) == Counter(data.ids.tolist())
@@ -281,6 +282,13 @@ def test_rows_of_conversations(conversations, seed, number_of_pass):
         assert any(flags)
         starts = [index for index, id_ in enumerate(row) if id_ == BOS]
         found.update(tuple(row[start:end]) for start, end in zip(starts, [*starts[1:], 48], strict=True))
+    # Each conversation is a segment; the padding belongs to the last one
+    openings = rows.ids[:, :-1] == BOS
+    opened = np.diff(rows.segments, axis=1, prepend=-1) == 1
+    assert (opened[:, :-1] & rows.supervised[:, 1:] == 0).all()
+    assert (openings >= opened[:, :-1]).all()
+    said = rows.ids[:, 1:] != BOS
+    assert (openings & said == opened[:, :-1] & said).all()
     del found[(BOS,)]  # padding
     # Each is there once
     assert wanted <= found
@@ -351,39 +359,3 @@ def test_a_question_that_leaves_no_room_for_its_reply_is_left_out_and_counted():
 def test_no_reply_at_all(conversations):
     with pytest.raises(ValueError, match="no conversation has an assistant's turn that fits"):
         pack_conversations(conversations, Letters(), 31, 0)
-
-
-def numbered_rows(rows, context=4, seed=1):
-    ids = np.arange(rows * (context + 1), dtype=np.uint16).reshape(rows, context + 1)
-    supervised = ids % 3 != 0
-    return batches_of_rows(ArrayRows(ids, supervised), seed)
-
-
-def test_a_batch_is_inputs_and_the_tokens_after_them():
-    rows = numbered_rows(6)
-    inputs, targets = rows.batch(0, 4)
-    assert inputs.dtype == targets.dtype == np.int64
-    assert inputs.shape == targets.shape == (4, 4)
-    following = inputs + 1
-    assert np.array_equal(targets, np.where(following % 3 != 0, following, IGNORED))
-    assert rows.rows_per_epoch == 6
-
-
-@pytest.mark.parametrize(("count", "size"), [(7, 3), (5, 5), (2, 7), (1, 4), (12, 4)])
-def test_each_epoch_visits_each_row_once(count, size):
-    rows = numbered_rows(count)
-    visited = [int(first) // 5 for index in range(count * 3) for first in rows.batch(index, size)[0][:, 0]]
-    epochs = [visited[start : start + count] for start in range(0, len(visited), count)]
-    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
-    if count > 4:
-        assert len({tuple(epoch) for epoch in epochs}) > 1
-
-
-def test_any_batch_can_be_asked_for_at_any_time():
-    rows = numbered_rows(7)
-    sequential = [rows.batch(index, 3) for index in range(20)]
-    for index in (19, 0, 7, 2, 11, 3):
-        for rows_again in (rows, numbered_rows(7)):
-            for found, expected in zip(rows_again.batch(index, 3), sequential[index], strict=True):
-                assert np.array_equal(found, expected)
-    assert not np.array_equal(numbered_rows(7, seed=2).batch(0, 7)[0], sequential[0][0])

@@ -19,6 +19,7 @@ SHAPES = {
     "classic untied": {"tie_embeddings": False},
     "classic wide": {"nhead": 2, "num_layers": 1, "dim_feedforward": 48},
     "modern tied": {"arch": "modern"},
+    "modern without shift": {"arch": "modern", "token_shift": False},
     "modern untied": {"arch": "modern", "tie_embeddings": False},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1, "tie_embeddings": False, "num_layers": 3},
@@ -160,11 +161,13 @@ def test_names_shapes_and_types_are_as_documented(shape, weights, random_model):
     assert [value.name for value in session.get_inputs()] == [
         "input_ids",
         "attention_mask",
+        *(["previous_ids"] if config.shifts_tokens else []),
         *(f"past_key_values.{layer}" for layer in layers),
     ]
     assert [value.name for value in session.get_outputs()] == ["logits", *(f"present.{layer}" for layer in layers)]
     types = {value.name: value.type for value in (*session.get_inputs(), *session.get_outputs())}
     assert types.pop("input_ids") == types.pop("attention_mask") == "tensor(int64)"
+    assert types.pop("previous_ids", "tensor(int64)") == "tensor(int64)"
     assert set(types.values()) == {"tensor(float)"}
     cache = ["batch", config.kv_heads, config.context_length, config.head_dim]
     shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}

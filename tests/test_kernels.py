@@ -19,6 +19,7 @@ SHAPES = {
     "classic untied": {"tie_embeddings": False},
     "classic wide": {"nhead": 2, "num_layers": 1, "dim_feedforward": 48},
     "modern tied": {"arch": "modern"},
+    "modern without shift": {"arch": "modern", "token_shift": False},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1, "tie_embeddings": False, "num_layers": 3},
     "qwen2": {"arch": "llama", "qkv_bias": True, "tie_embeddings": False},
@@ -143,6 +144,8 @@ def test_a_graph_appends_to_its_cache_in_place(arch, weights, form, random_model
         before = {name: array.copy() for name, array in arrays.items()}
         binding.bind_cpu_input("input_ids", np.full((1, count), 9, np.int64))
         binding.bind_cpu_input("attention_mask", np.ones((1, written + count), np.int64))
+        if config.shifts_tokens:
+            binding.bind_cpu_input("previous_ids", np.full((1, 1), 9, np.int64))
         session.run_with_iobinding(binding)
         for name, array in arrays.items():
             assert_appended(before[name], array, written, count)

@@ -10,6 +10,7 @@ import torch
 from counting import Warnings
 
 from tinylm.config import make_config
+from tinylm.data.dataset.batches import Batch
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED
 from tinylm.run_folder import RunFolder, load_state
@@ -49,7 +50,8 @@ class Rows:
             self.spoil()
         generator = np.random.default_rng(index)
         ids = generator.integers(0, 280, (size, 17))
-        return ids[:, :-1], np.where(generator.random((size, 16)) < 0.3, IGNORED, ids[:, 1:])
+        targets = np.where(generator.random((size, 16)) < 0.3, IGNORED, ids[:, 1:])
+        return Batch(ids[:, :-1], targets, (generator.random(targets.shape) < 0.1).cumsum(axis=1))
 
 
 class Listener(TrainingCallback):
@@ -150,7 +152,7 @@ def test_what_is_no_fault_of_the_compiler_is_no_note(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path, compile="on")
     assert isinstance(trainer.compute, LossComputer)
 
-    def wrong(ids):
+    def wrong(ids, segments):
         raise ValueError("of the model")
 
     monkeypatch.setattr(trainer.compute._loss, "fast_hidden", wrong)

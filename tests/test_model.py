@@ -20,6 +20,7 @@ VARIANTS = {
     "modern untied": {"arch": "modern", "tie_embeddings": False},
     "modern grouped": {"arch": "modern", "num_kv_heads": 2},
     "modern one kv head": {"arch": "modern", "num_kv_heads": 1},
+    "modern without shift": {"arch": "modern", "token_shift": False},
     "llama grouped": {"arch": "llama", "num_kv_heads": 2},
     "qwen2": {"arch": "llama", "qkv_bias": True, "tie_embeddings": False},
     "qwen3": {"arch": "llama", "qk_norm": True, "head_size": 32, "num_kv_heads": 1},
@@ -66,6 +67,20 @@ def test_rows_do_not_see_each_other_and_the_length_does_not_matter(model):
     torch.testing.assert_close(model(ids[:, :9]), together[:, :9], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_each_document_of_a_row_is_computed_as_if_it_stood_alone(model, precision):
+    ids = some_ids(2)
+    lengths = ((9, 1, 14), (24,))
+    segments = torch.stack([torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in lengths])
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        packed = model.hidden(ids, segments)
+        for row, parts in enumerate(lengths):
+            alone = [model.hidden(part[None])[0] for part in ids[row].split(parts)]
+            tolerance = 1e-5 if precision == "fp32" else 0.06
+            torch.testing.assert_close(packed[row], torch.cat(alone), rtol=tolerance, atol=tolerance)
+        assert (packed[0] - model.hidden(ids)[0]).abs().max() > 0.1
+
+
 def test_the_order_of_tokens_matters(model):
     ids = torch.tensor([[1, 2, 3, 4, 9]])
     swapped = torch.tensor([[2, 1, 3, 4, 9]])
@@ -84,7 +99,7 @@ def test_number_of_parameters(name):
         projected = (config.nhead + 2 * config.kv_heads) * head
         block = d * projected + config.nhead * head * d + (2 if config.arch == "modern" else 3) * d * f + 2 * d
         block += 2 * head * (config.arch == "modern" or config.qk_norm) + projected * config.qkv_bias
-        last = d
+        last = d + config.shifts_tokens * d
     expected = v * d * (1 if config.tie_embeddings else 2) + layers * block + last
     model = LanguageModel(config)
     assert sum(parameter.numel() for parameter in model.parameters()) == expected

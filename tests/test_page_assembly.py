@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import re
+from importlib.resources import files
 
 import pytest
 
+from tinylm.runtime import page as page_package
 from tinylm.runtime.page.assembly import assemble_page, bundle_modules, content_security_policy
 
 
@@ -97,3 +99,13 @@ def test_data_comes_after_the_script_as_text_that_runs_nothing():
 def test_data_that_would_be_markup_is_refused(data):
     with pytest.raises(ValueError, match="data"):
         assemble_page(data=data)
+
+
+def test_the_list_of_sources_names_all_and_no_others():
+    there = {path.name for path in files(page_package).iterdir() if path.name.endswith((".js", ".css", ".html"))}
+    assert set(re.findall(r"^    (\w+\.(?:js|css|html)) ", page_package.__doc__, re.MULTILINE)) == there
+
+
+def test_no_module_is_too_long_to_be_taken_in():
+    modules = [path for path in files(page_package).iterdir() if path.name.endswith(".js")]
+    assert [path.name for path in modules if len(path.read_text("utf-8").splitlines()) > 400] == []

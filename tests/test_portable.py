@@ -46,11 +46,16 @@ class Evaluation:
         empty = np.zeros((batch, config.kv_heads, 0, config.head_dim), np.float32)
         self.cache = {f"past_key_values.{number}.{part}": empty for number, part in layers}
         self.mask = np.ones((batch, 0), np.int64)
+        self.previous = {} if not config.shifts_tokens else {"previous_ids": None}
 
     def append(self, ids, mask=None):
         """Logits [batch, vocab_size] after ids [batch, length]."""
         self.mask = np.concatenate([self.mask, np.ones_like(ids) if mask is None else mask], axis=1)
-        logits, *cache = self.run(None, {"input_ids": ids, "attention_mask": self.mask, **self.cache})
+        if self.previous:
+            before = self.previous["previous_ids"]
+            self.previous = {"previous_ids": ids[:, :1] if before is None else before}
+        logits, *cache = self.run(None, {"input_ids": ids, "attention_mask": self.mask, **self.previous, **self.cache})
+        self.previous = dict.fromkeys(self.previous, ids[:, -1:])
         self.cache = dict(zip(self.cache, cache, strict=True))
         return logits[:, 0]
 
@@ -92,6 +97,7 @@ def test_there_are_standard_operators_only_and_shapes_can_be_inferred(shape, wei
     shapes = {value.name: value.shape for value in (*session.get_inputs(), *session.get_outputs())}
     assert shapes.pop("input_ids") == ["batch", "length"]
     assert shapes.pop("attention_mask") == ["batch", "total"]
+    assert shapes.pop("previous_ids", None) == (["batch", 1] if config.shifts_tokens else None)
     assert shapes.pop("logits") == ["batch", 1, config.vocab_size]
     for number, part in itertools.product(range(config.num_layers), ("key", "value")):
         for name, tokens in (("past_key_values", "past"), ("present", "total")):
@@ -133,6 +139,7 @@ def test_hidden_tokens_on_the_left_change_nothing(shape, reference, random_model
     model = random_model(**shape)
     graph = build_graph(model, FloatWeights(), Form.PORTABLE)
     ids, hidden = random_ids(model, 2, 20), 7
+    ids[0, :hidden] = ids[0, hidden]  # what a token shift sees before the first token is that one
     alone = torch_logits(model, ids[:1, hidden:])[0]
     whole = torch_logits(model, ids[1:])[0]
     mask = np.ones((2, 15), np.int64)

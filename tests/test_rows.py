@@ -193,7 +193,10 @@ def test_what_else_is_in_a_batch_changes_next_to_nothing(shape, random_model):
         size = (len(rows), config.kv_heads, config.context_length, config.head_dim)
         caches = itertools.product(range(config.num_layers), ("key", "value"))
         cache = {f"past_key_values.{number}.{part}": np.zeros(size, np.float32) for number, part in caches}
-        return session.run(["logits"], {"input_ids": rows, "attention_mask": np.ones_like(rows), **cache})[0]
+        feed = {"input_ids": rows, "attention_mask": np.ones_like(rows), **cache}
+        if config.shifts_tokens:
+            feed["previous_ids"] = rows[:, :1]
+        return session.run(["logits"], feed)[0]
 
     both = logits(ids)
     for row in range(2):

@@ -63,6 +63,11 @@ def test_the_demo_model_answers_the_official_client(demo_server):
         chunks = list(client.chat.completions.create(model="demo", temperature=0, **with_usage, **HELLO))
         assert chunks[-1].choices == []
         assert chunks[-1].usage.total_tokens == reply.usage.total_tokens
+        # For the chat page: what a reply took, and what is done where nothing is said
+        assert chunks[-1].usage.time_to_first_token_s > 0
+        assert chunks[-1].usage.decode_tokens_per_second > 0
+        defaults = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "min_p": 0, "repetition_penalty": 1, "seed": None}
+        assert model.defaults == {**defaults, "max_new_tokens": 256}
         with pytest.raises(openai.NotFoundError) as refusal:
             client.chat.completions.create(model="gpt", **HELLO)
         assert refusal.value.code == "model_not_found"

@@ -98,14 +98,14 @@ def test_the_last_documents_are_held_out(stream, benchmarks):
 def test_rows_are_the_stream_behind_bos_each_once_an_epoch(stream):
     rows = stream.rows(16, seed=1)
     count = len(stream.training) // 16
-    inputs, targets = rows.batch(0, count)
+    inputs, targets, segments = rows.batch(0, count)
+    np.testing.assert_array_equal(np.diff(segments), inputs[:, 1:] == stream.bos_id)
     assert (inputs[:, 0] == stream.bos_id).all()
     np.testing.assert_array_equal(inputs[:, 1:], np.where(targets == IGNORED, stream.bos_id, targets)[:, :-1])
     body = np.where(targets == IGNORED, stream.bos_id, targets)
     expected = stream.training[: count * 16].reshape(count, 16)
     assert sorted(map(tuple, body)) == sorted(map(tuple, expected.tolist()))
-    again, _ = rows.batch(1, count)
-    assert not np.array_equal(inputs, again)
+    assert not np.array_equal(inputs, rows.batch(1, count).inputs)
 
 
 def test_too_little_text_is_refused(benchmarks, tmp_path):

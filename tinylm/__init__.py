@@ -1,7 +1,7 @@
 """TinyLM: your own text and chats in, a chat model on a Raspberry Pi out.
 
-This folder is the core, which every other part may import. It needs neither torch nor onnx; reply_quality.py uses the
-runtime, and measured_model.py and quality.py are on top of the other parts.
+This folder is the core, which every other part may import. It needs neither torch nor onnx; reply_quality.py and
+suite_scoring.py use the runtime, and measured_model.py and quality.py are on top of the other parts.
 
 Files:
     chat_format.py     a conversation as token ids and a loss mask
@@ -26,6 +26,7 @@ Files:
     user_cache.py      disposable key-value cache in the user's cache folder
     words.py           words of a text
     reply_quality.py   how good a model's replies are
+    suite_scoring.py   accuracy on a suite of items
     measured_model.py  a run or a bundle, opened to be measured
     quality.py         `evaluate`: the quality of a run or a bundle
     __main__.py        `python -m tinylm`

@@ -141,6 +141,32 @@ def new_folder(target: Path, *, private: bool = False, replace: bool = True, dur
         raise
 
 
+@contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` to write to; at a clean exit it takes that name, otherwise it is removed.
+
+    Args:
+        target: the file's place; folders above it are made.
+
+    Raises:
+        WriteError: no permission, a full disk and the like.
+    """
+    with user_errors(target):
+        place = _resolved(target)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary_sibling(place)
+    try:
+        with user_errors(target):
+            yield temporary
+            if place.exists():
+                temporary.chmod(stat.S_IMODE(place.stat().st_mode))
+            _flush_file(temporary)
+            temporary.replace(place)
+    except BaseException:
+        _forget(temporary)
+        raise
+
+
 def recover_folder(target: Path) -> None:
     """Put back what `new_folder` had moved aside when its process was killed before the new folder was in place.
 

@@ -29,7 +29,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Literal["classic", "modern", "llama"],
         Meta(
             description="classic: sinusoidal positions, LayerNorm, GELU, biases. "
-            "modern: RoPE, RMSNorm, QK-norm, squared ReLU, no biases. "
+            "modern: RoPE, RMSNorm, QK-norm, squared ReLU, token shift, no biases. "
             "llama: RoPE, RMSNorm, SwiGLU, as Llama, Qwen2 and Qwen3; runs in llama.cpp and transformers too."
         ),
     ] = "classic"
@@ -48,6 +48,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dropout: Annotated[float, Meta(ge=0.0, lt=1.0, description="Dropout probability in training.")] = 0.0
     context_length: Annotated[int, Meta(ge=16, le=65_536, description="Tokens that the model sees at once.")] = 256
     tie_embeddings: Annotated[bool, Meta(description="Output layer and token embedding share one matrix.")] = True
+    token_shift: Annotated[
+        bool, Meta(description="Each token's embedding gets a learned share of the one before it (modern only).")
+    ] = True
     head_size: Annotated[
         int, Meta(ge=0, le=1024, description="Width of an attention head (llama only); 0: d_model / nhead.")
     ] = 0
@@ -119,6 +122,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _head_unit(self) -> int:
         # onnxruntime's attention wants whole vectors, and twice as wide ones where it also rotates them
         return 8 if self.arch == "classic" else 16
+
+    @property
+    def shifts_tokens(self) -> bool:
+        """Whether the model has a token shift."""
+        return self.arch == "modern" and self.token_shift
 
     @property
     def kv_heads(self) -> int:

@@ -1,4 +1,4 @@
-"""Measure a run or a bundle: bits per byte, the replies in held-out conversations, right replies in the bundled world.
+"""Measure a run or a bundle: bits per byte, replies in held-out conversations and in the bundled world, and suites.
 
 A run is measured with torch, a bundle through the runtime's own decode path; a bundle needs no torch.
 """
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tinylm.data.dataset.sequences import FileKind
     from tinylm.data.readers.options import ReadOptions
     from tinylm.data.world import WorldScore
+    from tinylm.suite_scoring import SuiteScore
 
 DEFAULT_POSITIONS = 4096
 """Counted positions of each file that are scored unless all are asked for."""
@@ -202,6 +203,41 @@ def evaluate_world(
     if too_long:
         context = measured.decoder.context_length
         notify(f"{too_long:,} do not fit the context of {context:,} tokens and count as wrong")
+    return result
+
+
+def evaluate_suite(
+    model: StrPath | MeasuredModel,
+    suites: Sequence[StrPath],
+    *,
+    notify: Notify = lambda _: None,
+    progress: Progress = lambda _name, _done, _all: None,
+) -> SuiteScore:
+    """Score a run or a bundle on suites of minimal pairs or multiple choice; see `tinylm.suite_scoring`.
+
+    Args:
+        model: as for `evaluate`.
+        suites: names of bundled suites, or files; all their items together.
+        notify: receives lines that the user should read.
+        progress: receives how many items are scored.
+
+    Raises:
+        DataError: there is no such suite, a file cannot be read, or nothing fits the model's context.
+        TinyLMError: the run or bundle cannot be opened.
+    """
+    from tinylm.data.suites import read_suite
+    from tinylm.suite_scoring import score_suite
+
+    items = [item for suite in suites for item in read_suite(suite)]
+    measured = model if isinstance(model, MeasuredModel) else open_model(model)
+    result = score_suite(
+        measured.decoder, measured.continuation_losses, measured.tokenizer, items, partial(progress, "suite")
+    )
+    context = measured.decoder.context_length
+    if not result.answers:
+        raise DataError(suites[0], None, f"no item fits the model's context of {context:,} tokens")
+    if len(result.answers) < len(items):
+        notify(f"{len(items) - len(result.answers):,} items do not fit the context of {context:,} tokens: left out")
     return result
 
 

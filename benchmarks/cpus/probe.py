@@ -172,6 +172,8 @@ def decode_step(path: Path) -> Callable[[int], float]:
         binding.bind_ortvalue_output(value.name.replace("past_key_values", "present"), cache)
     binding.bind_output("logits")
     ones = np.ones((1, past[0].shape[2]), np.int64)
+    if any(value.name == "previous_ids" for value in session.get_inputs()):
+        binding.bind_ortvalue_input("previous_ids", value_of(np.zeros((1, 1), np.int64)))
 
     def step(position: int) -> float:
         binding.bind_ortvalue_input("input_ids", value_of(np.array([[position]])))

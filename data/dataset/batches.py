@@ -11,20 +11,46 @@ from numpy.typing import NDArray
 from tinylm.evaluation import IGNORED
 
 
+class Batch(NamedTuple):
+    """Rows of a training step.
+
+    Attributes:
+        inputs: token ids, int64 [rows, context_length].
+        targets: the ids that follow them; `IGNORED` where one does not count.
+        segments: number of the document or conversation of each input in its row, int64, rising from 0; None: one a
+            row.
+    """
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    segments: NDArray[np.int64] | None = None
+
+
+class PackedRows(NamedTuple):
+    """Rows of ids, each row with one id more than its inputs.
+
+    Attributes:
+        ids: int64 [rows, context_length + 1].
+        is_target: which of them are targets.
+        segments: number of the document or conversation of each id in its row, int64, rising from 0.
+    """
+
+    ids: NDArray[np.int64]
+    is_target: NDArray[np.bool_]
+    segments: NDArray[np.int64]
+
+
 class Rows(Protocol):
     """Rows of token ids that are read by their numbers."""
 
     def __len__(self) -> int: ...
 
-    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> PackedRows:
         """Read rows by their numbers.
 
         Args:
             rows: their numbers.
             number_of_pass: each pass over the data may cut and order it differently; each pass holds all of the data.
-
-        Returns:
-            ids, and which of them are targets, [rows, context_length + 1].
         """
         ...
 
@@ -56,26 +82,23 @@ class Batches:
         """Number of rows in an epoch."""
         return sum(part.per_epoch for part in self.parts)
 
-    def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return batch number `index` of the sequence of batches of `size` rows.
-
-        Returns:
-            inputs and targets, int64 [size, context_length]; a target that does not count is `IGNORED`.
-        """
+    def batch(self, index: int, size: int) -> Batch:
+        """Return batch number `index` of the sequence of batches of `size` rows."""
         count = self.rows_per_epoch
         numbers = range(index * size, (index + 1) * size)
         drawn = np.array([self._order(number // count)[number % count] for number in numbers])
         inputs: NDArray[np.int64] | None = None
         for source, number_of_pass in np.unique(drawn[:, :2], axis=0).tolist():
             chosen = (drawn[:, :2] == (source, number_of_pass)).all(axis=1)
-            ids, supervised = self.parts[source].rows.read(drawn[chosen, 2].tolist(), number_of_pass)
+            read = self.parts[source].rows.read(drawn[chosen, 2].tolist(), number_of_pass)
             if inputs is None:
-                inputs = np.empty((size, ids.shape[1] - 1), np.int64)
-                targets = np.empty_like(inputs)
-            inputs[chosen] = ids[:, :-1]
-            targets[chosen] = np.where(supervised[:, 1:], ids[:, 1:], IGNORED)
+                inputs = np.empty((size, read.ids.shape[1] - 1), np.int64)
+                targets, segments = np.empty_like(inputs), np.empty_like(inputs)
+            inputs[chosen] = read.ids[:, :-1]
+            targets[chosen] = np.where(read.is_target[:, 1:], read.ids[:, 1:], IGNORED)
+            segments[chosen] = read.segments[:, :-1]
         assert inputs is not None
-        return inputs, targets
+        return Batch(inputs, targets, segments if segments.any() else None)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         """Shuffle the rows of an epoch: the numbers of part, pass and row of each, [rows_per_epoch, 3]."""

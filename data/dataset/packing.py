@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinylm.chat_format import Role, find_turns, loss_mask
+from tinylm.data.dataset.batches import PackedRows
 from tinylm.data.dataset.tokens import TokenReader
 from tinylm.tokenizer import Tokenizer
 
@@ -55,25 +56,19 @@ class PackedDocuments:
         # The last `<bos>` is no target and needs no row of its own
         return max(1, -(-(self._total - 1) // self._context))
 
-    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Read rows by their numbers.
-
-        Args:
-            rows: their numbers.
-            number_of_pass: of the pass whose rows they are.
-
-        Returns:
-            ids, and which of them are targets, [rows, context_length + 1].
-        """
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> PackedRows:
+        """Read rows of a pass by their numbers."""
         stream = self._stream(number_of_pass)
         size = min(self._context, self._total)
         ids = np.full((len(rows), self._context + 1), self._tokenizer.bos_id, np.int64)
         is_new = np.ones(ids.shape, np.bool_)
+        opens = np.zeros(ids.shape, np.bool_)
         for number, row in enumerate(rows):
             position = min(row * self._context, self._total - size)
-            self._fill(ids[number, 1 : 1 + size], stream, (stream.offset + position) % self._total)
+            place = (stream.offset + position) % self._total
+            self._fill(ids[number, 1 : 1 + size], opens[number, 1 : 1 + size], stream, place)
             is_new[number, 1 : 1 + row * self._context - position] = False
-        return ids, loss_mask(self._tokenizer, ids) & is_new
+        return PackedRows(ids, loss_mask(self._tokenizer, ids) & is_new, opens.cumsum(axis=1))
 
     def _stream(self, number_of_pass: int) -> _Stream:
         """The documents in the order of a pass. Two passes are kept, as a batch may have rows of both."""
@@ -90,8 +85,15 @@ class PackedDocuments:
             self._streams = {number_of_pass: stream, **dict(list(self._streams.items())[:1])}
         return self._streams[number_of_pass]
 
-    def _fill(self, row: NDArray[np.int64], stream: _Stream, position: int) -> None:
-        """Copy the ids from a position of the stream into a row; the stream's beginning follows its end."""
+    def _fill(self, row: NDArray[np.int64], opens: NDArray[np.bool_], stream: _Stream, position: int) -> None:
+        """Copy the ids from a position of the stream into a row; the stream's beginning follows its end.
+
+        Args:
+            row: what is filled.
+            opens: set where a further document begins in it.
+            stream: the documents.
+            position: of the first id.
+        """
         filled = 0
         document = int(np.searchsorted(stream.ends, position, "right"))
         while filled < len(row):
@@ -102,6 +104,7 @@ class PackedDocuments:
             start = int(stream.starts[document]) + skipped
             row[filled : filled + size] = self._tokens.read(start, start + size)
             filled += size + 1  # a row is filled with `<bos>` before
+            opens[filled - 1 : filled] = True
             document += 1
 
 
@@ -171,18 +174,20 @@ class PackedConversations:
     def __len__(self) -> int:
         return len(self._row_ends)
 
-    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Read rows by their numbers, as `PackedDocuments.read`; each pass orders the conversations of a row anew."""
+    def read(self, rows: Sequence[int], number_of_pass: int = 0) -> PackedRows:
+        """Read rows by their numbers; each pass orders the conversations of a row anew."""
         ids = np.full((len(rows), self._capacity), self._tokenizer.bos_id, np.int64)
+        segments = np.zeros_like(ids)
         for number, row in enumerate(rows):
             filled = 0
-            for member in self._members_of(row, number_of_pass):
+            for segment, member in enumerate(self._members_of(row, number_of_pass)):
+                segments[number, filled:] = segment
                 filled += 1  # a row is filled with `<bos>` before
                 for starts, sizes in ((self._system_starts, self._system_sizes), (self._starts, self._sizes)):
                     start, size = int(starts[member]), int(sizes[member])
                     ids[number, filled : filled + size] = self._tokens.read(start, start + size)
                     filled += size
-        return ids, loss_mask(self._tokenizer, ids)
+        return PackedRows(ids, loss_mask(self._tokenizer, ids), segments)
 
     def _members_of(self, row: int, number_of_pass: int) -> list[int]:
         """The conversations of a row in the order of a pass."""

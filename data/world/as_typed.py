@@ -14,7 +14,7 @@ from tinylm.data.world.open_values import any_word, made_up_word
 from tinylm.data.world.phrasings import CONTRACTIONS, upper_first
 
 _FIELD = re.compile(r"\{(\w+)\}")
-_ARTICLE = re.compile(r"\b(a) (?=[aeio])", re.IGNORECASE)
+_ARTICLE = re.compile(r"\b(a) (?=([aeio]\w*))", re.IGNORECASE)
 _PROPER = re.compile(
     r"\b(pip|miso|prickles|dot|otto|grandma|uncle otto|raspberry pi|monday|tuesday|wednesday|thursday|friday|saturday"
     r"|sunday|i)\b"
@@ -64,11 +64,16 @@ class Typed:
     def fill(self, value_of: Callable[[str], str]) -> str:
         """The text with the value of every field, by the field's name."""
         filled = _FIELD.sub(lambda match: self.spelled(value_of(match[1])), self.text)
-        return _ARTICLE.sub(lambda match: match[1] + ("N " if self.case == "upper" else "n "), filled)
+        return with_articles(filled)
 
     def spelled(self, value: str) -> str:
         """The value as this text spells it."""
         return value.lower() if self.case == "lower" else value.upper() if self.case == "upper" else value
+
+
+def with_articles(text: str) -> str:
+    """The text with "an" for "a" before a vowel."""
+    return _ARTICLE.sub(lambda match: match[1] + ("N " if match[1] == "A" and match[2].isupper() else "n "), text)
 
 
 def neat(text: str) -> str:
@@ -80,7 +85,7 @@ def neat(text: str) -> str:
 
 def remark(rng: random.Random) -> str:
     """A sentence that asks for nothing."""
-    return _ARTICLE.sub(r"\1n ", rng.choice(_REMARKS).replace("{w}", any_word(rng)))
+    return with_articles(rng.choice(_REMARKS).replace("{w}", any_word(rng)))
 
 
 def _slip(rng: random.Random, word: str) -> str:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from tinylm.data.world.as_typed import neat
+from tinylm.data.world.as_typed import neat, with_articles
 from tinylm.data.world.intents import Intent, all_intents, declarations, intents_by_family
 from tinylm.data.world.open_values import new_value
 from tinylm.data.world.phrasings import surround, upper_first
@@ -64,7 +64,7 @@ def _document(rng: random.Random) -> str:
         longer = f"{text}\n\n{kind(rng)}"
         if len(longer.split()) <= LONGEST_WORDS:
             text = longer
-    return text
+    return with_articles(text)
 
 
 def _values(rng: random.Random, values: str, count: int) -> list[str]:

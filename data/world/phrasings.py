@@ -77,7 +77,7 @@ def expand(template: str) -> list[str]:
     """List the texts of a template with "[this|that]" alternatives."""
     found = _ALTERNATIVES.search(template)
     if found is None:
-        return [" ".join(template.split())]
+        return [" ".join(template.split()).replace(" ,", ",")]
     before, after = template[: found.start()], template[found.end() :]
     return [text for choice in found[1].split("|") for text in expand(before + choice + after)]
 

@@ -1,76 +1,77 @@
-/** The message field: write, send, edit the last message. */
+/** The message field: write and send. What is written stays with its conversation until it is sent. */
 
-import { lastUserIndex } from "./conversations.js";
+import { showMeter } from "./context_meter.js";
 import { element, focusText } from "./dom.js";
-import { hideNotice } from "./notices.js";
+import { sends } from "./editor.js";
+import { keep } from "./keeping.js";
 import { reply, stop } from "./reply.js";
 import { toEnd } from "./scrolling.js";
 import { say } from "./speech.js";
-import { changed, state } from "./state.js";
+import { state } from "./state.js";
+import { kept } from "./storage.js";
 
 const text = element("text");
 
-export function fitText() {
+/** Where a conversation's draft is kept; new conversations share one. */
+const draftName = ({ id, messages }) => "draft." + (messages.length ? id : "new");
+
+function fitText() {
   text.style.height = "auto";
   text.style.height = text.scrollHeight + "px";
   element("send").disabled = !text.value.trim();
 }
 
-function submit(content) {
+/** Show what was being written in the conversation that is shown. */
+export function showDraft() {
+  text.value = kept.get(draftName(state.current)) ?? "";
+  fitText();
+}
+
+export const forgetDraft = (conversation) => kept.remove(draftName(conversation));
+
+function noteDraft() {
+  if (text.value) keep(draftName(state.current), text.value);
+  else forgetDraft(state.current);
+  fitText();
+  showMeter(text.value);
+}
+
+/** Send a message as the user's, and ask for a reply. */
+export function submit(content) {
   if (state.running) return say("Wait for the reply, or stop it.");
   if (!content.trim()) return;
   const { current } = state;
-  const { messages } = current;
-  if (state.editing) {
-    // What was forgotten for the old text alone may be seen again
-    const index = lastUserIndex(messages);
-    current.first = messages[index].first ?? 0;
-    messages.length = index;
-  }
   current.time = Date.now();
-  messages.push({ role: "user", content: content.trim(), first: current.first });
-  state.editing = false;
-  text.value = "";
-  fitText();
+  current.messages.push({ role: "user", content: content.trim(), time: current.time, first: current.first });
+  state.editing = null;
   toEnd(true);
   focusText();
   reply();
 }
 
-export function startEdit() {
-  const index = lastUserIndex(state.current.messages);
-  if (state.running || index < 0) return;
-  hideNotice();
-  state.editing = true;
-  text.value = state.current.messages[index].content;
-  changed();
-  fitText();
-  focusText(true);
-}
-
-export function endEdit() {
-  if (!state.editing) return;
-  state.editing = false;
+function submitText() {
+  if (state.running || !text.value.trim()) return submit(text.value);
+  const content = text.value;
+  forgetDraft(state.current);
   text.value = "";
   fitText();
-  changed();
+  submit(content);
 }
 
 element("composer").addEventListener("submit", (event) => {
   event.preventDefault();
-  submit(text.value);
+  submitText();
 });
-text.addEventListener("input", fitText);
-text.addEventListener("edit-last", startEdit);
+text.addEventListener("input", noteDraft);
 text.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+  if (sends(event)) {
     event.preventDefault();
-    submit(text.value);
-  } else if (event.key === "ArrowUp" && !text.value && state.current.messages.length) {
+    submitText();
+  } else if (event.key === "ArrowUp" && !text.value) {
     event.preventDefault();
-    startEdit();
+    text.dispatchEvent(new CustomEvent("edit-last"));
   }
 });
+if (matchMedia("(pointer: coarse)").matches) text.enterKeyHint = "enter";
 element("stop").addEventListener("click", stop);
-element("cancel-edit").addEventListener("click", () => { endEdit(); focusText(true); });
 for (const starter of element("starters").children) starter.addEventListener("click", () => submit(starter.textContent));

@@ -2,14 +2,19 @@
 
 import { createBackend } from "./backend.js";
 import { element } from "./dom.js";
+import { keep } from "./keeping.js";
 import { askKey, refuseWithoutKey } from "./key_dialog.js";
-import { hideNotice, keep, notify, showState } from "./notices.js";
+import { hideNotice, notify, showState } from "./notices.js";
 import { say } from "./speech.js";
-import { changed, state } from "./state.js";
+import { changed, settings, state } from "./state.js";
 
 export const backend = createBackend();
 const SECONDS_BETWEEN_LOOKS = 3;
+const listeners = [];
 let watch = 0;
+
+/** Call a function whenever the model can be asked again. */
+export const onConnected = (listener) => listeners.push(listener);
 
 export function showRest() {
   showState(state.lost ? "Not reachable" : "Ready", state.lost ? "lost" : "ready");
@@ -22,11 +27,11 @@ export function showModel() {
   element("greeting").textContent = model ? "Say hello to " + model : "Say hello";
 }
 
-/** Ask which model answers. */
+/** Ask which models there are, and take the one that is set, or the first. */
 export async function askModel() {
-  const [model] = await backend.models();
-  state.model = model?.id ?? "Model";
-  state.contextLength = model?.context_length ?? 0;
+  state.models = await backend.models();
+  const ids = state.models.map(({ id }) => id);
+  state.model = ids.includes(settings.model) ? settings.model : ids[0] ?? "Model";
   keep("model", state.model);
   showModel();
 }
@@ -45,6 +50,7 @@ export async function connect(quiet = false) {
     if (state.running) return;
     showRest();
     changed();
+    for (const listener of listeners) listener();
   } catch (error) {
     if (error.kind === "gone") return lose("The server cannot be reached. Is it running, and are you on its network?", quiet);
     state.lost = false;
@@ -61,5 +67,14 @@ export function lose(text, quiet = false) {
   showRest();
   if (!quiet) notify(text, [["Try again", () => connect()]]);
   clearTimeout(watch);
-  watch = setTimeout(connect, 1000 * SECONDS_BETWEEN_LOOKS, true);
+  watch = setTimeout(lookAgain, 1000 * SECONDS_BETWEEN_LOOKS);
+}
+
+async function lookAgain() {
+  try {
+    await backend.health();
+  } catch (error) {
+    if (error.kind === "gone") return lose("", true);
+  }
+  connect(true);
 }

@@ -1,7 +1,8 @@
 /** Asks for the API key. */
 
 import { element } from "./dom.js";
-import { hideNotice, keep, notify } from "./notices.js";
+import { keep } from "./keeping.js";
+import { hideNotice, notify } from "./notices.js";
 import { kept } from "./storage.js";
 
 const dialog = element("ask-key");

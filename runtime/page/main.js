@@ -1,37 +1,44 @@
 /** Puts the page together: what happens on which button, and what is shown when something has changed. */
 
-import { endEdit, fitText, startEdit } from "./composer.js";
-import { connect, showModel, showRest } from "./connection.js";
+import { forgetDraft, showDraft } from "./composer.js";
+import { connect, onConnected, showModel, showRest } from "./connection.js";
+import { showMeter } from "./context_meter.js";
 import { showList } from "./conversation_list.js";
-import { conversations, keptConversation, newConversation, titleOf } from "./conversations.js";
+import { newConversation, titleOf } from "./conversations.js";
 import { element, focusText } from "./dom.js";
 import { closeSide, sideIsOpen } from "./drawer.js";
+import { cancelEdit, edit, editLast, remove, save, sendAgain, turnVersion } from "./editing.js";
+import { download } from "./exporting.js";
+import { importFile } from "./importing.js";
+import { keep, keepConversation } from "./keeping.js";
 import { showMessages } from "./messages.js";
-import { hideNotice, keep, noticeIsShown, notify } from "./notices.js";
-import { retry, stop } from "./reply.js";
+import { hideNotice, noticeIsShown, notify } from "./notices.js";
+import { retry, sendWaiting, stop } from "./reply.js";
 import { toEnd } from "./scrolling.js";
+import { endSearch, searchAgain } from "./search.js";
 import { showTheme } from "./settings_dialog.js";
 import { say } from "./speech.js";
 import { changed, onChange, settings, state } from "./state.js";
-import { CHAT, PREFIX, keepsNothing, kept } from "./storage.js";
-import { contentOf, conversationsOf, download } from "./transfer.js";
+import { kept } from "./storage.js";
+import { allConversations, getConversation, onChangeElsewhere, openStore, removeConversation } from "./store.js";
 
 /** Show another conversation; a reply under way is stopped, and what there is of it kept. */
 function turnTo(conversation) {
   stop();
   state.running = null;
-  endEdit();
+  state.editing = null;
   hideNotice();
   showRest();
   state.current = conversation;
   keep("current", conversation.id);
+  showDraft();
   changed();
   toEnd(true);
 }
 
-function openConversation(id) {
-  const conversation = keptConversation(id);
-  if (conversation && id !== state.current.id) {
+async function openConversation(id) {
+  const conversation = id === state.current.id ? null : await getConversation(id);
+  if (conversation) {
     turnTo(conversation);
     say(titleOf(conversation));
   }
@@ -44,56 +51,59 @@ function startNew() {
   focusText();
 }
 
+function rename(title) {
+  state.current.title = title;
+  keepConversation(state.current);
+  searchAgain();
+}
+
 function deleteCurrent() {
   const conversation = state.current;
   stop();
-  kept.remove(CHAT + conversation.id);
+  removeConversation(conversation.id);
+  forgetDraft(conversation);
   turnTo(newConversation(settings.system));
+  searchAgain();
   closeSide();
   notify(`Deleted “${titleOf(conversation).slice(0, 40)}”.`, [["Undo", () => {
-    keep(CHAT + conversation.id, conversation);
+    keepConversation(conversation);
     turnTo(conversation);
   }]]);
   focusText();
 }
 
-async function importFile(file) {
-  let read;
-  try {
-    read = conversationsOf(await file.text());
-  } catch (error) {
-    return notify(`Nothing was imported from ${file.name}: ${error.message}`);
+async function importFiles(files) {
+  const lines = [];
+  let first = null;
+  for (const file of files) {
+    const done = await importFile(file);
+    first ??= done.first;
+    lines.push(done.said);
   }
-  const known = new Set(conversations().map(contentOf));
-  const fresh = read.filter((conversation) => !known.has(contentOf(conversation)));
-  const now = Date.now();
-  try {
-    // The first of a file is the newest, as in the list
-    fresh.forEach((conversation, index) => kept.set(CHAT + conversation.id, { ...conversation, time: now - index }));
-  } catch {
-    for (const conversation of fresh) kept.remove(CHAT + conversation.id);
-    return notify(`Nothing was imported from ${file.name}: this browser’s storage is full.`);
-  }
-  const count = (number) => `${number} ${number === 1 ? "conversation" : "conversations"}`;
-  const old = read.length - fresh.length;
   closeSide();
-  if (fresh.length) turnTo(kept.get(CHAT + fresh[0].id));
-  notify(`Imported ${count(fresh.length)}${old ? `; ${old === 1 ? "1 was" : old + " were"} here already` : ""}.`);
+  endSearch();
+  if (first) turnTo(first);
+  notify(lines.join(" "));
 }
 
+const messageActions = { edit, remove, retry, save, sendAgain, cancelEdit, showVersion: turnVersion };
+const listActions = { open: openConversation, rename, exportCurrent: () => download([state.current]), deleteCurrent };
+
 onChange(() => {
-  showMessages({ edit: startEdit, retry });
-  showList({ open: openConversation, exportCurrent: () => download([state.current]), deleteCurrent });
+  showMessages(messageActions);
+  showList(listActions);
+  showMeter();
   toEnd();
 });
+onConnected(() => sendWaiting(openConversation));
 
 element("new").addEventListener("click", startNew);
 element("new-too").addEventListener("click", startNew);
-element("export").addEventListener("click", () => download(conversations()));
+element("text").addEventListener("edit-last", editLast);
+element("export").addEventListener("click", async () => download(await allConversations()));
 element("import").addEventListener("click", () => element("file").click());
 element("file").addEventListener("change", async ({ target }) => {
-  const [file] = target.files;
-  if (file) await importFile(file);
+  if (target.files.length) await importFiles([...target.files]);
   target.value = "";
 });
 
@@ -101,23 +111,30 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
   if (sideIsOpen()) closeSide();
   else if (state.running) stop();
-  else if (state.editing) element("cancel-edit").click();
+  else if (state.editing) cancelEdit();
   else if (noticeIsShown()) hideNotice();
 });
 
-addEventListener("storage", ({ key }) => {
-  // Another tab has changed something
-  if (!key?.startsWith(PREFIX + CHAT) || state.running) return;
-  const other = keptConversation(state.current.id);
-  if (other && !state.editing) state.current = other;
+onChangeElsewhere(async (ids) => {
+  if (!state.running && !state.editing && ids.includes(state.current.id)) {
+    state.current = await getConversation(state.current.id) ?? state.current;
+  }
   changed();
 });
 
-showTheme();
-showModel();
-fitText();
-changed();
-toEnd(true);
-focusText();
-connect();
-if (keepsNothing) notify("This browser keeps nothing of this page. Export what you want to keep.");
+async function begin() {
+  showTheme();
+  showModel();
+  showDraft();
+  const isKept = await openStore();
+  state.current = await getConversation(kept.get("current")) ?? state.current;
+  state.waiting = kept.get("waiting");
+  showDraft();
+  changed();
+  toEnd(true);
+  focusText();
+  connect();
+  if (!isKept) notify("This browser keeps nothing of this page. Export what you want to keep.");
+}
+
+begin();

@@ -1,7 +1,6 @@
 /** Notices above the message field, one at a time; and the line that says what goes on. */
 
 import { button, element, focusText } from "./dom.js";
-import { kept } from "./storage.js";
 import { say } from "./speech.js";
 
 const notice = element("notice");
@@ -27,15 +26,4 @@ export const noticeIsShown = () => !notice.hidden;
 export function showState(text, kind = "") {
   element("state").textContent = text;
   element("state").className = kind;
-}
-
-/** Keep a value in the browser; false, and a notice, where there is no room. */
-export function keep(name, value) {
-  try {
-    kept.set(name, value);
-    return true;
-  } catch {
-    notify("This browser’s storage is full, so this is not kept. Export what you need and delete conversations.");
-    return false;
-  }
 }

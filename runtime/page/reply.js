@@ -1,23 +1,30 @@
 /** Asks for a reply and shows it as it comes. */
 
 import { askModel, backend, lose, showRest } from "./connection.js";
-import { inOpenAIForm, keepConversation, keptConversation, seenIndices } from "./conversations.js";
+import { noteUsage } from "./context_meter.js";
+import { inOpenAIForm, seenIndices, titleOf } from "./conversations.js";
 import { element, focusText } from "./dom.js";
+import { keep, keepConversation } from "./keeping.js";
 import { askKey, refuseWithoutKey } from "./key_dialog.js";
 import { growingMessage } from "./messages.js";
-import { hideNotice, keep, notify, showState } from "./notices.js";
+import { hideNotice, notify, showState } from "./notices.js";
+import { samplingSettings } from "./sampling_settings.js";
 import { hush, narrator, say } from "./speech.js";
 import { changed, settings, state } from "./state.js";
+import { kept } from "./storage.js";
+import { getConversation, summaries } from "./store.js";
+import { withNewVersion } from "./versions.js";
 
 export function stop() {
   state.running?.abort();
 }
 
-/** The sampling settings that are set. */
-const chosen = () => ({
-  ...(settings.temperature !== "" && { temperature: Number(settings.temperature) }),
-  ...(settings.longest !== "" && { max_new_tokens: Number(settings.longest) }),
-});
+/** Note that a conversation's last message is to be sent when the server is back; null: none. */
+export function setWaiting(id) {
+  state.waiting = id;
+  if (id) keep("waiting", id);
+  else kept.remove("waiting");
+}
 
 /** Wait until `seconds` are over or the user presses "Try now"; throws an AbortError when the reply is stopped. */
 function waitForTurn(seconds, signal, why) {
@@ -49,13 +56,16 @@ async function* partsOf(conversation, signal) {
     try {
       showState("Thinking");
       if (!isModelKnown) await askModel();
-      const seen = seenIndices(conversation);
+      let seen = seenIndices(conversation);
       const messages = inOpenAIForm(conversation.system, seen.map((index) => conversation.messages[index]));
-      for await (const part of backend.chat({ model: state.model, messages, settings: chosen(), signal })) {
+      const request = { model: state.model, messages, settings: samplingSettings(settings), signal };
+      for await (const part of backend.chat(request)) {
         if (part.dropped_messages) {
-          conversation.first = seen[part.dropped_messages];
+          seen = seen.slice(part.dropped_messages);
+          conversation.first = seen[0];
           say("The oldest messages no longer fit the model’s context: it does not see them any more.");
         }
+        if (part.usage) noteUsage(conversation, seen, part.usage);
         yield part;
       }
       return;
@@ -73,36 +83,34 @@ async function* partsOf(conversation, signal) {
 
 /** Stream a reply into `message`; `showText` is called with each new piece. Fills in the figures. */
 async function readReply(parts, message, showText) {
-  const asked = performance.now();
-  let begun = 0;
-  let latest = 0;
   let finish = null;
   for await (const { text, finish_reason, usage } of parts) {
     finish = finish_reason ?? finish;
     if (usage) {
       message.tokens = usage.completion_tokens;
       message.promptTokens = usage.prompt_tokens;
+      // The model's own time, where it tells it
+      if (usage.decode_tokens_per_second > 0) message.perSecond = usage.decode_tokens_per_second;
+      if (usage.time_to_first_token_s > 0) message.firstToken = usage.time_to_first_token_s;
     }
     if (text) {
-      latest = performance.now();
-      begun ||= latest;
       message.content += text;
       showText(text);
     }
   }
-  // From the first token to the last; a reply that came almost at once is timed as a whole
-  const since = latest - begun > 100 ? begun : asked;
-  if (message.tokens > 1) message.perSecond = ((message.tokens - 1) * 1000) / Math.max(1, latest - since);
-  message.ended = finish === "length" ? "Cut off at the limit" : undefined;
+  if (finish === "length") message.ended = "Cut off at the limit";
+  else delete message.ended;
 }
 
-/** Ask for a reply to the last message. `before`: the reply that this one replaces once it has begun. */
-export async function reply(before = null) {
+/** Ask for a reply to the last message. `earlier`: a reply that it gets beside this one. */
+export async function reply(earlier = null) {
   const conversation = state.current;
   const controller = new AbortController();
   // As it stays if this page is closed before its end
-  const message = { role: "assistant", content: "", ended: "Broken off" };
+  const fresh = { role: "assistant", content: "", time: Date.now(), model: state.model, ended: "Broken off" };
+  const message = withNewVersion(earlier, fresh);
   state.running = controller;
+  setWaiting(null);
   hideNotice();
   hush();
   keepConversation(conversation);
@@ -114,9 +122,10 @@ export async function reply(before = null) {
   let trouble = null;
   try {
     await readReply(partsOf(conversation, controller.signal), message, (piece) => {
-      grow(piece);
+      grow();
       voice.hear(piece);
       if (keptAt < 0) {
+        message.model = state.model;
         conversation.messages.push(message);
         showState("Replying");
       }
@@ -128,11 +137,14 @@ export async function reply(before = null) {
   } catch (error) {
     trouble = error;
     if (keptAt >= 0 && error.name === "AbortError") message.ended = "Stopped";
-    if (keptAt < 0 && before) conversation.messages.push(before);
+    if (keptAt < 0 && earlier) conversation.messages.push(earlier);
+    if (keptAt < 0 && !earlier && error.kind === "gone") setWaiting(conversation.id);
   }
   voice.finish();
-  // Deleted meanwhile, it stays deleted
-  if (keptConversation(conversation.id)) keepConversation(conversation);
+  conversation.time = Date.now();
+  // Deleted or restored meanwhile, it stays so
+  const isReplaced = state.current.id === conversation.id && state.current !== conversation;
+  if (summaries.has(conversation.id) && !isReplaced) keepConversation(conversation);
   if (state.running !== controller) return;
   state.running = null;
   state.lost = false;
@@ -145,7 +157,11 @@ export async function reply(before = null) {
 
 function explain(error) {
   if (error.name === "AbortError") return say("Stopped");
-  if (error.kind === "gone") return lose("The connection to the server is lost. Your message is kept.");
+  if (error.kind === "gone") {
+    return lose(state.waiting
+      ? "The connection to the server is lost. Your message is kept, and sent when the server is back."
+      : "The connection to the server is lost. What there is of the reply is kept.");
+  }
   if (error.kind === "locked") return refuseWithoutKey(retry);
   if (error.code === "too_long") {
     const edit = () => element("text").dispatchEvent(new CustomEvent("edit-last"));
@@ -154,13 +170,26 @@ function explain(error) {
   return notify(error.kind ? error.message : "The answer of the server cannot be read.", [["Try again", retry]]);
 }
 
-/** Another reply to the last message. */
+/** Another reply to the last message; the one that there is stays beside it. */
 export function retry() {
   if (state.running || !state.current.messages.length) return;
-  state.editing = false;
+  state.editing = null;
   const { messages } = state.current;
-  const before = messages.at(-1).role === "assistant" ? messages.pop() : null;
-  if (!messages.length) return void messages.push(before);
+  const earlier = messages.at(-1).role === "assistant" ? messages.pop() : null;
+  if (!messages.length) return void messages.push(earlier);
   focusText();
-  reply(before);
+  reply(earlier);
+}
+
+/** Send what was not sent while the server was gone; where another conversation is shown, say so. `open`: shows one by its id. */
+export async function sendWaiting(open) {
+  const id = state.waiting;
+  if (!id || state.running) return;
+  const isHere = state.current.id === id;
+  const conversation = isHere ? state.current : await getConversation(id);
+  setWaiting(null);
+  if (conversation?.messages.at(-1)?.role !== "user") return changed();
+  if (isHere && !state.editing) return retry();
+  changed();
+  notify(`The server is back. A message in “${titleOf(conversation).slice(0, 40)}” was not sent.`, [["Show it", () => open(id)]]);
 }

@@ -1,18 +1,34 @@
 /** What is shown and done at present, and the settings. Whoever changes what is shown calls `changed`. */
 
-import { keptConversation, newConversation } from "./conversations.js";
+import { newConversation } from "./conversations.js";
 import { kept } from "./storage.js";
 
-export const settings = { system: "", temperature: "", longest: "", theme: "system", ...kept.get("settings") };
+/** As they are typed: empty where the model's own are used. */
+export const settings = {
+  system: "",
+  temperature: "",
+  top_k: "",
+  top_p: "",
+  min_p: "",
+  repetition_penalty: "",
+  seed: "",
+  longest: "",
+  model: "",
+  theme: "system",
+  ...kept.get("settings"),
+};
 
 export const state = {
-  current: keptConversation(kept.get("current")) ?? newConversation(settings.system),
+  current: newConversation(settings.system),
   running: null, // the AbortController of a reply under way
-  editing: false, // whether the last message of the user is in the field
-  model: kept.get("model") ?? "", // its id
-  contextLength: 0, // in tokens; 0 where it is not known
+  editing: null, // the message that is being changed
+  models: [], // as the backend tells them
+  model: kept.get("model") ?? "", // the id of the one that answers
   lost: false, // whether the server was out of reach when last asked
+  waiting: null, // the id of a conversation whose last message is to be sent when the server is back
 };
+
+export const modelNow = () => state.models.find(({ id }) => id === state.model) ?? {};
 
 const watchers = [];
 

@@ -1,8 +1,6 @@
-/** What the browser keeps. Each conversation has a place of its own, so that two tabs do not overwrite each other's. */
+/** Small things that the browser keeps: settings, the key, drafts. They are read and written at once (localStorage). */
 
-export const PREFIX = "tinylm.";
-export const CHAT = "chat.";
-
+const PREFIX = "tinylm.";
 const memory = new Map();
 const storage = (() => {
   try {
@@ -13,8 +11,6 @@ const storage = (() => {
     return null; // blocked: this visit goes on without it
   }
 })();
-
-export const keepsNothing = storage === null;
 
 export const kept = {
   get(name) {

@@ -31,6 +31,8 @@ from tinylm.runtime.server.replies import ReplyTask
 from tinylm.runtime.server.responses import ChatAnswer, CompletionAnswer, CompletionForm
 from tinylm.runtime.server.sse import StreamedResponse
 
+_SHOWN_DEFAULTS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "max_new_tokens")
+
 
 class OpenAIApi:
     """Handlers of the routes below `/v1`.
@@ -181,10 +183,12 @@ def _include_usage(asked: Request) -> bool:
 
 
 def _about(model: ServedModel) -> dict[str, Any]:
+    defaults = model.default_options()
     return {
         "id": model.name,
         "object": "model",
         "created": model.created,
         "owned_by": "tinylm",
         "context_length": model.context_length,
+        "defaults": {name: getattr(defaults, name) for name in _SHOWN_DEFAULTS},
     }

@@ -127,7 +127,8 @@ class ChatAnswer(OpenAIAnswer):
             self._event(self._choice(index, {}, finish=FINISH[result_of(job).finish_reason]))
             for index, job in enumerate(jobs)
         ]
-        return b"".join(ends) + self._end(usage_of(jobs, len(jobs)))
+        timing = timing_of(jobs[0]) if len(jobs) == 1 else {}
+        return b"".join(ends) + self._end({**usage_of(jobs, len(jobs)), **timing})
 
     def _choice(
         self, index: int, delta: dict[str, Any], logprobs: dict[str, Any] | None = None, finish: str | None = None
@@ -241,6 +242,15 @@ def result_of(job: Job) -> Result:
     if job.result is None:
         raise RuntimeError("the job has no result")
     return job.result
+
+
+def timing_of(job: Job) -> dict[str, float]:
+    """The time that a reply took, in seconds and tokens per second; waiting for its turn not counted."""
+    result = result_of(job)
+    return {
+        "time_to_first_token_s": result.time_to_first_token_s,
+        "decode_tokens_per_second": result.decode_tokens_per_second,
+    }
 
 
 def mean_logprob(job: Job) -> float:

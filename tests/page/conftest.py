@@ -64,6 +64,8 @@ class FakeServer(ThreadingHTTPServer):
     Attributes:
         requests: the bodies of the requests for a reply.
         key: the API key that it asks for.
+        more_models: names of others that it serves.
+        defaults: of sampling, as it tells them.
         most_messages: requests of more of them do not fit the context.
         context_length: as it tells it; every character is a token.
         left: set when a client has left a reply that was held.
@@ -76,6 +78,8 @@ class FakeServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/"
         self.model = "pip-demo"
+        self.more_models = []
+        self.defaults = {"temperature": 0.7, "top_k": 40, "seed": None}
         self.key = None
         self.most_messages = None
         self.context_length = None
@@ -127,17 +131,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/":
             self._send(200, PAGE.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": POLICY})
+        elif self.path == "/health":
+            self._json(200, {"status": "ok"})
         elif self.path != "/v1/models":
             self._json(404, {"error": {"message": "There is no such path."}})
         elif self._authorized():
-            about = {"id": self.server.model, "object": "model", "context_length": self.server.context_length}
-            self._json(200, {"object": "list", "data": [about]})
+            about = {"object": "model", "context_length": self.server.context_length, "defaults": self.server.defaults}
+            models = [{"id": model, **about} for model in (self.server.model, *self.server.more_models)]
+            self._json(200, {"object": "list", "data": models})
 
     def do_POST(self):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self._authorized():
             return
-        if request["model"] != self.server.model:
+        if request["model"] not in (self.server.model, *self.server.more_models):
             self._json(404, {"error": {"message": "There is no such model.", "code": "model_not_found"}})
             return
         answer = self.server.answer(request)
@@ -179,7 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": answer.finish_reason}]})
-        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(answer.pieces)}
+        times = {"time_to_first_token_s": 0.25, "decode_tokens_per_second": 45.6}
+        usage = {"prompt_tokens": prompt_tokens, "completion_tokens": len(answer.pieces), **times}
         self._event({"choices": [], "usage": usage})
         self.wfile.write(b"data: [DONE]\n\n")
 
@@ -221,7 +229,12 @@ class ChatPage:
 
     @property
     def field(self):
-        return self.page.get_by_role("textbox", name="Message")
+        return self.page.get_by_role("textbox", name="Message", exact=True)
+
+    @property
+    def editor(self):
+        """The field of the message that is being changed."""
+        return self.page.get_by_role("textbox", name="Your message", exact=True)
 
     @property
     def texts(self):
@@ -275,7 +288,20 @@ class ChatPage:
         return self.page.locator("#spoken p").all_text_contents()
 
     def storage(self):
-        return self.page.evaluate("({...localStorage})")
+        """All that the browser keeps of the page."""
+        return self.page.evaluate(
+            """async () => ({...localStorage, conversations: await allConversations(), summaries: latestFirst()})"""
+        )
+
+    def forget(self):
+        """Clear all of it, as by the browser's own settings, and open the page anew."""
+        self.page.evaluate(
+            """async () => {
+                localStorage.clear();
+                for (const { id } of latestFirst()) await removeConversation(id);
+            }"""
+        )
+        self.page.reload()
 
     def wait(self, condition):
         """Wait until a JavaScript expression is true; the policy lets no script of the page evaluate one."""

@@ -5,6 +5,24 @@ import pytest
 expect = pytest.importorskip("playwright.sync_api", reason="needs a browser: pip install '.[dev]'").expect
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+MARKDOWN = """## Watering tomatoes
+
+Water the plants in the **evening**, when the sun is *low*. Tomatoes like a deep drink more than a sip.
+
+1. Push a finger into the soil.
+2. If it is damp to the second knuckle:
+   - wait a day
+   - look again
+3. Otherwise use `5` litres.
+
+> What the leaves tell you is worth more than the calendar.
+
+```python
+def litres(plants):
+    return 2.5 * plants  # each, twice a week
+```
+
+More at [the garden page](https://garden.example/water)."""
 HOSTILE = "<script>alert(1)</script><img src=x onerror=\"document.title='hit'\">"
 
 
@@ -26,7 +44,8 @@ def _tab_stops(chat, most=40):
     names = []
     for _ in range(most):
         name = chat.page.evaluate(
-            "(e => e === document.body ? '' : e.labels?.[0]?.textContent ?? e.ariaLabel ?? e.textContent.trim())"
+            "(e => e === document.body ? '' : (e.closest('article')?.firstChild.firstChild.data.concat(': ') ?? '')"
+            " + (e.labels?.[0]?.textContent ?? e.ariaLabel ?? e.textContent.trim()))"
             "(document.activeElement)"
         )
         if not name or name in names:
@@ -44,16 +63,21 @@ def test_everything_is_reached_by_keyboard_in_reading_order(chat):
     assert _tab_stops(chat) == [
         "Skip to the message",
         "New conversation",
+        "Search conversations",
         "First",
+        "Rename this conversation",
         "Export this conversation",
         "Delete this conversation",
         "Import",
         "Export all",
         "Settings",
         "Messages",
-        "Edit",
-        "Copy",
-        "Retry",
+        "You: Edit",
+        "You: Delete",
+        "pip-demo: Copy",
+        "pip-demo: Retry",
+        "pip-demo: Edit",
+        "pip-demo: Delete",
         "Message",
     ]
 
@@ -74,11 +98,19 @@ def test_a_whole_session_by_keyboard_alone(chat, server):
     expect(chat.texts.last).to_have_text("Tw")
     chat.press("Escape")
     expect(chat.figures.last).to_have_text("Stopped")
-    chat.press("Shift+Tab", "Enter")
+    chat.press("Shift+Tab", "Shift+Tab", "Shift+Tab", "Enter")
     expect(chat.texts.last).to_have_text("Three.")
     expect(chat.button("Send")).to_be_visible()
     expect(chat.field).to_be_focused()
+    # Back to the earlier version
+    chat.button("Earlier reply").focus()
+    chat.press("Enter")
+    expect(chat.texts.last).to_have_text("Tw")
+    expect(chat.button("Later reply")).to_be_focused()
+    chat.press("Enter")
+    expect(chat.texts.last).to_have_text("Three.")
     # Edit
+    chat.field.focus()
     chat.press("ArrowUp", "End", *"!", "Enter")
     expect(chat.texts).to_have_text(["First", "One.", "Second!", "Four."])
     expect(chat.button("Send")).to_be_visible()
@@ -86,7 +118,8 @@ def test_a_whole_session_by_keyboard_alone(chat, server):
     chat.button("Settings").focus()
     chat.press("Enter")
     expect(chat.page.get_by_label("System message")).to_be_focused()
-    chat.press("Tab", "Tab", "Tab", "ArrowRight", "ArrowRight")
+    chat.page.get_by_label("Automatic").focus()
+    chat.press("ArrowRight", "ArrowRight")
     expect(chat.page.locator("html")).to_have_attribute("data-theme", "dark")
     chat.press("Escape")
     expect(chat.button("Settings")).to_be_focused()
@@ -203,19 +236,22 @@ def test_reduced_motion_is_respected(chat, server):
 
 def _scenes(chat, server):
     """The page in each of its states, by name."""
+    server.context_length = 4096
+    chat.page.reload()
     expect(chat.page.get_by_text("Ready")).to_be_visible()
     yield "welcome"
-    server.will_say(
-        "You can call me Pip. I live on a small board under the desk, next to the tomato seedlings.",
-        "Water the plants in the evening, when the sun is low. Tomatoes like a deep drink twice a week more than a sip "
-        "every day.\n\nPush a finger into the soil first: if it is damp to the second knuckle, wait a day.",
-        HOSTILE,
-    )
-    chat.talk("Hello, who are you?", "How do I water tomatoes?")
+    server.will_say("You can call me Pip. I live on a small board under the desk.", MARKDOWN, "بذور الطماطم", HOSTILE)
+    chat.talk("Hello, who are you?", "How do I water **tomatoes**?")
     yield "talk"
-    chat.talk("Write some HTML")
+    chat.talk("متى أزرع الطماطم؟", "Write some HTML")
     server.most_messages = 3
-    chat.talk("And what about beans?")
+    chat.button("Retry").click()
+    expect(chat.page.locator(".versions")).to_contain_text("2 / 2")
+    expect(chat.button("Send")).to_be_visible()
+    yield "versions"
+    chat.button("Edit").nth(2).click()
+    yield "editing"
+    chat.press("Escape")
     server.will_be_busy(30)
     chat.say("Is anyone else here?")
     expect(chat.notice).to_be_visible()
@@ -227,8 +263,13 @@ def _scenes(chat, server):
     if chat.button("Conversations").is_visible():
         chat.button("Conversations").click()
         chat.wait("!document.getAnimations().length")
-        yield "drawer"
-        chat.press("Escape")
+    yield "list"
+    chat.page.get_by_label("Search conversations").fill("tomato")
+    expect(chat.page.locator("mark")).to_have_text("tomato")
+    yield "search"
+    chat.button("Rename this conversation").click()
+    yield "rename"
+    chat.press("Escape", "Escape")
     server.key = "right"
     chat.page.reload()
     expect(chat.page.get_by_role("dialog", name="API key")).to_be_visible()

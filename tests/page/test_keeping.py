@@ -1,6 +1,7 @@
 """The chat page: what the browser keeps, and files out and in."""
 
 import json
+import secrets
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_export_and_import_round_trip(chat, server, tmp_path):
     download.value.save_as(exported)
 
     system = {"role": "system", "content": "Be brief."}
-    assert json.loads(exported.read_text("utf-8")) == [
+    assert [{"messages": each["messages"]} for each in json.loads(exported.read_text("utf-8"))] == [
         {
             "messages": [
                 system,
@@ -83,8 +84,7 @@ def test_export_and_import_round_trip(chat, server, tmp_path):
     ]
     # What was said here can be learnt from
     assert [conversation[-1]["content"] for conversation in load_conversation_data(exported)] == [HOSTILE, "One."]
-    chat.page.evaluate("localStorage.clear()")
-    chat.page.reload()
+    chat.forget()
     chat.import_file(exported)
     expect(chat.notice).to_contain_text("Imported 2 conversations.")
     expect(chat.texts).to_have_text(["Zweitens: Grüße 🐞\nund mehr", HOSTILE], use_inner_text=True)
@@ -136,10 +136,13 @@ def test_a_broken_import_is_refused_in_one_line_and_loses_nothing(chat, tmp_path
     assert chat.storage() == before
 
 
-def test_an_import_that_the_browser_cannot_hold_leaves_all_as_it_was(chat, tmp_path):
+def test_an_import_that_the_browser_cannot_hold_leaves_all_as_it_was(chat, server, tmp_path):
     large = tmp_path / "large.json"
-    conversation = {"messages": [{"role": "user", "content": "x" * 3_000_000}]}
-    large.write_text(json.dumps([conversation, {"messages": [{"role": "user", "content": "y" * 3_000_000}]}]))
+    # Random, for browsers pack what they store
+    texts = [secrets.token_hex(200_000) for _ in range(2)]
+    large.write_text(json.dumps([{"messages": [{"role": "user", "content": text}]} for text in texts]))
+    small = {"origin": server.url.rstrip("/"), "quotaSize": 300_000}
+    chat.page.context.new_cdp_session(chat.page).send("Storage.overrideQuotaForOrigin", small)
     chat.talk("Precious")
     before = chat.storage()
 
@@ -161,7 +164,10 @@ def test_two_tabs_do_not_overwrite_each_other(chat, server, open_tab):
 
 
 def test_a_browser_that_keeps_nothing_still_chats(chat):
-    chat.page.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('blocked') }})")
+    for name in ("localStorage", "indexedDB"):
+        chat.page.add_init_script(
+            f"Object.defineProperty(window, '{name}', {{get() {{ throw new Error('blocked') }}}})"
+        )
     chat.page.reload()
     expect(chat.notice).to_contain_text("This browser keeps nothing of this page.")
 

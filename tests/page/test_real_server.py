@@ -48,7 +48,7 @@ def test_it_chats_remembers_and_shows_figures(chat):
     chat.talk("My name is Ada.", "What is my name?")
 
     expect(chat.texts.last).to_contain_text("Ada")
-    expect(chat.figures.last).to_have_text(re.compile(r"^\d+ tokens · [\d.,]+ tokens/s · prompt \d+$"))
+    expect(chat.figures.last).to_have_text(re.compile(r"^\d+ tokens · [\d.,]+ tokens/s · began after [\d.]+ m?s$"))
     chat.page.reload()
     expect(chat.texts.last).to_contain_text("Ada")
 

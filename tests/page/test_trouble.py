@@ -76,7 +76,8 @@ def test_a_message_that_is_too_long_by_itself_can_be_edited(chat, server):
     server.most_messages = None
 
     chat.button("Edit the message").click()
-    chat.say("Short")
+    chat.editor.fill("Short")
+    chat.press("Enter")
 
     expect(chat.texts).to_have_text(["One", "I hear you.", "Short", "I hear you."])
     expect(chat.page.locator(".border")).to_have_count(0)
@@ -115,13 +116,14 @@ def test_a_connection_that_breaks_loses_no_text(chat, server, begun):
     expect(chat.texts).to_have_text(["A story, please.", "Once upon" if begun else ""])
     cut.set()
 
-    expect(chat.notice).to_contain_text("The connection to the server is lost. Your message is kept.")
+    expect(chat.notice).to_contain_text("The connection to the server is lost.")
     if begun:
         expect(chat.texts).to_have_text(["A story, please.", "Once upon"])
         expect(chat.figures).to_have_text("Broken off")
         chat.button("Retry").click()
     else:
-        chat.button("Get a reply").click()
+        expect(chat.notice).to_contain_text("Your message is kept, and sent when the server is back.")
+        chat.button("Send now").click()
     expect(chat.texts).to_have_text(["A story, please.", "I hear you."])
     expect(chat.notice).to_be_hidden()
 
@@ -131,12 +133,30 @@ def test_a_server_that_is_gone_and_comes_back_is_noticed(chat, server, start_fak
     server.stop()
     chat.say("Hello")
     expect(chat.page.get_by_text("Not reachable")).to_be_visible()
+    expect(chat.figures).to_have_text("Not sent yet")
 
+    # What was not sent is sent
     start_fake_server(server.server_port)
+    expect(chat.texts).to_have_text(["Hello", "I hear you."])
     expect(chat.page.get_by_text("Ready")).to_be_visible()
     expect(chat.notice).to_be_hidden()
+
+
+def test_what_was_not_sent_in_another_conversation_is_said_when_the_server_is_back(chat, server, start_fake_server):
+    chat.talk("First")
+    chat.button("New conversation").click()
+    server.stop()
+    chat.say("Second")
+    expect(chat.page.get_by_text("Not reachable")).to_be_visible()
+    chat.button("First").click()
+    again = start_fake_server(server.server_port)
+    expect(chat.notice).to_contain_text("A message in “Second” was not sent.")
+    assert again.requests == []
+
+    chat.button("Show it").click()
+    expect(chat.texts).to_have_text(["Second"])
     chat.button("Get a reply").click()
-    expect(chat.texts).to_have_text(["Hello", "I hear you."])
+    expect(chat.texts).to_have_text(["Second", "I hear you."])
 
 
 def test_a_stream_that_reports_an_error_shows_it(chat):

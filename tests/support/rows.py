@@ -3,7 +3,7 @@
 import numpy as np
 
 from tinylm.chat_format import own_format
-from tinylm.data.dataset.batches import Batches, Part
+from tinylm.data.dataset.batches import Batches, PackedRows, Part
 from tinylm.evaluation import TokenSequences
 
 BOS, EOS, SYSTEM, USER, ASSISTANT = 1, 2, 3, 4, 5
@@ -49,7 +49,8 @@ class ArrayRows:
         return len(self.ids)
 
     def read(self, rows, number_of_pass=0):  # noqa: ARG002
-        return self.ids[list(rows)].astype(np.int64), self.supervised[list(rows)]
+        ids = self.ids[list(rows)].astype(np.int64)
+        return PackedRows(ids, self.supervised[list(rows)], np.zeros_like(ids))
 
 
 def batches_of_rows(rows, seed):

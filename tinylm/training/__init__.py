@@ -7,6 +7,7 @@ Files:
     trained_run.py         the value of `train`
     options.py             the arguments of `train`, and the configuration that they ask for
     model.py               the Transformer
+    kv_cache.py            keys and values of the tokens before, for inference
     loss.py                forward and backward pass, chunked fused linear cross-entropy
     optimizer.py           parameter groups, AdamW
     muon.py                Muon for many matrices at once

@@ -161,6 +161,9 @@ def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[Langu
 
 def _set_weights(folder: Path, model: LanguageModel, tensors: dict[str, Tensor]) -> None:
     parameters = dict(model.named_parameters())
+    if model.shift is not None:
+        # A run of a version without a token shift: none of it is the same
+        tensors.setdefault("shift.share", torch.zeros(model.config.d_model))
     if set(tensors) != set(parameters):
         odd = sorted(set(tensors) ^ set(parameters))[0]
         raise RunError(f"{folder}: weights of another architecture (parameter {odd}); use the run's own [model]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tinylm.config import TrainConfig
+from tinylm.data.dataset.batches import Batch
 from tinylm.evaluation import IGNORED
 from tinylm.training.distributed import Ranks
 from tinylm.training.model import LanguageModel
@@ -37,18 +38,19 @@ class LossModule(nn.Module):
         on_cpu = model.embedding.weight.device.type == "cpu"
         self.fast_head = torch.compile(self.head) if compiled and not on_cpu else None
 
-    def forward(self, ids: Tensor, kept: Tensor | None, targets: Tensor, fast: bool) -> Tensor:
+    def forward(self, ids: Tensor, segments: Tensor | None, kept: Tensor | None, targets: Tensor, fast: bool) -> Tensor:
         """Sum the negative log-likelihood of the targets, in nats.
 
         Args:
             ids: token ids, [batch, length].
+            segments: of the ids, see `LanguageModel.hidden`.
             kept: indices of the positions that have a target, of batch x length, [targets]; None for all.
             targets: their ids.
             fast: compiled, if that is wanted.
         """
         hidden = self.fast_hidden if fast and self.fast_hidden is not None else self.model.hidden
         head = self.fast_head if fast and self.fast_head is not None else self.head
-        states = hidden(ids).flatten(0, 1)
+        states = hidden(ids, segments).flatten(0, 1)
         return head(states if kept is None else states[kept], targets)
 
     def head(self, states: Tensor, targets: Tensor) -> Tensor:
@@ -105,13 +107,13 @@ class LossComputer:
 
     def loss_sum(self, inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
         """Sum the negative log-likelihood of the counted targets, in nats; only their logits are computed."""
-        return self._loss_sum(inputs, targets, fast=False)
+        return self._loss_sum(Batch(inputs, targets), fast=False)
 
-    def backward(self, batches: list[tuple[NDArray[np.int64], NDArray[np.int64]]], counted: int) -> list[Tensor]:
+    def backward(self, batches: Sequence[Batch], counted: int) -> list[Tensor]:
         """Add the gradient of the mean loss over batches.
 
         Args:
-            batches: inputs and targets of this process.
+            batches: the rows of this process.
             counted: number of targets in all batches of all processes.
 
         Returns:
@@ -130,23 +132,24 @@ class LossComputer:
         reason = next((line for line in lines if line and not line.endswith(":")), type(error).__name__)
         self._notify(f"the model cannot be compiled here and is computed as it is, more slowly: {reason}")
 
-    def _backward(self, batches: list[tuple[NDArray[np.int64], NDArray[np.int64]]], counted: int) -> list[Tensor]:
+    def _backward(self, batches: Sequence[Batch], counted: int) -> list[Tensor]:
         losses: list[Tensor] = []
         # The engines take the mean of what the processes have, where the sum is wanted
         scale = self._ranks.size / counted
-        for inputs, targets in batches:
+        for batch in batches:
             with self.autocast():
-                loss = self._loss_sum(inputs, targets, fast=self.compiled) * scale
+                loss = self._loss_sum(batch, fast=self.compiled) * scale
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach() / self._ranks.size)
         return self._ranks.sum(losses)
 
-    def _loss_sum(self, inputs: NDArray[np.int64], targets: NDArray[np.int64], fast: bool) -> Tensor:
-        flat = targets.reshape(-1)
+    def _loss_sum(self, batch: Batch, fast: bool) -> Tensor:
+        flat = batch.targets.reshape(-1)
         kept = np.flatnonzero(flat != IGNORED)
         some = len(kept) < len(flat)
         return self._loss(
-            self._to_device(inputs),
+            self._to_device(batch.inputs),
+            None if batch.segments is None else self._to_device(batch.segments),
             self._to_device(kept) if some else None,
             self._to_device(flat[kept] if some else flat),
             fast,

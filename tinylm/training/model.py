@@ -2,7 +2,8 @@
 
 classic: Vaswani et al. 2017 (arXiv:1706.03762) with sinusoidal positions, pre-layer-normalization (Xiong et al. 2020,
 arXiv:2002.04745) and GELU. modern: rotary positions (Su et al. 2021, arXiv:2104.09864), RMSNorm, QK-norm, squared
-ReLU (So et al. 2021, arXiv:2109.08668), grouped key/value heads and no biases. llama: rotary positions, RMSNorm, SwiGLU
+ReLU (So et al. 2021, arXiv:2109.08668), a token shift (Peng et al. 2023, arXiv:2305.13048) of the embeddings, grouped
+key/value heads and no biases. llama: rotary positions, RMSNorm, SwiGLU
 (Shazeer 2020, arXiv:2002.05202) and grouped key/value heads, as in Llama (Touvron et al. 2023, arXiv:2302.13971); with
 biases of queries, keys and values as in Qwen2, or QK-norm as in Qwen3.
 
@@ -25,13 +26,14 @@ Parameters of llama are those of Hugging Face's models, in the same layout. Pack
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
+import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tinylm.config import ModelConfig
+from tinylm.training.kv_cache import KeyValueCache, LayerCache
 
 _SINUSOID_BASE = 10_000.0
 _PLAIN_ATTENTION_LENGTH = 512
@@ -69,45 +71,6 @@ def sinusoid_parameters(d_model: int) -> tuple[Tensor, Tensor]:
     return frequency, phase
 
 
-class LayerCache:
-    """Keys and values of a layer, [batch, kv_heads, length, head_dim] each; None before the first token."""
-
-    def __init__(self, key: Tensor | None = None, value: Tensor | None = None) -> None:
-        self.key, self.value = key, value
-
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add those of further tokens, and return all."""
-        if self.key is not None and self.value is not None:
-            key, value = torch.cat((self.key, key), dim=2), torch.cat((self.value, value), dim=2)
-        self.key, self.value = key, value
-        return key, value
-
-
-class KeyValueCache:
-    """Keys and values of all layers, so that they are computed once a token. For inference.
-
-    Args:
-        layers: of the model, from first to last.
-    """
-
-    def __init__(self, layers: Iterable[LayerCache]) -> None:
-        self.layers = list(layers)
-
-    @property
-    def length(self) -> int:
-        """Number of tokens."""
-        key = self.layers[0].key
-        return 0 if key is None else key.shape[2]
-
-    def first(self, length: int, batch: int = 1) -> KeyValueCache:
-        """A cache of the first tokens, repeated to a batch; the memory is shared until tokens are added."""
-        parts = ((layer.key, layer.value) for layer in self.layers)
-        return KeyValueCache(
-            LayerCache(*(part[:, :, :length].expand(batch, -1, -1, -1) if part is not None else None for part in pair))
-            for pair in parts
-        )
-
-
 class RMSNorm(nn.RMSNorm):
     """Root-mean-square normalization (Zhang and Sennrich 2019, arXiv:1910.07467), computed in the input's precision."""
 
@@ -134,12 +97,19 @@ class Attention(nn.Module):
             self.query_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
             self.key_norm = RMSNorm(self.head_dim, eps=config.norm_epsilon)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
         """Attend.
 
         Args:
             x: [batch, length, d_model].
             rotation: cosines and sines, each [length, head_dim / 2], or None without rotary positions.
+            mask: see `causal_attention`.
             cache: of the tokens before; these ones are added to it.
 
         Returns:
@@ -160,7 +130,7 @@ class Attention(nn.Module):
         query, key = query.to(value.dtype), key.to(value.dtype)
         if cache is not None:
             key, value = cache.append(key, value)
-        mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0)
+        mixed = causal_attention(query, key, value, self.dropout if self.training else 0.0, mask)
         output: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
         return output
 
@@ -203,11 +173,46 @@ class Block(nn.Module):
         self.feedforward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None) -> Tensor:
-        """[batch, length, d_model] in and out."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, cache))
+    def forward(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """[batch, length, d_model] in and out; see `Attention`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, mask, cache))
         update: Tensor = self.dropout(self.feedforward(self.feedforward_norm(x)))
         return x + update
+
+
+class TokenShift(nn.Module):
+    """Add a learned share of the token before, channel by channel. What has none before it takes itself.
+
+    With it, the first layer already knows pairs of tokens, and a model learns to copy in a third of the steps
+    (docs/experiments.md).
+    """
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.share = nn.Parameter(torch.full((d_model,), 0.1))
+
+    def forward(self, x: Tensor, segments: Tensor | None = None, previous: Tensor | None = None) -> Tensor:
+        """Shift.
+
+        Args:
+            x: embeddings, [batch, length, d_model].
+            segments: as in `LanguageModel.hidden`.
+            previous: the embedding before the first one, [batch, 1, d_model]; None where there is none.
+
+        Returns:
+            [batch, length, d_model].
+        """
+        before = torch.cat((x[:, :1] if previous is None else previous, x[:, :-1]), dim=1)
+        if segments is not None:
+            opens = F.pad(segments[:, 1:] != segments[:, :-1], (1, 0))
+            before = torch.where(opens[:, :, None], x, before)
+        return x + self.share * before
 
 
 class LanguageModel(nn.Module):
@@ -217,6 +222,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.shift = TokenShift(config.d_model) if config.shifts_tokens else None
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = make_norm(config)
@@ -238,29 +244,45 @@ class LanguageModel(nn.Module):
         logits: Tensor = self.output(self.hidden(ids))
         return logits
 
-    def hidden(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def hidden(self, ids: Tensor, segments: Tensor | None = None, cache: KeyValueCache | None = None) -> Tensor:
         """Compute the input of the output layer, [batch, length, d_model].
 
         Args:
             ids: [batch, length].
+            segments: number of the document of each id, [batch, length], rising along a row. Each document is computed
+                as if it stood alone. None: one document a row.
             cache: of the tokens before these, which are added to it; None: there are none before.
         """
         start = cache.length if cache is not None else 0
         positions = slice(start, start + ids.shape[1])
-        x = self.embedding(ids) * self.embedding_scale
+        mask = None if segments is None else (segments[:, :, None] == segments[:, None, :]).tril()
+        x = self._embed(ids, segments, cache)
         rotation = None
         if self.config.arch == "classic":
-            x = x + self.get_buffer("sinusoids")[positions]
-        else:
+            # In a document: how many of its ids are before each one
+            x = x + self.get_buffer("sinusoids")[positions if mask is None else mask.sum(dim=-1) - 1]
+        else:  # rotary positions are relative
             rotation = self.get_buffer("cosines")[positions], self.get_buffer("sines")[positions]
         x = self.dropout(x)
         if x.is_cuda and torch.is_autocast_enabled("cuda"):
             # A GPU's blocks are limited by memory: a residual stream in half precision makes a step some 3 % faster
             x = x.to(torch.get_autocast_dtype("cuda"))
         for number, block in enumerate(self.blocks):
-            x = block(x, rotation, cache.layers[number] if cache is not None else None)
+            x = block(x, rotation, mask, cache.layers[number] if cache is not None else None)
         hidden: Tensor = self.norm(x)
         return hidden
+
+    def _embed(self, ids: Tensor, segments: Tensor | None, cache: KeyValueCache | None) -> Tensor:
+        """The scaled embeddings, shifted if the model does that; see `hidden`."""
+        before = cache.ids[:, -1:] if cache is not None and cache.ids is not None and cache.length else None
+        if cache is not None:
+            cache.add_ids(ids)
+        x: Tensor = self.embedding(ids) * self.embedding_scale
+        if self.shift is None:
+            return x
+        previous = None if before is None else self.embedding(before) * self.embedding_scale
+        shifted: Tensor = self.shift(x, segments, previous)
+        return shifted
 
     @property
     def embedding_scale(self) -> float:
@@ -284,13 +306,24 @@ class LanguageModel(nn.Module):
             nn.init.normal_(self.output.weight, std=0.02)
 
 
+def shorten_context(model: LanguageModel, length: int) -> None:
+    """Let a model see at most `length` tokens, fewer than until now, at the positions that it was trained on."""
+    config = model.config
+    original = config.rope_original_context
+    if config.rope_scaling == "llama3":
+        original = original or config.context_length
+    model.config = msgspec.structs.replace(config, context_length=length, rope_original_context=original)
+    for name, buffer in model.named_buffers():
+        setattr(model, name, buffer[:length].clone())
+
+
 def make_norm(config: ModelConfig) -> nn.Module:
     """Create the normalization of the residual stream: LayerNorm (classic) or RMSNorm."""
     kind = nn.LayerNorm if config.arch == "classic" else RMSNorm
     return kind(config.d_model, eps=config.norm_epsilon)
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, mask: Tensor | None = None) -> Tensor:
     """Compute causal scaled dot-product attention.
 
     Args:
@@ -298,6 +331,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
         key: [batch, kv_heads, length, head_dim], or more tokens before those of the query; kv_heads divides heads.
         value: like key.
         dropout: probability that an attention weight is dropped.
+        mask: which positions each one attends to, bool [batch, length, length]; None: itself and all before it.
 
     Returns:
         [batch, heads, length, head_dim].
@@ -305,18 +339,28 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) 
     heads, length = query.shape[1:3]
     before = key.shape[2] - length
     if before:
-        mask = torch.ones(length, before + length, dtype=torch.bool, device=query.device).tril(before)
-        return F.scaled_dot_product_attention(query, key, value, mask, enable_gqa=key.shape[1] != heads)
+        allowed = torch.ones(length, before + length, dtype=torch.bool, device=query.device).tril(before)
+        return F.scaled_dot_product_attention(query, key, value, allowed, enable_gqa=key.shape[1] != heads)
     # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths
     if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > _PLAIN_ATTENTION_LENGTH:
         return F.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, is_causal=True, enable_gqa=key.shape[1] != heads
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask[:, None],
+            dropout_p=dropout,
+            is_causal=mask is None,
+            enable_gqa=key.shape[1] != heads,
         )
     if key.shape[1] != heads:
         key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))
-    future = torch.full((length, length), -math.inf, dtype=query.dtype).triu(1)
+    if mask is None:
+        hidden = torch.full((length, length), -math.inf, dtype=query.dtype).triu(1)
+    else:
+        hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -math.inf)
+        hidden = hidden.repeat_interleave(heads, dim=0)
     scores = torch.baddbmm(
-        future, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=query.shape[-1] ** -0.5
+        hidden, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=query.shape[-1] ** -0.5
     )
     weights = F.dropout(torch.softmax(scores, dim=-1, dtype=query.dtype), dropout)
     return torch.bmm(weights, value.flatten(0, 1)).view_as(query)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tinylm.config import Config, ModelConfig, config_values, make_config
+from tinylm.data.dataset.batches import Batch
 from tinylm.training.hardware import prepare_process
 from tinylm.training.loss import LossComputer
 from tinylm.training.mfu import attention_flops
@@ -190,7 +191,7 @@ class _Probe:
 
         def run() -> tuple[float, float]:
             started = time.perf_counter()
-            (loss,) = self._compute.backward([(self._inputs, self._targets)], self._tokens)
+            (loss,) = self._compute.backward([Batch(self._inputs, self._targets)], self._tokens)
             loss.item()
             between = time.perf_counter()
             self._optimizer.step(0.0)

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tinylm.data.dataset.batches import Batch
 from tinylm.evaluation import Window
 from tinylm.run_folder import StageName
 from tinylm.training.model import LanguageModel
@@ -19,8 +20,8 @@ from tinylm.training.model import LanguageModel
 class BatchSource(Protocol):
     """An endless sequence of batches, any of which can be asked for at any time."""
 
-    def batch(self, index: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets of batch `index`, int64 [size, context_length]; targets may be `IGNORED`."""
+    def batch(self, index: int, size: int) -> Batch:
+        """Return batch number `index` of the batches of `size` rows."""
         ...
 
 

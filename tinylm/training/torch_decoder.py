@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tinylm.errors import ContextFullError
 from tinylm.evaluation import IGNORED
-from tinylm.training.model import KeyValueCache, LanguageModel, LayerCache
+from tinylm.training.kv_cache import KeyValueCache, LayerCache
+from tinylm.training.model import LanguageModel
 
 
 class TorchDecoder:
@@ -52,7 +53,7 @@ class TorchDecoder:
         """
         self._check_room(len(ids))
         with torch.inference_mode():
-            hidden = self._model.hidden(self._tensor([ids]), self._cache)[:, -1]
+            hidden = self._model.hidden(self._tensor([ids]), cache=self._cache)[:, -1]
             logits: NDArray[np.float32] = self._model.output(hidden)[0].float().cpu().numpy()
         self._ids += ids
         return logits
@@ -76,7 +77,7 @@ class TorchDecoder:
         with torch.inference_mode():
             # The last token is computed again, as its logits are not kept
             cache = self._cache.first(self.length - 1, len(continuations))
-            logits = self._model.output(self._model.hidden(self._tensor(inputs), cache)).float()
+            logits = self._model.output(self._model.hidden(self._tensor(inputs), cache=cache)).float()
             losses = F.cross_entropy(
                 logits.flatten(0, 1), self._tensor(targets).flatten(), reduction="none", ignore_index=IGNORED
             )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from tinylm.config import Config
+from tinylm.data.dataset.batches import Batch
 from tinylm.errors import RunError
 from tinylm.evaluation import IGNORED, Score, Window, score
 from tinylm.files import temporary_folder
@@ -199,17 +200,21 @@ class Trainer:
         torch.manual_seed(stage.dropout_seed(settings.seed + self.ranks.rank, self.state.step))
         first = self.state.step * settings.accumulate
         batches = [stage.batches.batch(first + part, settings.batch_size) for part in range(settings.accumulate)]
-        counted = sum(int((targets != IGNORED).sum()) for _, targets in batches)
-        own = [(self.ranks.rows_of(inputs), self.ranks.rows_of(targets)) for inputs, targets in batches]
-        losses = self.compute.backward(own, max(1, counted))
+        counted = sum(int((batch.targets != IGNORED).sum()) for batch in batches)
+        losses = self.compute.backward([self._own_rows(batch) for batch in batches], max(1, counted))
         norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm or math.inf))
         if _reads_before_update(self.device):
             # On a GPU, which would have to wait for it, `_account` checks before anything is saved
             require_finite(sum(loss.item() for loss in losses) + norm.item(), step)
         optimizer.step(learning_rate)
-        positions = sum(inputs.size for inputs, _ in batches)
+        positions = sum(batch.inputs.size for batch in batches)
         flops = training_flops(self.model, positions, counted)
         return TakenStep(step, learning_rate, losses, norm, positions, flops)
+
+    def _own_rows(self, batch: Batch) -> Batch:
+        """The rows of a batch that this process computes."""
+        rows, segments = self.ranks.rows_of, batch.segments
+        return Batch(rows(batch.inputs), rows(batch.targets), None if segments is None else rows(segments))
 
     def _account(self, stage: Stage, meter: Meter) -> None:
         """Read the losses of the last steps, check, count, log and report them."""
@@ -294,8 +299,8 @@ class Trainer:
     def _rehearse(self, stage: Stage) -> None:
         """Compute the first pass of the next step and discard the result, to measure its time."""
         settings = self.config.train
-        inputs, targets = stage.batches.batch(self.state.step * settings.accumulate, settings.batch_size)
-        (loss,) = self.compute.backward([(inputs, targets)], 1)
+        batch = stage.batches.batch(self.state.step * settings.accumulate, settings.batch_size)
+        (loss,) = self.compute.backward([batch], 1)
         loss.item()
         self.model.zero_grad(set_to_none=True)
 
