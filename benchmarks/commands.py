@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -74,6 +74,18 @@ class Place:
     def _check(self, process: subprocess.Popen[bytes]) -> None:
         if process.wait() != 0:
             raise TinyLMError(f"{' '.join(map(str, process.args))}: exit code {process.returncode}")  # type: ignore[arg-type]
+
+
+def run_command(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints.
+
+    Raises:
+        TinyLMError: it fails; with the last line that it wrote to stderr.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise TinyLMError(f"{' '.join(command[:2])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return done.stdout
 
 
 def python(code: str) -> list[str]:

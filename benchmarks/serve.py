@@ -74,6 +74,11 @@ class Server:
         """Memory resident."""
         return memory_mb("VmRSS", self._process.pid)
 
+    def cpu_s(self) -> float:
+        """Processor time that it has taken so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def metric(self, name: str) -> float:
         """A figure of its own."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
@@ -104,23 +109,29 @@ def load(run: Run) -> Values:
     with Server(run.bundle) as server, Worker() as clients:
 
         def stream(count: int, seconds: float) -> list[float]:
+            began = server.cpu_s()
             done = clients.call(stream_for, server.port, count, seconds, message, _REPLY)
-            return [done.tokens_per_second, done.failed, *sorted(one.seconds for one in done.streams)]
+            cpu_us = 1e6 * (server.cpu_s() - began) / max(1, sum(one.tokens for one in done.streams))
+            return [done.tokens_per_second, cpu_us, done.failed, *sorted(one.seconds for one in done.streams)]
 
         stream(STREAMS, min(20.0, run.seconds / 4))
         before = server.rss_mb()
-        alone = [stream(1, run.seconds / 20)[0]]
-        many, failed, *times = stream(STREAMS, run.seconds)
-        alone.append(stream(1, run.seconds / 20)[0])
+        alone = [stream(1, run.seconds / 20)[:2]]
+        many, cpu_us, failed, *times = stream(STREAMS, run.seconds)
+        alone.append(stream(1, run.seconds / 20)[:2])
         after = server.rss_mb()
+    speed, cpu_us_alone = (statistics.mean(values) for values in zip(*alone, strict=True))
     return {
         "failed": failed,
         "slowest_over_median": times[-1] / statistics.median(times),
         "rss_growth_mb": after - before,
-        "aggregate_ratio_16": many / statistics.mean(alone),
+        "aggregate_ratio_16": many / speed,
         "streams": len(times),
         "tokens_per_second_16": many,
-        "tokens_per_second_1": statistics.mean(alone),
+        "tokens_per_second_1": speed,
+        # Of the server alone: what else the machine does changes them little
+        "cpu_us_a_token_16": cpu_us,
+        "cpu_us_a_token_1": cpu_us_alone,
         "median_s": statistics.median(times),
         "slowest_s": times[-1],
         "rss_mb": after,

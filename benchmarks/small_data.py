@@ -13,7 +13,6 @@ import io
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
@@ -24,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from commands import TINYLM
+from commands import TINYLM, run_command
 from numpy.typing import NDArray
 from peers.nanogpt import NanoGPT
 from peers.nanogpt import Trained as TrainedPeer
@@ -102,8 +101,8 @@ class Task:
                 environment.pop("PYTHONPATH", None)
             options = ["--pretrain", str(self.data), "--minutes", f"{self.minutes:g}", "--out", str(run)]
             options += ["--set", f"model.arch={arch}", "--set", f"train.seed={self.seed}"]
-            _run([command, "train", *options], environment)
-            evaluated = _run(
+            run_command([command, "train", *options], environment)
+            evaluated = run_command(
                 [command, "eval", str(run), "--data", str(self.validation), "--full", "--json"], environment
             )
             bits_per_byte = float(json.loads(evaluated)["bits_per_byte"])
@@ -179,13 +178,6 @@ class Peer:
 
 def _length(window: Window) -> int:
     return len(window.inputs)
-
-
-def _run(command: Sequence[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise TinyLMError(f"{' '.join(command[:2])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return done.stdout
 
 
 def write_part(data: Path, megabytes: float, target: Path) -> None:

@@ -9,6 +9,7 @@ Files:
     sampling.py            choose the next token from its logits
     logprobs.py            log-probabilities of tokens
     private_copy.py        private copies of a bundle's graphs
+    mapped_file.py         whether a mapped file was overwritten
     session.py             the onnxruntime session with its KV cache
     ort.py                 onnxruntime without telemetry
     constrained_choice.py  a reply that is one of given texts

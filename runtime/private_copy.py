@@ -60,7 +60,7 @@ def _temporary_folder(manifest: Manifest) -> tempfile.TemporaryDirectory[str] | 
                 return tempfile.TemporaryDirectory(prefix="bundle-", dir=place, ignore_cleanup_errors=True)
         except OSError:
             continue
-    log.warning("No temporary folder can be written: do not overwrite the bundle's files while they are served.")
+    log.warning("No temporary folder can be written: do not overwrite the bundle's files meanwhile.")
     return None
 
 

@@ -19,6 +19,7 @@ from tinylm.printable import printable
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.device.memory import check_memory, explain_allocation
+from tinylm.runtime.mapped_file import MappedFile
 from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.private_copy import private_copy
 
@@ -74,6 +75,7 @@ class LoadedModel:
         self.vocab_size = config.vocab_size
         self.threads = threads or default_threads(path.stat().st_size)
         self.folder = path.parent
+        mapped = MappedFile(path) if decode else None
         self.graph = load_onnx(path, self.threads)
         self.decode_graph = load_onnx(decode, self.threads) if decode else self.graph
         layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
@@ -84,6 +86,8 @@ class LoadedModel:
         self._cache_shape = (1, config.kv_heads, self.context_length, config.head_dim)
         self._ones = np.ones((1, self.context_length), np.int64)
         self._masks: dict[int, onnxruntime.OrtValue] = {}
+        # With a decoding graph, the weights of both stay mapped from the first file
+        self.mapped: MappedFile | None = mapped
 
     @property
     def cache_bytes(self) -> int:
@@ -167,6 +171,7 @@ class TokenSequence:
 
         Raises:
             ContextFullError: they do not fit into the context; nothing was added.
+            BundleError: the weights were overwritten since they were loaded.
         """
         if not ids:
             raise ValueError("no tokens to append")
@@ -191,6 +196,8 @@ class TokenSequence:
 
     def _run(self, ids: Sequence[int]) -> None:
         model = self.model
+        if model.mapped is not None:
+            model.mapped.check()
         self._previous[0, 0] = self._ids[-1] if self._ids else ids[0]
         if len(ids) == 1:
             graph, binding = model.decode_graph, self._decode_binding
@@ -262,6 +269,8 @@ def open_bundle(folder: Path, manifest: Manifest, threads: int = 0, private: boo
         except BundleError as error:
             raise BundleError(str(error).replace(str(files), str(folder))) from None
     session.model.folder = folder
+    if files != folder:
+        session.model.mapped = None
     return session
 
 

@@ -1,5 +1,6 @@
 """Bundles whose files are overwritten while they are in use."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -37,6 +38,31 @@ def test_what_is_loaded_privately_stays_as_it_is(copy):
             opened.truncate(0)
     assert reply(model) == expected
     assert not copies()
+
+
+@pytest.mark.parametrize("size", [0, 1000, None], ids=["empty", "shorter", "as long"])
+def test_what_is_mapped_is_not_touched_once_it_was_overwritten(copy, size):
+    model = ChatModel(copy, threads=1)
+    assert reply(model)
+    file = copy / MODEL_FILE
+    data = bytes(file.stat().st_size if size is None else size)
+    with file.open("r+b") as opened:
+        opened.truncate(0)
+        opened.write(data)
+    os.utime(file, ns=(1, 1))
+    for _ in range(2):
+        with pytest.raises(BundleError, match=r"model\.onnx: was overwritten while the model was in use"):
+            reply(model)
+
+
+def test_a_file_that_was_replaced_or_removed_stays_mapped_as_it_is(copy):
+    model = ChatModel(copy, threads=1)
+    expected = reply(model)
+    (copy / "other").write_bytes(b"")
+    (copy / "other").replace(copy / MODEL_FILE)
+    assert reply(model) == expected
+    shutil.rmtree(copy)
+    assert reply(model) == expected
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -89,7 +89,11 @@ def test_raw_text_on_one_long_line(tmp_path, monkeypatch, small_limits):
 
 
 def test_a_line_that_cannot_be_held_is_an_error(tmp_path, monkeypatch, small_limits):
-    monkeypatch.setattr(lines_module, "LONGEST_LINE", 3000)
+    monkeypatch.setattr(lines_module, "LONGEST_LINE", 2000)
+    table = "prompt,response\n" + "x" * 2500 + ",hello\n"
+    assert read(tmp_path / "a.csv", table).items == [chat(f"U:{'x' * 2500}", "A:hello")]
+    monkeypatch.setattr("tinylm.data.readers.tables._LONGEST_ROW", 3000)
+    assert read(tmp_path / "a.csv", table).items == [chat(f"U:{'x' * 2500}", "A:hello")]
     found = read(tmp_path / "a.csv", "text,id\n" + "x" * 5000 + ",1\n")
     assert found.error.startswith("a.csv:2: a line of more than 3,000 characters; part it into shorter ones")
 

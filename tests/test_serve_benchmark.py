@@ -15,3 +15,4 @@ def test_it_ends_with_one_json_line(repository):
     assert figures["failed"] == figures["well_behaved_failed"] == 0
     assert figures["malformed_5xx"] == figures["leaked_slots"] == 0
     assert figures["streams"] >= 16
+    assert figures["cpu_us_a_token_16"] > figures["cpu_us_a_token_1"] / 4 > 0

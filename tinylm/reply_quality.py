@@ -34,7 +34,7 @@ from tinylm.tokenizer import Tokenizer
 REPLY_TOKENS = 64
 """Most tokens of a reply that are ranked or generated; half of the context where that is less."""
 
-_FEWEST = 20  # replies that are measured also when the time is over
+_FEWEST = 10  # replies that are measured also when the time is over
 _TEXTS_AT_ONCE = 256
 
 Progress = Callable[[str, int, int], None]

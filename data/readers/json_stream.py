@@ -233,6 +233,8 @@ class JsonStream:
 
     def _next_character(self) -> str:
         """The next character that is not white space, now at hand; empty at the end."""
+        if self._position < len(self._text) and (character := self._text[self._position]) not in " \t\n":
+            return character
         while True:
             space = _SPACE.match(self._text, self._position)
             if space is not None:

@@ -45,12 +45,13 @@ Piece = tuple[int, str, bool, bool]
 begins and ends with it."""
 
 
-def iter_lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
+def iter_lines(path: str | PathLike[str], longest: int | None = None) -> Iterator[tuple[int, str]]:
     """The lines of a text file, one by one.
 
     Args:
         path: a regular file, packed or not, in any encoding of `tinylm.data.readers.encodings`; it is opened at the
             first step.
+        longest: characters of the longest line; None: `LONGEST_LINE`.
 
     Yields:
         The number of the line, counted from 1, and its text without the line end. A line end at the end of
@@ -58,8 +59,9 @@ def iter_lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
 
     Raises:
         DataError: the file cannot be opened, cannot be unpacked, looks binary, is broken in its encoding, or has a line
-            of more than `LONGEST_LINE` characters.
+            that is longer.
     """
+    longest = LONGEST_LINE if longest is None else longest
     held: list[str] = []
     size = 0
     for line, text, begins, ends in iter_pieces(path):
@@ -68,8 +70,8 @@ def iter_lines(path: str | PathLike[str]) -> Iterator[tuple[int, str]]:
             continue
         held.append(text)
         size += len(text)
-        if size > LONGEST_LINE:
-            raise DataError(path, line, f"a line of more than {LONGEST_LINE:,} characters; part it into shorter ones")
+        if size > longest:
+            raise DataError(path, line, f"a line of more than {longest:,} characters; part it into shorter ones")
         if ends:
             yield line, "".join(held)
             held, size = [], 0

@@ -9,6 +9,7 @@ from tinylm.data.readers.preferences import check_mark
 from tinylm.data.readers.read_summary import ReadSummary
 from tinylm.data.readers.record_values import fail, fields_of, first_value, kind_of, shown, shown_keys, text_of
 from tinylm.data.readers.turns import (
+    ROLES,
     TOOLS,
     Turn,
     UnusableError,
@@ -98,6 +99,10 @@ def turns_of_messages(
     messages: Sequence[tuple[Place, object]], summary: ReadSummary, *, in_marks: bool = False
 ) -> Iterator[Turn]:
     """The turns of messages that are objects, each with its own place."""
+    if (plain := _plain_turns(messages)) is not None:
+        for turn in plain:
+            yield turn._replace(text=without_marks(turn.text)) if in_marks else turn
+        return
     names: list[str] = []
     for place, message in messages:
         if not isinstance(message, dict):
@@ -121,6 +126,22 @@ def turns_of_messages(
                 _check_reply(place, message, summary)
         text = text_of(place, _content_of(place, message), f"the {role} turn")
         yield Turn(role, without_marks(text) if in_marks else text, place)
+
+
+def _plain_turns(messages: Sequence[tuple[Place, object]]) -> list[Turn] | None:
+    """The turns of messages that hold a known role and a text and nothing else, as most do; None for others."""
+    turns: list[Turn] = []
+    for place, message in messages:
+        if not isinstance(message, dict) or len(message) != 2:
+            return None
+        name, text = message.get("role"), message.get("content")
+        if not isinstance(name, str) or not isinstance(text, str) or not text:
+            return None
+        role = ROLES.get(name)
+        if role is None:
+            return None
+        turns.append(Turn(role, text_of(place, text, f"the {role} turn"), place))
+    return turns
 
 
 def without_marks(text: str) -> str:

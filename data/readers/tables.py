@@ -13,7 +13,7 @@ from threading import Lock
 from typing import ClassVar
 
 from tinylm.data.readers.forms import TEXT_SUFFIXES, Reader, Reading, Record
-from tinylm.data.readers.lines import LONGEST_LINE, Place, iter_heads, iter_lines, iter_pieces
+from tinylm.data.readers.lines import Place, iter_heads, iter_lines, iter_pieces
 from tinylm.data.readers.messages import TEXT_KEYS
 from tinylm.data.readers.people_records import PERSON_KEYS
 from tinylm.data.readers.prompt_response import KNOWN_ASK_KEYS, KNOWN_REPLY_KEYS
@@ -25,6 +25,7 @@ from tinylm.data.readers.turns import OddError, Part
 from tinylm.errors import DataError
 
 _DELIMITERS = {",": "CSV", ";": "CSV with semicolons", "\t": "TSV", "|": "CSV with bars"}
+_LONGEST_ROW = 120_000_000
 _LIMIT_LOCK = Lock()
 _TAB_SUFFIXES = (".tsv", ".tab")
 _LONGEST_NAME, _LONGEST_HEADER, _SHOWN_NAMES = 40, 10_000, 4
@@ -164,7 +165,7 @@ class _Rows:
 
     def __init__(self, path: str | PathLike[str], header_line: int, delimiter: str, quoting: int) -> None:
         self._path = path
-        lines = (line + "\n" for number, line in iter_lines(path) if number >= header_line)
+        lines = (line + "\n" for number, line in iter_lines(path, _LONGEST_ROW) if number >= header_line)
         self._skipped_lines = header_line - 1
         # Strict, or else a quotation mark that is never closed would swallow the rest of the file
         self._reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
@@ -180,7 +181,7 @@ class _Rows:
             if "end of data" in str(error):
                 problem = "a quotation mark is never closed; is the file cut short?"
             elif "field limit" in str(error):
-                problem = f"a cell of more than {LONGEST_LINE:,} characters; is a quotation mark never closed?"
+                problem = f"a cell of more than {_LONGEST_ROW:,} characters; is a quotation mark never closed?"
             else:
                 problem = f"broken quoting ({error}); write a quotation mark inside a cell twice"
             raise place.error(problem) from None
@@ -192,7 +193,7 @@ def _next_row(reader: Iterator[list[str]]) -> list[str]:
     The limit of the csv module is one for the whole process, so it is raised for this row only.
     """
     with _LIMIT_LOCK:
-        limit = csv.field_size_limit(LONGEST_LINE)
+        limit = csv.field_size_limit(_LONGEST_ROW)
         try:
             return next(reader)
         finally:
@@ -228,7 +229,7 @@ def _delimiter_of(header: str) -> str:
 def _is_unquoted(path: str | PathLike[str]) -> bool:
     """Whether some cell begins with a quotation mark that does not end it, while all lines have as many cells."""
     columns, stray = -1, False
-    for _, line in iter_lines(path):
+    for _, line in iter_lines(path, _LONGEST_ROW):
         if not line.strip():
             continue
         cells = line.split("\t")

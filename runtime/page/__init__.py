@@ -29,6 +29,7 @@ Sources of the page:
     copying.js            to the clipboard
     exporting.js          to a file
     importing.js          from files
+    archive.js            reads ZIP archives
     foreign_forms.js      what ChatGPT, Open WebUI and ShareGPT export
     connection.js         which model answers, and whether it can be reached
     key_dialog.js         asks for the API key

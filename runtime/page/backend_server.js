@@ -10,6 +10,7 @@
  *     time_to_first_token_s, decode_tokens_per_second}; `dropped_messages`: how many of the oldest messages, system messages
  *     not counted, were left out because they do not fit the context. `settings`: {temperature, top_k, top_p, min_p,
  *     repetition_penalty, seed, max_new_tokens}, each with what is set.
+ *   place: a line for people about where what they write goes
  * Errors are BackendErrors; an AbortError when the signal has stopped it.
  */
 
@@ -19,6 +20,7 @@ import { kept } from "./storage.js";
 export function createBackend() {
   const server = new Server();
   return {
+    place: "A small model on a small machine. What you write goes to the machine that runs it, and is kept in this browser.",
     ready: async () => {},
     models: () => server.models(),
     health: async () => void await send("health"),

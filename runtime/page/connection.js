@@ -21,6 +21,7 @@ export function showRest() {
 }
 
 export function showModel() {
+  element("place").textContent = backend.place ?? "The model is a part of this page. What you write stays in this browser.";
   const { model } = state;
   element("model").textContent = model || "TinyLM";
   document.title = model ? model + " · TinyLM" : "TinyLM";

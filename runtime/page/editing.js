@@ -3,6 +3,7 @@
 import { forgetCounts, lastUserIndex } from "./conversations.js";
 import { element, focusText } from "./dom.js";
 import { keepConversation } from "./keeping.js";
+import { articleFor } from "./messages.js";
 import { hideNotice, notify } from "./notices.js";
 import { reply, setWaiting, stop } from "./reply.js";
 import { say } from "./speech.js";
@@ -100,8 +101,7 @@ export function turnVersion(message, version) {
   keepChange(state.current);
   const pressed = document.activeElement?.getAttribute("aria-label");
   changed();
-  const article = element("messages").querySelectorAll("article")[state.current.messages.indexOf(message)];
-  const buttons = [...article.querySelectorAll(".versions button:enabled")];
+  const buttons = [...articleFor(message).querySelectorAll(".versions button:enabled")];
   (buttons.find((each) => each.getAttribute("aria-label") === pressed) ?? buttons[0])?.focus();
   say(message.content);
 }

@@ -1,5 +1,6 @@
 /** Import: files that this page, `tinylm chat` and other programs have written. A file is taken whole or not at all. */
 
+import { isArchive, textsIn } from "./archive.js";
 import { digestOf, newConversation } from "./conversations.js";
 import { foreignConversation } from "./foreign_forms.js";
 import { putConversations, summaries } from "./store.js";
@@ -74,7 +75,6 @@ function madeWhole(conversation, more) {
 
 /** The conversations in a file's text, and how many had nothing in them. Throws an Error that says what is wrong with it. */
 export function conversationsIn(source) {
-  if (source.startsWith("PK\u0003\u0004")) throw new Error("it is a ZIP archive. Unpack it and import the conversations.json that is in it.");
   let empty = 0;
   const read = parse(source).flatMap((value, index) => {
     const foreign = foreignConversation(value);
@@ -94,15 +94,27 @@ const definedOf = (value) => Object.fromEntries(Object.entries(value).filter(([,
 
 const count = (number) => `${number} ${number === 1 ? "conversation" : "conversations"}`;
 
+/** The texts that hold a file's conversations: its own, or those in an archive as ChatGPT exports it. */
+async function sourcesIn(file) {
+  if (!(await isArchive(file))) return [await file.text()];
+  const texts = await textsIn(file, /(^|\/)conversations[^/]*\.json$/);
+  if (!texts.length) throw new Error("it is a ZIP archive without a conversations.json.");
+  return texts;
+}
+
 /** Import a file. Returns the first new conversation, or undefined, and a line that says what was done. */
 export async function importFile(file) {
-  let found;
+  let read = [];
+  let empty = 0;
   try {
-    found = conversationsIn(await file.text());
+    for (const source of await sourcesIn(file)) {
+      const found = conversationsIn(source);
+      read = read.concat(found.read);
+      empty += found.empty;
+    }
   } catch (error) {
     return { said: `Nothing was imported from ${file.name}: ${error.message}` };
   }
-  const { read, empty } = found;
   const known = new Set([...summaries.values()].map(({ digest }) => digest));
   const now = Date.now();
   // Those without a time are the newest, in the order of the file

@@ -7,12 +7,15 @@ import { button, element, make } from "./dom.js";
 import { editorOf } from "./editor.js";
 import { showMarkdown } from "./markdown.js";
 import { toEnd } from "./scrolling.js";
-import { state } from "./state.js";
+import { changed, state } from "./state.js";
 import { versionCount } from "./versions.js";
 
 const list = element("messages");
 const border = make("p", "border", "The messages above no longer fit the model’s context: it does not see them any more.");
 const shown = new WeakMap(); // message -> {key, article}
+const AT_ONCE = 100;
+let most = AT_ONCE; // messages that are shown, from the last one backwards
+let shownId = ""; // of the conversation
 
 const numberOf = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
 
@@ -65,13 +68,13 @@ function underOf(message, place, actions) {
   const isUser = message.role === "user";
   const under = make("div", "under");
   const count = versionCount(message);
-  if (count > 1) under.append(versionsElement(message, count, actions));
   if (!isUser) under.append(button("small icon", "Copy", "copy", ({ currentTarget }) => copy(message.content, currentTarget)));
   if (place.canRetry && !isUser) under.append(button("small icon idle", "Retry", "again", actions.retry));
   under.append(
     button("small icon idle", "Edit", "pencil", () => actions.edit(message)),
     button("small icon idle", "Delete", "bin", () => actions.remove(message)),
   );
+  if (count > 1) under.append(versionsElement(message, count, actions));
   if (!isUser) under.append(make("span", "figures", figuresOf(message)));
   if (place.isWaiting) under.append(make("span", "figures", "Not sent yet"));
   if (place.canRetry && isUser) under.prepend(button("small idle", place.isWaiting ? "Send now" : "Get a reply", "again", actions.retry));
@@ -116,10 +119,17 @@ function shownArticle(message, index, actions) {
   return article;
 }
 
+/** The article of a message that is shown. */
+export const articleFor = (message) => shown.get(message)?.article;
+
 export function showMessages(actions) {
-  const { messages, first } = state.current;
-  const wanted = messages.map((message, index) => shownArticle(message, index, actions));
-  if (first > 0) wanted.splice(first, 0, border);
+  const { id, messages, first } = state.current;
+  if (shownId !== id) most = AT_ONCE;
+  shownId = id;
+  const from = Math.max(0, messages.length - most);
+  const wanted = messages.slice(from).map((message, index) => shownArticle(message, from + index, actions));
+  if (first > from) wanted.splice(first - from, 0, border);
+  element("earlier").hidden = from === 0;
   wanted.forEach((node, index) => {
     if (list.children[index] !== node) list.insertBefore(node, list.children[index] ?? null);
   });
@@ -130,6 +140,15 @@ export function showMessages(actions) {
   element("stop").hidden = !state.running;
   toEnd();
 }
+
+element("earlier").addEventListener("click", () => {
+  const log = element("log");
+  const below = log.scrollHeight - log.scrollTop;
+  most += AT_ONCE;
+  changed();
+  log.scrollTop = log.scrollHeight - below;
+  list.firstChild.querySelector("button")?.focus({ preventScroll: true });
+});
 
 /** A reply at the end that grows as its text comes, a frame at a time. Returns what is called after each piece. */
 export function growingMessage(message) {

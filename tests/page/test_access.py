@@ -237,6 +237,11 @@ def test_reduced_motion_is_respected(chat, server):
 def _scenes(chat, server):
     """The page in each of its states, by name."""
     server.context_length = 4096
+    old = """async () => putConversations(["Beans", "Slugs", "Rain"].map((text, index) => ({
+        ...newConversation(), time: Date.now() - (index + 1) * 86400000 * (index + 1), title: text,
+        messages: [{ role: "user", content: `${text} and tomatoes` }, { role: "assistant", content: "Yes." }],
+    })))"""
+    chat.page.evaluate(old)
     chat.page.reload()
     expect(chat.page.get_by_text("Ready")).to_be_visible()
     yield "welcome"
@@ -265,7 +270,7 @@ def _scenes(chat, server):
         chat.wait("!document.getAnimations().length")
     yield "list"
     chat.page.get_by_label("Search conversations").fill("tomato")
-    expect(chat.page.locator("mark")).to_have_text("tomato")
+    expect(chat.page.locator("mark")).to_have_text(["tomato"] * 4)
     yield "search"
     chat.button("Rename this conversation").click()
     yield "rename"
@@ -276,13 +281,14 @@ def _scenes(chat, server):
     yield "key"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("device", "size"), [("phone", PHONE), ("desktop", DESKTOP)])
-def test_every_state_is_accessible_in_light_and_dark(chat, server, scheme, device, size):
-    """By axe-core: contrast, names, roles, landmarks."""
+def test_every_state_is_accessible_in_light_and_dark(chat, server, device, size):
+    """By axe-core: contrast, names, roles, landmarks. In dark only colours are others."""
     chat.page.set_viewport_size(size)
-    chat.page.emulate_media(color_scheme=scheme)
     for scene in _scenes(chat, server):
-        chat.screenshot(f"{scene}-{device}-{scheme}")
-        violations = Axe().run(chat.page).response["violations"]
-        assert [(v["id"], [node["html"][:100] for node in v["nodes"]]) for v in violations] == [], scene
+        for scheme, options in (("dark", {"runOnly": ["color-contrast"]}), ("light", {})):
+            chat.page.emulate_media(color_scheme=scheme)
+            expect(chat.page.locator("html")).to_have_attribute("data-theme", scheme)
+            chat.screenshot(f"{scene}-{device}-{scheme}")
+            violations = Axe().run(chat.page, options=options).response["violations"]
+            assert [(v["id"], [node["html"][:100] for node in v["nodes"]]) for v in violations] == [], scene

@@ -1,6 +1,7 @@
 """Import of what ChatGPT, Open WebUI and ShareGPT export, in small samples of these forms."""
 
 import json
+import zipfile
 
 import pytest
 
@@ -137,15 +138,47 @@ def test_the_page_and_training_read_the_same_of_sharegpt(chat, tmp_path):
     ]
 
 
-def test_several_files_at_once_and_an_archive_that_is_not_unpacked(chat, tmp_path):
-    first, second, archive = tmp_path / "one.json", tmp_path / "two.json", tmp_path / "export.zip"
+def test_several_files_at_once_and_a_broken_one(chat, tmp_path):
+    first, second, broken = tmp_path / "one.json", tmp_path / "two.json", tmp_path / "broken.json"
     first.write_text(json.dumps(sharegpt_export()))
     second.write_text(json.dumps(open_webui_export()))
-    archive.write_bytes(b"PK\x03\x04rest")
-    chat.import_file([first, second, archive])
+    broken.write_text("{")
+    chat.import_file([first, second, broken])
 
     expect(chat.kept).to_have_count(2)
-    expect(chat.notice).to_contain_text("Nothing was imported from export.zip: it is a ZIP archive. Unpack it")
+    expect(chat.notice).to_contain_text("Nothing was imported from broken.json: it is not JSON.")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_the_archive_itself_is_imported(chat, tmp_path, method):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("chat.html", "<p>no conversation</p>")
+        archive.writestr("conversations-000.json", json.dumps(chatgpt_export()))
+        archive.writestr("folder/conversations-001.json", json.dumps(sharegpt_export()))
+    chat.import_file(path)
+    expect(chat.notice).to_contain_text("Imported 2 conversations; 1 was empty.")
+
+
+def test_an_archive_that_is_broken_or_another_is_refused(chat, tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", json.dumps(chatgpt_export()))
+    whole = path.read_bytes()
+    at = whole.index(b"conversations.json") + 40
+    damaged = whole[:at] + bytes(255 - byte for byte in whole[at : at + 40]) + whole[at + 40 :]
+    for content in (whole[:-30], whole[:100], damaged, whole[:4] + whole[30:]):
+        path.write_bytes(content)
+        chat.import_file(path)
+        expect(chat.notice).to_contain_text(
+            "Nothing was imported from export.zip: it is a ZIP archive that cannot be read"
+        )
+        chat.button("Close the notice").click()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("other.json", "[]")
+    chat.import_file(path)
+    expect(chat.notice).to_contain_text("it is a ZIP archive without a conversations.json.")
+    assert chat.storage()["conversations"] == []
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,31 @@ def test_code_in_a_reply_can_be_copied_alone(chat, server):
 
     expect(chat.page.locator(".code").get_by_role("button", name="Copied")).to_be_visible()
     assert chat.page.evaluate("navigator.clipboard.readText()") == "x = 1"
+
+
+def test_of_a_long_conversation_the_last_messages_are_shown_at_once(chat):
+    chat.page.evaluate(
+        """async () => {
+            const said = index => ({ role: index % 2 ? "assistant" : "user", content: `Message ${index}` });
+            const messages = Array.from({ length: 300 }, (_, index) => said(index));
+            const conversation = { ...newConversation(), messages };
+            await putConversations([conversation]);
+            kept.set("current", conversation.id);
+        }"""
+    )
+    chat.page.reload()
+    expect(chat.texts.last).to_have_text("Message 299")
+    expect(chat.texts).to_have_count(100)
+    at_end = "(e => e.scrollHeight - e.scrollTop - e.clientHeight < 2)(document.getElementById('log'))"
+    chat.wait(at_end)
+
+    chat.page.evaluate("document.getElementById('log').scrollTop = 0")
+    first = chat.page.locator("article .text", has_text="Message 200")
+    before = first.bounding_box()["y"]
+    chat.button("Show earlier messages").click()
+    expect(chat.texts).to_have_count(200)
+    # What was read stays where it was
+    assert abs(first.bounding_box()["y"] - before) < 60
+    chat.button("Show earlier messages").click()
+    expect(chat.texts.first).to_have_text("Message 0")
+    expect(chat.button("Show earlier messages")).to_be_hidden()

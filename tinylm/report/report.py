@@ -17,6 +17,7 @@ from tinylm.files import write_file
 from tinylm.printable import command_line, printable
 from tinylm.provenance import read_provenance
 from tinylm.report.advice import smoothed, stage_advice
+from tinylm.report.replies import found_share, reply_figures
 from tinylm.run_folder import STAGE_TITLES, RunFolder, StageName, TrainState, load_state
 from tinylm.run_log import EventLine, RunLog, read_metrics
 
@@ -73,6 +74,7 @@ def _values(run: RunFolder, log: RunLog, config: Config, state: TrainState | Non
         "charts": _charts(log, offset),
         "stages": stages,
         "data": _data(run, facts.get("data", {})),
+        "replies": reply_figures(log),
         "samples": [_thinned(log.of_stage(stage).samples) for stage in log.stages()],
         "configuration": _configuration(config),
         "machine": latest.get("machine", {}),
@@ -90,6 +92,7 @@ def _headline(log: RunLog, state: TrainState | None, facts: dict[str, Any]) -> l
         figures.append((f"{best.bits_per_byte:.4f}", "bits per byte on held-out data"))
     if stage.steps:
         figures.append((f"{smoothed([line.loss for line in stage.steps])[-1]:.3f}", "training loss, nats a token"))
+    figures += found_share(log)
     if "parameters" in facts:
         figures.append((_short(facts["parameters"]), "parameters"))
     if state is not None and state.tokens:

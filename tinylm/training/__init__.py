@@ -14,6 +14,7 @@ Files:
     trainer.py             the training loop of both stages
     callbacks.py           training callbacks
     progress.py            progress of a training, printed as lines
+    reply_measurement.py   the replies of a run when its training ends
     run_report.py          the callback that logs the end and writes the report
     stopping.py            graceful shutdown on SIGINT, SIGTERM and SIGHUP
     divergence.py          detection of a NaN or exploding loss

@@ -37,6 +37,7 @@ from tinylm.training.memory import is_out_of_memory, out_of_memory
 from tinylm.training.model import LanguageModel
 from tinylm.training.options import TrainingOptions, requested_config, require_data
 from tinylm.training.progress import ProgressLines
+from tinylm.training.reply_measurement import log_reply_quality, measurement_seconds
 from tinylm.training.run_lock import locked, remove_abandoned
 from tinylm.training.run_report import RunReport
 from tinylm.training.samples import SampleGenerator
@@ -68,6 +69,7 @@ class _Parts:
     tokenizer: Tokenizer
     model: LanguageModel
     data: Mapping[StageName, StageData]
+    preparation: Preparation
 
 
 @takes_fields_of(TrainingOptions)
@@ -184,10 +186,12 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     config = _changed(config, "model", vocab_size=tokenizer.vocab_size)
     data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
     model = _new_model(config, tokenizer, options.init, callbacks)
-    parts = _Parts(run, config, tokenizer, model, data)
-    ranks.on_main(lambda: _create_run(parts, preparation, options.init, callbacks.on_warning))
+    parts = _Parts(run, config, tokenizer, model, data, preparation)
+    ranks.on_main(lambda: _create_run(parts, options.init, callbacks.on_warning))
     budget = 60 * config.train.minutes
     deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
+    if "finetune" in data:
+        deadline -= measurement_seconds(budget)
     try:
         with locked(run) if ranks.is_main else nullcontext():
             return _fit(call, parts, NewTraining(deadline, follow_load="train.threads" not in given))
@@ -212,7 +216,7 @@ def _resume(call: _Call, run: RunFolder) -> TrainedRun:
         load_parameters(run.checkpoint("last"), model, ranks)
         log = RunLogWriter(run.metrics, call.callbacks.on_warning)
         ranks.on_main(lambda: log.append_event(state.stage, state.step, "resumed", **machine_facts()))
-        return _fit(call, _Parts(run, config, tokenizer, model, data), state)
+        return _fit(call, _Parts(run, config, tokenizer, model, data, preparation), state)
 
 
 def _fit(call: _Call, parts: _Parts, start: TrainState | NewTraining) -> TrainedRun:
@@ -239,6 +243,9 @@ def _fit(call: _Call, parts: _Parts, start: TrainState | NewTraining) -> Trained
         raise TinyLMError(f"{error}{hint}") from None
     finally:
         call.stop.training = False
+    if state.finished and state.stage == "finetune" and ranks.is_main:
+        seconds = measurement_seconds(60 * config.train.minutes)
+        log_reply_quality(run, state, parts.preparation.training_texts(), seconds, callbacks.on_warning)
     callbacks.on_end(run, state, None)
     return TrainedRun(run, state, ranks.from_main(lambda: last_scores(run)))
 
@@ -295,9 +302,9 @@ def _check_place(run: RunFolder) -> None:
     check_free(run.path)
 
 
-def _create_run(parts: _Parts, preparation: Preparation, init: StrPath | None, warn: Callable[[str], None]) -> None:
+def _create_run(parts: _Parts, init: StrPath | None, warn: Callable[[str], None]) -> None:
     """Write the run folder as it is before the first step."""
-    run, config = parts.run, parts.config
+    run, config, preparation = parts.run, parts.config, parts.preparation
     imported = None if init is None else read_imported(RunFolder(Path(init)).imported)
     with new_folder(run.path) as folder:
         begun = RunFolder(folder)
