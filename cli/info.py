@@ -10,7 +10,7 @@ import click
 from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FOLDER, json_option
 from tinylm.errors import BundleError
-from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.manifest import read_manifest
 from tinylm.printable import printable
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _show(manifest: Manifest, bundle: Path) -> None:
         "parameters": f"{manifest.provenance.parameters:,}",
         "vocabulary": f"{model.vocab_size:,} tokens",
         "context": f"{model.context_length:,} tokens",
-        "weights": f"{manifest.graph.precision}, {manifest.files[MODEL_FILE].size / 1e6:.2f} MB",
+        "weights": f"{manifest.graph.precision}, {manifest.model_bytes / 1e6:.2f} MB",
         "quality": f"{gate.bits_per_byte:.4f} bits per byte on {measured_on} "
         f"({gate.quality_loss_percent:+.3f} % to torch in fp32)",
         "trained": ", ".join(f"{steps:,} steps of {stage}" for stage, steps in manifest.provenance.steps.items()),

@@ -69,7 +69,7 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
         fp32_bytes: size of the model's fp32 graph.
     """
     model, gate, provenance = manifest.model, manifest.gate, manifest.provenance
-    size = manifest.files[MODEL_FILE].size
+    size = manifest.model_bytes
     sampled, speed = gate.sampled_positions, provenance.speed
     return _CARD.format(
         title="A small chat model" if manifest.chat else "A small language model",
