@@ -11,15 +11,23 @@ import click
 from tinylm.cli.console import notice, say
 from tinylm.cli.options import FILE, FOLDER
 from tinylm.export.options import ExportOptions
-from tinylm.printable import command_line
+from tinylm.files import temporary_folder
+from tinylm.manifest import MANIFEST_FILE
+from tinylm.printable import command_line, printable
 
 if TYPE_CHECKING:
     from tinylm.manifest import Manifest
 
 
 @click.command("export")
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=FOLDER, required=False)
 @click.option("--out", type=FOLDER, help="The bundle's folder, which is created.")
+@click.option(
+    "--web",
+    type=FILE,
+    metavar="FILE.html|FOLDER",
+    help="Write a chat page with the model in it: a file that opens by double-click, or a folder for a web host.",
+)
 @click.option(
     "--gguf",
     type=FILE,
@@ -55,25 +63,73 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     help="Set a limit of the gate, as quality_loss_percent=0.5. Repeatable.",
 )
-def command(out: Path | None, gguf: Path | None, huggingface: Path | None, **options: Any) -> None:
+def command(out: Path | None, web: Path | None, gguf: Path | None, huggingface: Path | None, **options: Any) -> None:
     """Export a RUN as a bundle: ONNX with a KV cache, compared with torch before it is written.
+
+    With --web, RUN becomes a web page, beside a bundle or instead of one. It may be a bundle already; without it the
+    page gets the demo model in the box.
 
     Runs of --set model.arch=llama can also be exported for other programs, beside a bundle or instead of one.
     """
-    if out is None and gguf is None and huggingface is None:
-        raise click.UsageError("Missing option '--out': give a place for the bundle, or --gguf, or --huggingface.")
-    if out is None:
+    run, overwrite = options["run"], options["overwrite"]
+    if web is not None and (run is None or (run / MANIFEST_FILE).is_file()):
+        _refuse_options_of_runs(web)
+        _write_page(run, web, overwrite)
+        return
+    if run is None:
+        raise click.UsageError("Give RUN and --out BUNDLE, or --web FILE.html.")
+    if out is None and web is None and gguf is None and huggingface is None:
+        raise click.UsageError("Missing option '--out': give a place for the bundle, or --web, --gguf, --huggingface.")
+    if out is None and web is None:
         _check_without_bundle(options)
     if gguf is not None and options["bits"] != 8:
         raise click.UsageError("--gguf is F16 or, with --quantize, Q8_0: leave out --bits 4.")
-    bundle_options = ExportOptions(out=out, **options) if out is not None else None
+    if web is not None:
+        _check_page(web, options)
+    bundle_options = ExportOptions(out=out or Path(), **options)
     if out is not None:
         from tinylm.export.bundle import check_out
 
-        check_out(out, options["overwrite"])
+        check_out(out, overwrite)
     _export_for_others(gguf, huggingface, options)
-    if bundle_options is not None:
+    if out is not None:
         _export_bundle(bundle_options)
+        if web is not None:
+            _write_page(out, web, overwrite)
+    elif web is not None:
+        with temporary_folder(web.absolute().parent) as folder:
+            _export_bundle(replace(bundle_options, out=folder / "bundle"), keep=False)
+            _write_page(folder / "bundle", web, overwrite)
+
+
+def _refuse_options_of_runs(web: Path) -> None:
+    """Refuse what says how a run is exported, where there is a bundle already."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in {"run", "web", "overwrite"} and context.get_parameter_source(name) is not default:
+            raise click.UsageError(f"A bundle goes into {printable(web)} as it is: leave out {parameter.opts[0]}.")
+
+
+def _check_page(web: Path, options: dict[str, Any]) -> None:
+    """Refuse what would fail only after the export."""
+    from tinylm.runtime.web.writing import check_page
+
+    if options["portable"]:
+        raise click.UsageError("A page cannot run a model of --portable: leave out one of the two.")
+    check_page(web, options["overwrite"])
+
+
+def _write_page(bundle: Path | None, web: Path, overwrite: bool) -> None:
+    """Write a page with a bundle in it; None: the demo model."""
+    from tinylm.runtime.demo import DEMO_BUNDLE
+    from tinylm.runtime.web.writing import is_file, write_page
+
+    sizes = write_page(bundle or DEMO_BUNDLE, web, overwrite=overwrite)
+    parts = ", ".join(f"{part} {size / 1e6:.1f}" for part, size in sizes.items())
+    use = "Open it in a browser" if is_file(web) else "Put the folder on a web host"
+    say(f"Page: {printable(web)} ({sum(sizes.values()) / 1e6:.1f} MB: {parts}). {use}.")
 
 
 def _check_without_bundle(options: dict[str, Any]) -> None:
@@ -97,7 +153,8 @@ def _export_for_others(gguf: Path | None, huggingface: Path | None, options: dic
         say(f"Hugging Face: {huggingface} ({_megabytes(huggingface):.1f} MB), for transformers and others")
 
 
-def _export_bundle(options: ExportOptions) -> None:
+def _export_bundle(options: ExportOptions, keep: bool = True) -> None:
+    """Export a bundle, and show how it compares with torch; `keep`: it is what the user asked for."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -115,6 +172,8 @@ def _export_bundle(options: ExportOptions) -> None:
         )
     manifest, out = bundle.manifest, bundle.path
     show_gate(manifest)
+    if not keep:
+        return
     verb = "chat" if manifest.chat else "complete"
     more = [] if manifest.chat else ["--prompt", "Once upon a time"]
     following = command_line("tinylm", verb, out, *more)

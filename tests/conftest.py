@@ -151,6 +151,17 @@ def _random_model(scale=25.0, seed=0, **changes):
 
 
 @pytest.fixture(scope="session")
+def web_dist():
+    """What `make web` builds."""
+    folder = REPOSITORY / "runtime" / "web" / "dist"
+    if not (folder / "worker.js").is_file():
+        if os.environ.get("TINYLM_REQUIRE_BROWSER") == "1":
+            pytest.fail("TINYLM_REQUIRE_BROWSER is set, and `make web` has built nothing")
+        pytest.skip("needs what `make web` builds")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def samples():
     """The folder of small files of every form."""
     return SAMPLES

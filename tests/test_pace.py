@@ -1,6 +1,7 @@
 """Schedules that change while training goes on are followed, logged, saved and repeated bit for bit."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from counting import (
     replay,
     resume,
     saved_weights,
+    stages_of,
     weights,
 )
 
@@ -139,6 +141,15 @@ def test_a_little_once_is_no_rise(tmp_path, monkeypatch, losses, rises):
     scoring(monkeypatch, *losses)
     # The decay begins after half of the steps
     trainer = make_trainer(tmp_path, config_of({}, steps=80, validations=8), names=("pretrain",))
+    assert (len(trainer.train().schedules["pretrain"]) > 1) == rises
+
+
+@pytest.mark.parametrize(("epoch_steps", "rises"), [(20.0, True), (31.0, False)])
+def test_what_rises_before_all_data_was_seen_is_no_overfitting(tmp_path, monkeypatch, epoch_steps, rises):
+    scoring(monkeypatch, 4.0, 4.5, 4.6, 3.9, 3.8, 3.7, 3.6, 3.5)
+    (stage,) = stages_of("pretrain")
+    stages = [replace(stage, epoch_steps=epoch_steps)]
+    trainer = make_trainer(tmp_path, config_of({}, steps=80, validations=8), stages=stages)
     assert (len(trainer.train().schedules["pretrain"]) > 1) == rises
 
 

@@ -256,8 +256,13 @@ def _play(actions, chat, decoder):
 
 
 @FEW_EXAMPLES
-@given(actions=ACTIONS, longest=st.sampled_from([1, 4, 30]), stop=st.sampled_from([[], ["e", "th"]]))
-def test_conversations_drop_and_reuse_what_python_drops_and_reuses(actions, longest, stop, engine, demo):
+@given(
+    actions=ACTIONS,
+    longest=st.sampled_from([1, 4, 30, -1]),
+    stop=st.sampled_from([[], ["e", "th"]]),
+    forgetful=st.booleans(),
+)
+def test_conversations_drop_and_reuse_what_python_drops_and_reuses(actions, longest, stop, forgetful, engine, demo):
     path, tokenizer = demo
     decoder = MadeUpDecoder(CONTEXT, tokenizer.vocab_size)
     options = {"temperature": 0, "stop": stop}
@@ -269,6 +274,8 @@ def test_conversations_drop_and_reuse_what_python_drops_and_reuses(actions, long
         context_length=CONTEXT,
         conversations=conversations,
         options={**options, "max_new_tokens": longest},
+        # Whether what was dropped is no longer sent
+        forgetful=forgetful and all(action == "send" for action, _ in actions),
     )
     names = ("reply", "pieces", "finishReason", "droppedMessages", "cached")
     assert [None if "error" in one else tuple(one[name] for name in names) for one in found] == expected

@@ -76,7 +76,7 @@ def test_another_process_with_another_hash_seed_gives_the_same():
 
 
 def test_the_world_changes_on_purpose_only():
-    assert digest() == "21588dbfc27c20b7774645d4df202786bf01d4edbd0364ffcbc7033d2b56dae9"
+    assert digest() == "54623c74f87a80badd1d51ac5c1a6e08425b718c1b43023d4f561d10b2cf69a1"
 
 
 def test_conversations_are_well_formed():

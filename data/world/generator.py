@@ -13,6 +13,8 @@ from tinylm.data.world.told_facts import KIND_BY_NAME, FactKind, families
 MAX_EXCHANGES = 8
 RECALL_CONVERSATIONS = 0.52
 SYSTEM_CONVERSATIONS = 0.13
+NEVER_TOLD = 0.07
+"""The share of exchanges in which the user asks for a fact that was never told."""
 
 
 def training_conversations(count: int, seed: int = 0) -> list[Conversation]:
@@ -43,9 +45,12 @@ def _training_conversation(rng: random.Random) -> Conversation:
 
 
 def chat(talk: Talk, exchanges: int) -> None:
-    """Append a number of exchanges about the world."""
+    """Append a number of exchanges about the world, and some questions for facts that were never told."""
     for _ in range(exchanges):
-        talk.chat_once()
+        if talk.rng.random() < NEVER_TOLD:
+            talk.ask_fact(_untold(talk))
+        else:
+            talk.chat_once()
 
 
 def tell_facts(talk: Talk) -> None:
@@ -82,7 +87,7 @@ def _ask_facts(talk: Talk) -> None:
     rng = talk.rng
     asked = [KIND_BY_NAME[name] for name in talk.known]
     asked = rng.sample(asked, min(len(asked), rng.choices((1, 2, 3), (45, 37, 18))[0]))
-    if rng.random() < 0.22:
+    if rng.random() < 0.33:
         asked.insert(rng.randrange(len(asked) + 1), _untold(talk))
     for kind in asked:
         if len(talk.said) < MAX_EXCHANGES:

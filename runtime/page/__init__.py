@@ -39,4 +39,5 @@ Sources of the page:
     settings_dialog.js    settings
     backend_error.js      why there is no reply
     backend_server.js     replies from `tinylm serve`, and what a backend is
+    backend_local.js      replies from a model in the page: `tinylm export --web`
 """

@@ -1,10 +1,12 @@
 """The chat page with a model in it: `tinylm export --web`.
 
 Files:
-    build.py  builds dist/: `make web`
+    writing.py  write a bundle as a page, or as a folder for a web host
+    build.py    build dist/: `make web`
 
 Folders:
     engine/   the model in the browser, in JavaScript: tokenizer, sampling, generation, onnxruntime's WebAssembly
+    hosted/   what a folder for a web host holds beside the page: service worker, manifest, icons
     dist/     what `make web` builds of it, with what npm brings; not in the repository
 
 Sources of dist/:

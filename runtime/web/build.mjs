@@ -18,6 +18,21 @@ const partial = path.join(here, "dist.partial");
 const onnxruntime = path.join(modules, "onnxruntime-web");
 const BINARY = "ort-wasm-simd-threaded";
 
+/**
+ * onnxruntime's loader for a worker that is no module: a page that was opened from a file cannot start another one. What
+ * goes is for threads, and needs `await` at the top level.
+ */
+const loader = {
+  name: "loader",
+  setup({ onLoad }) {
+    onLoad({ filter: new RegExp(`${BINARY}\\.mjs$`) }, async ({ path: file }) => {
+      const [before, after] = (await readFile(file, "utf8")).split(/(?<=export default ortWasmThreaded;)/);
+      if (!after?.includes("isPthread")) throw new Error(`${file}: not as expected`);
+      return { contents: before };
+    });
+  },
+};
+
 /** A line for each package whose code is in dist/, and the texts of its licences. */
 async function notices() {
   const { version } = JSON.parse(await readFile(path.join(onnxruntime, "package.json"), "utf8"));
@@ -35,7 +50,9 @@ await build({
   bundle: true,
   minify: true,
   charset: "utf8",
-  format: "esm",
+  format: "iife",
+  define: { "import.meta.url": '"onnxruntime.mjs"' },
+  plugins: [loader],
   target: ["chrome94", "firefox114", "safari16.4"],
   legalComments: "none",
   // Of Node alone

@@ -28,11 +28,14 @@ def build(npm_folder: Path) -> int:
     assert onnxruntime is not None
     assert onnxruntime.origin is not None
     npm_folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(SOURCES / name, npm_folder)
-    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    if code := npm(["ci", "--prefix", str(npm_folder), *quiet]):
-        return code
+    pinned, installed = SOURCES / "package-lock.json", npm_folder / "installed.json"
+    if not installed.is_file() or installed.read_bytes() != pinned.read_bytes():
+        for name in ("package.json", pinned.name):
+            shutil.copy(SOURCES / name, npm_folder)
+        quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        if code := npm(["ci", "--prefix", str(npm_folder), *quiet]):
+            return code
+        shutil.copy(pinned, installed)
     return node([str(SOURCES / "build.mjs"), str(npm_folder / "node_modules"), str(Path(onnxruntime.origin).parent)])
 
 

@@ -391,5 +391,10 @@ def chat(open_page):
 
 
 @pytest.fixture(scope="session")
+def chat_page():
+    return ChatPage
+
+
+@pytest.fixture(scope="session")
 def page_source():
     return PAGE

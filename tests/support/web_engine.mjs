@@ -62,21 +62,29 @@ const answers = {
     const sampler = new TokenSampler(tokenizerOf(model), samplingOptions(options));
     return Array.from({ length: count }, () => sampler.choose(Float32Array.from(logits, toNumber), context, reply));
   },
-  converse: async ({ model, context_length, conversations, options }) => {
+  converse: async ({ model, context_length, conversations, options, forgetful }) => {
     const tokenizer = tokenizerOf(model);
     const session = new MadeUpSession(context_length, tokenizer.vocabSize);
     const conversation = new Conversation(session, tokenizer);
     const results = [];
     let said = [];
+    let left = 0;
     for (const { messages, keep } of conversations) {
       // The first `keep` messages of what was said so far, and new ones
       const now = [...said.slice(0, keep), ...messages];
+      left = forgetful ? Math.min(left, now.length - 1) : 0;
       try {
-        const pieces = [];
-        const put = (text) => pieces.push(text);
-        const result = await conversation.reply(now, samplingOptions(options), put, () => false);
+        let pieces = "";
+        let dropped;
+        const calls = {
+          onDropped: (count) => (dropped = left + count),
+          onText: (text) => (pieces += text),
+          shouldStop: () => false,
+        };
+        const result = await conversation.reply(now.slice(left), samplingOptions(options), calls);
         said = [...now, { role: "assistant", content: result.reply }];
-        results.push({ ...result, pieces: pieces.join(""), cached: [...session.ids] });
+        results.push({ ...result, pieces, droppedMessages: dropped, cached: [...session.ids] });
+        left = dropped;
       } catch (error) {
         results.push({ error: error.message });
       }

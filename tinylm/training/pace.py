@@ -89,14 +89,21 @@ class Pace:
         if self._planner is not None:
             self._planner.add_validation(seconds)
 
-    def judge(self, loss: float) -> None:
-        """Add the loss of a validation, and detect overfitting; call it before the state's best loss is updated."""
+    def judge(self, loss: float, epoch_steps: float) -> None:
+        """Add the loss of a validation, and detect overfitting; call it before the state's best loss is updated.
+
+        Args:
+            loss: on held-out data, in nats.
+            epoch_steps: steps of a pass over the stage's data. Before the second one, a loss that rises is no
+                overfitting: a run that begins with trained weights rises as the learning rate does.
+        """
         state = self._state
         best = loss if state.best_loss is None else state.best_loss
         state.rises = state.rises + 1 if loss > best else 0
         schedule = self.schedule()
         on_plateau = schedule.warmup <= state.step < schedule.decay_start
-        state.overfits = on_plateau and (loss > _RISE * best or state.rises >= _RISES)
+        repeats = state.step >= epoch_steps
+        state.overfits = on_plateau and repeats and (loss > _RISE * best or state.rises >= _RISES)
 
     def schedule(self) -> Schedule:
         """The schedule of the next step."""

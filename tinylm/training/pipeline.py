@@ -348,7 +348,7 @@ def _stages(parts: _Parts) -> list[Stage]:
             stage.batches,
             make_windows(stage.held_out, length, bos_id, most),
             rates[name],
-            _most_steps(config.train, stage.batches.rows_per_epoch),
+            *_limits(config.train, stage.batches.rows_per_epoch),
         )
         for name, stage in parts.data.items()
     ]
@@ -358,11 +358,10 @@ def _resume_command(run: RunFolder) -> str:
     return command_line("tinylm", "train", "--resume", run.path)
 
 
-def _most_steps(settings: TrainConfig, rows_per_epoch: int) -> int:
-    """Steps of the most epochs that are wanted."""
-    if not settings.max_epochs:
-        return sys.maxsize
-    return max(1, math.ceil(settings.max_epochs * rows_per_epoch / (settings.batch_size * settings.accumulate)))
+def _limits(settings: TrainConfig, rows_per_epoch: int) -> tuple[int, float]:
+    """The most steps that are wanted, and the steps of an epoch."""
+    epoch = rows_per_epoch / (settings.batch_size * settings.accumulate)
+    return max(1, math.ceil(settings.max_epochs * epoch)) if settings.max_epochs else sys.maxsize, epoch
 
 
 def _parameters(model: LanguageModel) -> int:

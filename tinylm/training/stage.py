@@ -35,6 +35,7 @@ class Stage:
         validation: held-out windows, which may be empty.
         learning_rate: the peak learning rate.
         most_steps: that are taken where minutes are the budget.
+        epoch_steps: of a pass over the training data; 0: not known.
     """
 
     name: StageName
@@ -42,6 +43,7 @@ class Stage:
     validation: Sequence[Window]
     learning_rate: float
     most_steps: int = sys.maxsize
+    epoch_steps: float = 0.0
 
     def dropout_seed(self, seed: int, step: int) -> int:
         """Seed of torch's random numbers in a step; so dropout has no state that a checkpoint would have to hold.

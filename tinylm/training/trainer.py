@@ -252,7 +252,7 @@ class Trainer:
         state = self.state
         result = self.ranks.broadcast(self.validate(stage))
         require_finite(result.loss, state.step)
-        self._pace.judge(result.loss)
+        self._pace.judge(result.loss, stage.epoch_steps)
         is_best = state.best_loss is None or result.loss < state.best_loss
         if is_best:
             state.best_loss, state.best_bits_per_byte = result.loss, result.bits_per_byte

@@ -37,12 +37,14 @@ export class Conversation {
    *
    * @param {{role: string, content: string}[]} messages the conversation; only the first may be a system message.
    * @param {ReturnType<typeof import("./sampling.js").samplingOptions>} options how to sample.
-   * @param {(text: string) => void} onText receives the reply in pieces.
-   * @param {() => boolean | Promise<boolean>} shouldStop asked between two tokens.
-   * @returns {Promise<import("./generation.js").Result & {droppedMessages: number}>}
+   * @param {object} calls
+   * @param {(count: number) => void} calls.onDropped told how many of the oldest messages are not in the context.
+   * @param {(text: string) => void} calls.onText receives the reply in pieces.
+   * @param {() => boolean | Promise<boolean>} calls.shouldStop asked between two tokens.
+   * @returns {Promise<import("./generation.js").Result>}
    * @throws {ContextFullError} the last message or the system message does not fit.
    */
-  async reply(messages, options, onText, shouldStop) {
+  async reply(messages, options, { onDropped, onText, shouldStop }) {
     const hasSystem = messages[0]?.role === "system";
     const system = hasSystem ? messages[0].content : "";
     const turns = hasSystem ? messages.slice(1) : messages;
@@ -53,17 +55,19 @@ export class Conversation {
     this.#checkLength(opening, turns.at(-1));
     this.#take(system, opening, turns);
     this.#dropped = this.#droppedFor(turns.length - 1, options.max_new_tokens);
+    onDropped(this.#dropped);
     const { assistant } = this.#tokenizer.roleIds;
     const prompt = [...this.#opening, ...this.#turns.slice(this.#dropped).flat(), assistant];
     const sampler = new TokenSampler(this.#tokenizer, options);
     const result = await generate(this.#session, this.#tokenizer, prompt, sampler, onText, shouldStop);
     this.#messages.push({ role: "assistant", content: result.reply });
     this.#turns.push([assistant, ...result.ids, this.#tokenizer.eosId]);
-    return { ...result, droppedMessages: this.#dropped };
+    return result;
   }
 
-  /** Make a conversation this one; messages that it begins with already keep their token ids. */
+  /** Make a conversation this one; messages that both have keep their token ids. */
   #take(system, opening, messages) {
+    if (commonMessages(this.#messages, messages) === 0) this.#forgetDropped();
     const common = commonMessages(this.#messages, messages);
     const isNextTurn = common === this.#messages.length || common === messages.length;
     const goesOn = system === this.#system && common > 0 && isNextTurn;
@@ -73,6 +77,13 @@ export class Conversation {
     const added = messages.slice(common).map((message) => encodeTurn(this.#tokenizer, message));
     this.#turns = [...this.#turns.slice(0, common), ...added];
     if (!goesOn) this.#dropped = this.#firstThatFits(0, messages.length - 1, this.#session.contextLength);
+  }
+
+  /** Go on without the messages that are not in the context, as who asks for replies may do. */
+  #forgetDropped() {
+    this.#messages = this.#messages.slice(this.#dropped);
+    this.#turns = this.#turns.slice(this.#dropped);
+    this.#dropped = 0;
   }
 
   #encodeOpening(system) {

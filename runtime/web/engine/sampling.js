@@ -44,7 +44,7 @@ export function samplingOptions(given, defaults = {}) {
   if (typeof options.stop === "string") options.stop = [options.stop];
   for (const [name, [least, most]] of Object.entries(RANGES)) {
     const value = options[name];
-    if (value === null && name === "seed") continue;
+    if ((value === null && name === "seed") || (value === -1 && name === "max_new_tokens")) continue;
     const whole = ["top_k", "max_new_tokens", "seed"].includes(name);
     if (typeof value !== "number" || !(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
       const range = most === Infinity ? `${least} or more` : `between ${least} and ${most}`;
@@ -53,6 +53,7 @@ export function samplingOptions(given, defaults = {}) {
   }
   if (options.top_k === -1) options.top_k = 0;
   if (options.seed === -1) options.seed = null;
+  if (options.max_new_tokens === -1) options.max_new_tokens = Infinity;
   return options;
 }
 

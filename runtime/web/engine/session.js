@@ -11,6 +11,7 @@ const PAST = "past_key_values.";
 export class Session {
   #runtime;
   #tokens;
+  #previous;
   #ones;
   #masks = [];
   #prefill;
@@ -32,9 +33,13 @@ export class Session {
     this.#tokens = runtime.tensor(INT64, [1, PREFILL_CHUNK]);
     this.#ones = runtime.tensor(INT64, [1, this.contextLength]);
     this.#ones.view.fill(1n);
+    const shapes = runtime.inputs(graph);
     const inputs = [["input_ids", undefined], ["attention_mask", undefined]];
     const outputs = [["logits", this.logits]];
-    for (const [name, [, heads, length, width]] of runtime.inputs(graph)) {
+    // The token before the first new one, of a model with a token shift
+    this.#previous = runtime.tensor(INT64, [1, 1]);
+    if (shapes.has("previous_ids")) inputs.push(["previous_ids", this.#previous]);
+    for (const [name, [, heads, length, width]] of shapes) {
       if (!name.startsWith(PAST)) continue;
       if (length !== this.contextLength) throw new Error("the model's cache grows: export it without --portable");
       // Input and output are the same memory, so that attention appends in place
@@ -74,6 +79,7 @@ export class Session {
   }
 
   async #run(ids) {
+    this.#previous.view[0] = BigInt(this.ids.at(-1) ?? ids[0]);
     ids.forEach((id, place) => (this.#tokens.view[place] = BigInt(id)));
     const length = this.length + ids.length;
     const mask = (this.#masks[length] ??= this.#runtime.part(this.#ones, INT64, [1, length]));

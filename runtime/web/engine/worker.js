@@ -3,7 +3,7 @@
  *
  * Messages to the worker, each with the `id` of a request:
  *   {load: {name: base64 text of a file, or its bytes}}  is answered by {progress, what} and at last by {ready: manifest}
- *   {chat: {messages, settings}}                         is answered by {text} and at last by {result}
+ *   {chat: {messages, settings}}                         is answered by {dropped}, {text} and at last by {result}
  *   {stop: true}                                         ends the reply of that request
  * Each request can be answered by {error, kind} instead.
  */
@@ -51,7 +51,9 @@ async function chat(id, { messages, settings }) {
     }
     return stopped.has(id);
   };
-  const result = await conversation.reply(messages, options, (piece) => (text += piece), shouldStop);
+  const onDropped = (dropped) => postMessage({ id, dropped });
+  const onText = (piece) => void (text += piece);
+  const result = await conversation.reply(messages, options, { onDropped, onText, shouldStop });
   give();
   postMessage({ id, result });
 }
