@@ -10,11 +10,12 @@ import click
 from tinylm.cli.console import print_json, say
 from tinylm.cli.options import FOLDER, json_option
 from tinylm.errors import BundleError
-from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.manifest import read_manifest
 from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.manifest import Manifest
+    from tinylm.provenance import ImportedModel
 
 
 @click.command("info")
@@ -66,13 +67,20 @@ def _show(manifest: Manifest, bundle: Path) -> None:
         "parameters": f"{manifest.provenance.parameters:,}",
         "vocabulary": f"{model.vocab_size:,} tokens",
         "context": f"{model.context_length:,} tokens",
-        "weights": f"{manifest.graph.precision}, {manifest.files[MODEL_FILE].size / 1e6:.2f} MB",
+        "weights": f"{manifest.graph.precision}, {manifest.model_bytes / 1e6:.2f} MB",
         "quality": f"{gate.bits_per_byte:.4f} bits per byte on {measured_on} "
         f"({gate.quality_loss_percent:+.3f} % to torch in fp32)",
+        "imported from": _origin(manifest.provenance.imported),
+        "chat format": manifest.chat_format.family if manifest.chat_format else "",
         "trained": ", ".join(f"{steps:,} steps of {stage}" for stage, steps in manifest.provenance.steps.items()),
         "needs": f"onnxruntime {manifest.graph.least_onnxruntime} or newer",
         "written by": f"TinyLM {manifest.tinylm_version}, schema {manifest.schema_version}",
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        if value:
+            table.add_row(name, value)
     Console().print(table)
+
+
+def _origin(model: ImportedModel | None) -> str:
+    return f"{printable(model.name)} ({model.form}), licence: {model.license or 'not given'}" if model else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,19 @@ OPSET = 23
 MICROSOFT = "com.microsoft"
 """The domain of onnxruntime's own operators."""
 
+_SMALLEST_OUTSIDE = 1024  # bytes
+_PAGE = 4096
+
 
 class GraphBuilder:
-    """Collects the nodes and constants of a graph; its methods return names of values."""
+    """Collects the nodes and constants of a graph; its methods return names of values.
 
-    def __init__(self) -> None:
+    Args:
+        data: a new file for the larger constants, which the graph then refers to; None: the graph holds them.
+    """
+
+    def __init__(self, data: Path | None = None) -> None:
+        self._data = data
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
@@ -38,8 +47,21 @@ class GraphBuilder:
     def constant(self, name: str, value: NDArray[Any] | np.generic | float) -> str:
         """Add a constant unless it is there already; a Python float becomes fp32."""
         array = np.asarray(value, np.float32 if type(value) is float else None)
-        self.constants.setdefault(name, numpy_helper.from_array(array, name))
+        if name not in self.constants:
+            is_inside = self._data is None or array.nbytes < _SMALLEST_OUTSIDE
+            self.constants[name] = numpy_helper.from_array(array, name) if is_inside else self._outside(array, name)
         return name
+
+    def _outside(self, array: NDArray[Any], name: str) -> onnx.TensorProto:
+        assert self._data is not None
+        with self._data.open("ab") as file:
+            file.write(bytes(-file.tell() % _PAGE))
+            offset = file.tell()
+            file.write(np.ascontiguousarray(array).data)
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        return refer(
+            onnx.TensorProto(name=name, data_type=kind, dims=array.shape), self._data.name, offset, array.nbytes
+        )
 
     def integer(self, value: int) -> str:
         """Add a constant int64 [1], the form of axes, starts and ends."""
@@ -49,6 +71,14 @@ class GraphBuilder:
         """Add a Reshape node; 0 keeps a dimension, -1 is inferred."""
         constant = self.constant(f"shape/{'x'.join(map(str, shape))}", np.array(shape, np.int64))
         return self.op("Reshape", [value, constant], name)
+
+
+def refer(tensor: onnx.TensorProto, file: str, offset: int, size: int) -> onnx.TensorProto:
+    """Make a tensor a reference to bytes of another file in the graph's folder, and return it."""
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", file), ("offset", offset), ("length", size)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor
 
 
 def as_array(tensor: torch.Tensor) -> NDArray[np.float32]:

@@ -19,14 +19,14 @@ from tinylm.errors import TinyLMError
 from tinylm.evaluation import byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
 from tinylm.export.card import model_card
-from tinylm.export.decoders import write_decoders
+from tinylm.export.decoders import write_decoders, write_mapped
 from tinylm.export.gate import GateLimits, check_limits, gate_windows, run_gate
 from tinylm.export.genai import genai_files
-from tinylm.export.graph import Form, build_graph, shifts
+from tinylm.export.graph import Form, shifts, write_graph
 from tinylm.export.options import ExportOptions
 from tinylm.export.source import ExportSource, load_source
 from tinylm.export.weights import FloatWeights, Int4Weights, Int8Weights
-from tinylm.files import new_folder, sha256_of
+from tinylm.files import new_folder, sha256_of, temporary_folder
 from tinylm.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
@@ -43,11 +43,11 @@ from tinylm.manifest import (
     SamplingDefaults,
     encode_manifest,
 )
-from tinylm.provenance import read_provenance
+from tinylm.provenance import read_imported, read_provenance
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.ort import onnxruntime
-from tinylm.runtime.session import Session, decode_file
+from tinylm.runtime.session import Session, decode_file, default_threads, model_bytes
 from tinylm.runtime.verification import golden_prompt, greedy_continuation
 from tinylm.signatures import takes_fields_of
 from tinylm.tokenizer import Tokenizer
@@ -129,9 +129,8 @@ def export_run(options: ExportOptions) -> Bundle:
             "train with --set model.token_shift=false or model.arch=classic"
         )
     form = Form.PORTABLE if options.portable else Form.FUSED
-    with new_folder(out) as folder:
-        fp32_graph = build_graph(model, FloatWeights(), form)
-        fp32 = _load_graph(fp32_graph, folder / MODEL_FILE, model)
+    with new_folder(out) as folder, temporary_folder(folder.parent) as scratch:
+        fp32, fp32_bytes = _write_fp32(scratch if options.quantize else folder, model, form)
         windows, sampled = gate_windows(run, source.state.stage, model, tokenizer, fp32)
         if sampled:
             options.notify(
@@ -141,10 +140,12 @@ def export_run(options: ExportOptions) -> Bundle:
         if options.quantize:
             weights = Int4Weights() if bits == 4 else Int8Weights(options.portable)
             precision = f"int{bits}"
-            (folder / MODEL_FILE).write_bytes(build_graph(model, weights, form).SerializeToString())
+            write_graph(folder / MODEL_FILE, model, weights, form)
             if bits == 8 and not options.portable:
                 decode = write_decoders(folder, model, weights)
-            sessions = _open_all(folder, model, decode)
+        mapped = write_mapped(folder)
+        if options.quantize:
+            sessions = _open_all(folder, model, decode, mapped)
         (folder / tokenizer.file_name).write_bytes(tokenizer.serialized())
         if options.genai:
             _write_genai_files(folder, model, tokenizer, options.portable)
@@ -157,10 +158,11 @@ def export_run(options: ExportOptions) -> Bundle:
             contrib_operators=_contrib_operators(folder),
             least_onnxruntime=LEAST_ONNXRUNTIME,
             decode=decode,
+            mapped=mapped,
         )
         manifest = _make_manifest(source, folder, info, sessions, figures[-1])
         (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
-        (folder / README_FILE).write_text(model_card(manifest, fp32_graph.ByteSize()), "utf-8")
+        (folder / README_FILE).write_text(model_card(manifest, fp32_bytes), "utf-8")
     return Bundle(out, manifest)
 
 
@@ -178,25 +180,29 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise TinyLMError(f"{out}: exists already; give another --out, or --overwrite to replace it")
 
 
-def _load_graph(graph: onnx.ModelProto, path: Path, model: LanguageModel) -> Session:
-    path.write_bytes(graph.SerializeToString())
-    return Session(path, model.config)
+def _write_fp32(folder: Path, model: LanguageModel, form: Form) -> tuple[Session, int]:
+    """Write the fp32 graph and load it; also returns its bytes."""
+    path = folder / MODEL_FILE
+    write_graph(path, model, FloatWeights(), form)
+    size = model_bytes(path)
+    return Session(path, model.config, default_threads(size)), size
 
 
 def _write_genai_files(folder: Path, model: LanguageModel, tokenizer: Tokenizer, portable: bool) -> None:
-    model_bytes = (folder / MODEL_FILE).stat().st_size
-    files = genai_files(model.config, tokenizer, SamplingDefaults(), model_bytes, growing_cache=portable)
+    size = model_bytes(folder / MODEL_FILE)
+    files = genai_files(model.config, tokenizer, SamplingDefaults(), size, growing_cache=portable)
     for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
 
 
-def _open_all(folder: Path, model: LanguageModel, decode: dict[str, str]) -> list[Session]:
+def _open_all(folder: Path, model: LanguageModel, decode: dict[str, str], mapped: str) -> list[Session]:
     """Open a session for each decoding graph that this CPU can run; the last is the one that the runtime would use."""
     files = [file for cpu, file in decode.items() if cpu != X86 or has_avx2()] or [MODEL_FILE]
     files.sort(key=lambda file: file == decode_file(decode))
     paths = [None if file == MODEL_FILE else folder / file for file in files]
-    return [Session(folder / MODEL_FILE, model.config, decode=path) for path in paths]
+    threads = default_threads(model_bytes(folder / MODEL_FILE))
+    return [Session(folder / (mapped or MODEL_FILE), model.config, threads, path) for path in paths]
 
 
 def _contrib_operators(folder: Path) -> list[str]:
@@ -286,4 +292,5 @@ def _provenance(source: ExportSource, session: Session) -> Provenance:
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,
         },
+        imported=read_imported(run.imported),
     )

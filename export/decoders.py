@@ -1,7 +1,8 @@
-"""Write the decoding graphs, which process one token a call and share the weights of `model.onnx`.
+"""Write graphs that share the weights of `model.onnx`.
 
 `model.onnx` is complete and takes any number of tokens. The decoding graphs are faster for a single token. They hold no
-weights: their constants refer to data in `model.onnx`.
+weights: their constants refer to data in `model.onnx`. `mapped.onnx` is the graph of `model.onnx` in that form:
+onnxruntime maps the weights of such a graph from the file, instead of keeping a copy of it.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import onnx
 
+from tinylm.export.builder import refer
 from tinylm.export.graph import Form, build_graph
 from tinylm.export.weights import BlockWeights, Int8Weights, OneRowWeights
-from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, X86
+from tinylm.manifest import ANY_CPU, DECODE_FILES, MAPPED_FILE, MODEL_FILE, X86
 from tinylm.training.model import LanguageModel
 
 _SMALLEST_SHARED = 256
 _BEYOND_CACHES = 16_000_000
+_BETWEEN = 1 << 16  # bytes
 
 
 def write_decoders(folder: Path, model: LanguageModel, weights: Int8Weights) -> dict[str, str]:
@@ -40,6 +43,22 @@ def write_decoders(folder: Path, model: LanguageModel, weights: Int8Weights) -> 
     return {cpu: DECODE_FILES[cpu] for cpu in forms}
 
 
+def write_mapped(folder: Path) -> str:
+    """Write `mapped.onnx` beside a `model.onnx` that is so large that a copy of its weights counts.
+
+    Returns:
+        the name of the file; empty where there is none.
+    """
+    if (folder / MODEL_FILE).stat().st_size <= _BEYOND_CACHES:
+        return ""
+    graph = onnx.load(folder / MODEL_FILE, load_external_data=False)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.graph.initializer):
+        return ""
+    share_constants(graph, folder / MODEL_FILE)
+    (folder / MAPPED_FILE).write_bytes(graph.SerializeToString())
+    return MAPPED_FILE
+
+
 def share_constants(graph: onnx.ModelProto, model: Path) -> None:
     """Replace the larger constants of a graph by references to the same bytes in another file, if it has them.
 
@@ -48,12 +67,16 @@ def share_constants(graph: onnx.ModelProto, model: Path) -> None:
         model: an ONNX file in the folder for which the graph is meant.
     """
     data = model.read_bytes()
+    end = 0
     for tensor in graph.graph.initializer:
-        offset = data.find(tensor.raw_data) if len(tensor.raw_data) >= _SMALLEST_SHARED else -1
-        if offset < 0:
-            continue
         size = len(tensor.raw_data)
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in (("location", model.name), ("offset", offset), ("length", size)):
-            tensor.external_data.add(key=key, value=str(value))
+        if size < _SMALLEST_SHARED:
+            continue
+        # Constants are mostly in the same order: what follows the one before is looked at first
+        offset = data.find(tensor.raw_data, end, end + size + _BETWEEN)
+        if offset < 0:
+            offset = data.find(tensor.raw_data)
+        if offset >= 0:
+            end = offset + size
+            tensor.ClearField("raw_data")
+            refer(tensor, model.name, offset, size)

@@ -17,6 +17,7 @@ total, head_dim] its output.
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,12 @@ from tinylm.export.operators import (
     split_projection,
 )
 from tinylm.export.weights import Weights
+from tinylm.manifest import DATA_SUFFIX
 from tinylm.training.model import Block, LanguageModel, sinusoid_parameters
 
 IR_VERSION = 10
+LARGEST_FILE = 2_000_000_000
+"""Bytes of weights that one file holds: Protocol Buffers end at 2^31."""
 
 
 class Form(Enum):
@@ -55,19 +59,39 @@ class Form(Enum):
     PORTABLE = "portable"
 
 
-def build_graph(model: LanguageModel, weights: Weights, form: Form = Form.FUSED) -> onnx.ModelProto:
+def write_graph(path: Path, model: LanguageModel, weights: Weights, form: Form = Form.FUSED) -> None:
+    """Build the ONNX graph of a model and write it; with weights of 2 GB or more, these go to a file beside it.
+
+    Args:
+        path: the ONNX file.
+        model: in fp32.
+        weights: how matrices are stored.
+        form: the purpose of the graph.
+    """
+    stored = weights.bytes_per_weight * sum(parameter.numel() for parameter in model.parameters())
+    data = path.with_name(path.name + DATA_SUFFIX) if stored > LARGEST_FILE else None
+    path.write_bytes(build_graph(model, weights, form, data).SerializeToString())
+    if data is not None:
+        # Shape inference knows standard operators only
+        onnx.checker.check_model(path, full_check=form is Form.PORTABLE)
+
+
+def build_graph(
+    model: LanguageModel, weights: Weights, form: Form = Form.FUSED, data: Path | None = None
+) -> onnx.ModelProto:
     """Build the ONNX graph of a model.
 
     Args:
         model: in fp32.
         weights: how matrices are stored.
         form: the purpose of the graph.
+        data: a new file for the larger constants; None: the graph holds them.
 
     Returns:
-        a checked graph; see the module's docstring for its inputs and outputs.
+        the graph, checked if it holds its constants; see the module's docstring for its inputs and outputs.
     """
     config = model.config
-    graph = GraphBuilder()
+    graph = GraphBuilder(data)
     one_token = form is Form.ONE_TOKEN
     operators: Operators
     operators = StandardOperators(graph, config) if form is Form.PORTABLE else FusedOperators(graph, config, one_token)
@@ -205,6 +229,7 @@ def _finish(
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid(*domain) for domain in operators.domains.items()],
     )
-    # Shape inference knows standard operators only
-    onnx.checker.check_model(proto, full_check=MICROSOFT not in operators.domains)
+    if all(tensor.data_location == TensorProto.DEFAULT for tensor in proto.graph.initializer):
+        # Shape inference knows standard operators only
+        onnx.checker.check_model(proto, full_check=MICROSOFT not in operators.domains)
     return proto

@@ -22,7 +22,13 @@ _MOST_PADDING = 0.04
 
 
 class Weights(Protocol):
-    """Adds matrices and their products to a graph."""
+    """Adds matrices and their products to a graph.
+
+    Attributes:
+        bytes_per_weight: of what is stored, at most.
+    """
+
+    bytes_per_weight: int
 
     def embed(self, graph: GraphBuilder, ids: str, model: LanguageModel) -> str:
         """Add the scaled token embedding of ids [batch, length]: [batch, length, d_model]."""
@@ -35,6 +41,8 @@ class Weights(Protocol):
 
 class FloatWeights:
     """fp32 matrices."""
+
+    bytes_per_weight = 4
 
     def embed(self, graph: GraphBuilder, ids: str, model: LanguageModel) -> str:
         """See `Weights`."""
@@ -61,6 +69,8 @@ class Int8Weights:
         portable: use standard operators only.
         matrices: matrices that are quantized already, by layer.
     """
+
+    bytes_per_weight = 1
 
     def __init__(self, portable: bool = False, matrices: Mapping[str, Int8Matrix] | None = None) -> None:
         self.portable = portable

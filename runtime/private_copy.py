@@ -6,12 +6,12 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 from tinylm.errors import BundleError
-from tinylm.manifest import MODEL_FILE, Manifest
+from tinylm.manifest import DATA_SUFFIX, MODEL_FILE, Manifest
 from tinylm.user_cache import cache_folder
 
 log = logging.getLogger("tinylm.serve")
@@ -20,26 +20,27 @@ _BLOCK = 1 << 20
 
 
 @contextmanager
-def private_copy(bundle: Path, manifest: Manifest, decode: str | None) -> Iterator[Path]:
+def private_copy(bundle: Path, manifest: Manifest, graphs: Set[str]) -> Iterator[Path]:
     """A folder with a bundle's graphs to load, which is deleted at the end.
 
-    onnxruntime maps `model.onnx` for as long as a decoding graph takes its weights from it. Overwriting a mapped file
+    onnxruntime maps the file from which another one takes its weights. Overwriting a mapped file
     changes the weights in use, or ends the process. The copy is loaded and deleted: what is mapped stays as it is.
 
     Args:
         bundle: the folder.
         manifest: of it.
-        decode: the decoding graph that is used; None: none, and nothing is mapped or copied.
+        graphs: the files that are loaded; `model.onnx` alone is not mapped, and not copied, if it holds its weights.
 
     Raises:
         BundleError: a file is not the one of the manifest, or cannot be read.
     """
-    folder = None if decode is None else _temporary_folder(manifest)
-    if decode is None or folder is None:
+    needed = [file for file in manifest.files if file in graphs or file in (MODEL_FILE, MODEL_FILE + DATA_SUFFIX)]
+    folder = None if needed == [MODEL_FILE] else _temporary_folder(manifest)
+    if folder is None:
         yield bundle
         return
     with folder as name:
-        for file in (MODEL_FILE, decode):
+        for file in needed:
             _copy(bundle / file, Path(name) / file, manifest.files[file].sha256)
         yield Path(name)
 

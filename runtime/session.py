@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from tinylm.config import ModelConfig
 from tinylm.errors import BundleError, ContextFullError
-from tinylm.manifest import ANY_CPU, MODEL_FILE, X86, Manifest
+from tinylm.manifest import ANY_CPU, DATA_SUFFIX, MAPPED_FILE, MODEL_FILE, X86, Manifest
 from tinylm.printable import printable
 from tinylm.processors import usable_threads
 from tinylm.runtime.device.machine import has_avx2
-from tinylm.runtime.device.memory import check_memory, explain_allocation
+from tinylm.runtime.device.memory import check_memory, explain_allocation, release_unused
 from tinylm.runtime.mapped_file import MappedFile
 from tinylm.runtime.ort import onnxruntime
 from tinylm.runtime.private_copy import private_copy
@@ -73,11 +73,14 @@ class LoadedModel:
     def __init__(self, path: Path, config: ModelConfig, threads: int = 0, decode: Path | None = None) -> None:
         self.context_length = config.context_length
         self.vocab_size = config.vocab_size
-        self.threads = threads or default_threads(path.stat().st_size)
+        self.threads = threads or default_threads(model_bytes(path))
         self.folder = path.parent
-        mapped = MappedFile(path) if decode else None
+        weights = weights_file(path)
+        mapped = MappedFile(weights) if decode or weights != path else None
+        # First, as it needs most memory while it is loaded
+        decode_graph = load_onnx(decode, self.threads) if decode else None
         self.graph = load_onnx(path, self.threads)
-        self.decode_graph = load_onnx(decode, self.threads) if decode else self.graph
+        self.decode_graph = decode_graph or self.graph
         layers = [f"{number}.{part}" for number in range(config.num_layers) for part in ("key", "value")]
         self.cache_names = [(f"past_key_values.{layer}", f"present.{layer}") for layer in layers]
         shapes = {value.name: value.shape for value in self.graph.get_inputs()}
@@ -86,7 +89,7 @@ class LoadedModel:
         self._cache_shape = (1, config.kv_heads, self.context_length, config.head_dim)
         self._ones = np.ones((1, self.context_length), np.int64)
         self._masks: dict[int, onnxruntime.OrtValue] = {}
-        # With a decoding graph, the weights of both stay mapped from the first file
+        # Weights stay mapped, unless the only graph holds them
         self.mapped: MappedFile | None = mapped
 
     @property
@@ -260,9 +263,13 @@ def open_bundle(folder: Path, manifest: Manifest, threads: int = 0, private: boo
     """
     check_memory(folder, manifest, has_avx2())
     name = decode_file(manifest.graph.decode)
-    with private_copy(folder, manifest, name) if private else nullcontext(folder) as files:
+    graph = manifest.graph.mapped or MODEL_FILE
+    threads = threads or default_threads(manifest.model_bytes)
+    with (
+        private_copy(folder, manifest, {graph, *([name] if name else [])}) if private else nullcontext(folder) as files
+    ):
         try:
-            session = Session(files / MODEL_FILE, manifest.model, threads, files / name if name else None)
+            session = Session(files / graph, manifest.model, threads, files / name if name else None)
         except MemoryError as error:
             explain_allocation(folder, error)
             raise
@@ -296,7 +303,9 @@ def load_onnx(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         with _utf8_path(path) as name:
-            return onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(name, options, providers=["CPUExecutionProvider"])
+            release_unused()
+            return session
     except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions have no common base
         explain_allocation(path.parent, error)
         first_line = str(error).splitlines()[0]
@@ -320,6 +329,19 @@ def _utf8_path(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-def default_threads(model_bytes: int) -> int:
+def weights_file(path: Path) -> Path:
+    """The file that holds the weights of an ONNX file of a bundle."""
+    if path.name == MAPPED_FILE:
+        return path.with_name(MODEL_FILE)
+    data = path.with_name(path.name + DATA_SUFFIX)
+    return data if data.is_file() else path
+
+
+def model_bytes(path: Path) -> int:
+    """Size of an ONNX file and, if it has one, of the file with its weights."""
+    return sum(file.stat().st_size for file in {path, weights_file(path)})
+
+
+def default_threads(size: int) -> int:
     """Threads for a model file of this size: one for each 16 MB, at most four and at most `usable_threads()`."""
-    return max(1, min(_MAX_THREADS, usable_threads(), -(-model_bytes // _BYTES_PER_THREAD)))
+    return max(1, min(_MAX_THREADS, usable_threads(), -(-size // _BYTES_PER_THREAD)))

@@ -39,7 +39,7 @@ def best_threads(folder: Path, manifest: Manifest) -> int:
     Python interpreter can be started, as in a frozen program, the model's size decides.
     """
     cores = usable_threads()
-    size = manifest.files[MODEL_FILE].size
+    size = manifest.model_bytes
     known = _remembered(manifest, cores)
     if known is not None or cores == 1:
         return known or 1

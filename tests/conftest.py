@@ -143,6 +143,8 @@ def _random_model(scale=25.0, seed=0, **changes):
             if parameter.ndim == 1:
                 # Norms and biases are ones and zeros at the start, which would hide a mistake
                 parameter.add_(0.2 * torch.randn_like(parameter))
+            elif not parameter.any():
+                parameter.normal_(std=0.1)  # a llama's blocks begin without an output
             elif "blocks" in name:
                 parameter.mul_(1.5)
             else:

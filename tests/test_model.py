@@ -29,7 +29,12 @@ VARIANTS = {
 
 def make(seed=0, **changes):
     torch.manual_seed(seed)
-    return LanguageModel(ModelConfig(**{**SHAPE, **changes}))
+    model = LanguageModel(ModelConfig(**{**SHAPE, **changes}))
+    with torch.no_grad():
+        for parameter in model.blocks.parameters():
+            if parameter.ndim == 2 and not parameter.any():
+                parameter.normal_(std=0.1)  # a llama's blocks begin without an output
+    return model
 
 
 def some_ids(batch=2, length=24, seed=1):
@@ -240,6 +245,12 @@ def test_gradients_reach_every_parameter(model):
 def test_a_fresh_model_knows_nothing(model):
     loss = F.cross_entropy(model(some_ids(8)).flatten(0, 1), some_ids(8, seed=5).flatten()).item()
     assert math.log(300) - 0.2 < loss < math.log(300) + 1.5
+
+
+def test_a_fresh_llama_passes_its_embedding_on():
+    model = LanguageModel(ModelConfig(**SHAPE, arch="llama"))
+    ids = some_ids()
+    torch.testing.assert_close(model.hidden(ids), F.rms_norm(model.embedding(ids), (64,), eps=1e-5))
 
 
 def test_the_seed_decides_the_weights():

@@ -15,7 +15,7 @@ from tinylm.config import ModelConfig
 from tinylm.errors import BundleError
 from tinylm.files import recover_folder, sha256_of
 from tinylm.printable import command_line
-from tinylm.provenance import StageProvenance
+from tinylm.provenance import ImportedModel, StageProvenance
 from tinylm.user_cache import recall, remember
 
 SCHEMA_VERSION = 1
@@ -24,6 +24,10 @@ ANY_CPU, X86 = "any", "x86"
 TOKENIZER_FILES = "tokenizer.model", "tokenizer.json"
 """Names that the tokenizer's file has in a run or bundle; the first that is there is it."""
 
+DATA_SUFFIX = ".data"
+"""Ends the name of a file with the weights of a graph of 2 GB or more."""
+
+MAPPED_FILE = "mapped.onnx"
 DECODE_FILES = {ANY_CPU: "decode.onnx", X86: "decode-x86.onnx"}
 _OWN_HASH = "manifest_sha256"
 
@@ -55,6 +59,8 @@ class GraphInfo(msgspec.Struct, frozen=True, kw_only=True):
         least_onnxruntime: the oldest version of onnxruntime that runs it.
         decode: graphs for one token a call, by the class of CPU: any, or x86 (with AVX2). They use the weights of
             `model.onnx`, which takes any number of tokens and works without them.
+        mapped: the graph of `model.onnx` with weights that are mapped from that file, which needs less memory; empty
+            where there is none.
     """
 
     precision: str
@@ -62,6 +68,7 @@ class GraphInfo(msgspec.Struct, frozen=True, kw_only=True):
     contrib_operators: list[str]
     least_onnxruntime: str
     decode: dict[str, str] = {}
+    mapped: str = ""
 
 
 class SamplingDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,6 +156,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         training_seconds, training_tokens: totals of all stages.
         speed: speed of the bundle on the machine that exported it.
         packages: versions of the packages that exported it.
+        imported: the pre-trained model that it goes back to, if any.
     """
 
     data: dict[str, StageProvenance]
@@ -158,6 +166,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     training_tokens: int
     speed: ExportSpeed
     packages: dict[str, str]
+    imported: ImportedModel | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +201,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     gate: GateFigures
     provenance: Provenance
     chat_format: ChatFormat | None = None
+
+    @property
+    def model_bytes(self) -> int:
+        """Size of `model.onnx` and its weights."""
+        return sum(self.files[name].size for name in (MODEL_FILE, MODEL_FILE + DATA_SUFFIX) if name in self.files)
 
     @property
     def tokenizer_file(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from pathlib import Path
 
 from tinylm.errors import BundleError
-from tinylm.manifest import MODEL_FILE, X86, Manifest
+from tinylm.manifest import X86, Manifest
 from tinylm.processors import ROOT
 from tinylm.runtime.device.machine import read_memory
 
@@ -35,7 +37,7 @@ def needed_bytes(manifest: Manifest, has_avx2: bool) -> int:
     model = manifest.model
     blocks = has_avx2 and X86 in manifest.graph.decode
     cached = model.context_length * model.num_layers * model.kv_heads * model.head_dim
-    return estimate_bytes(manifest.files[MODEL_FILE].size, cached, blocks)
+    return estimate_bytes(manifest.model_bytes, cached, blocks)
 
 
 def estimate_bytes(model_bytes: int, cached_values: int, blocks: bool) -> int:
@@ -73,6 +75,12 @@ def check_memory(folder: Path, manifest: Manifest, has_avx2: bool = False, root:
             f"{folder}: needs about {needed / 1e6:,.0f} MB of memory, and {room / 1e6:,.0f} MB are free{limit}: "
             + _WAYS_OUT
         )
+
+
+def release_unused() -> None:
+    """Give memory that was freed back to the system, which glibc would keep for this process."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def explain_allocation(folder: Path, error: BaseException) -> None:

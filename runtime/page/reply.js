@@ -2,7 +2,7 @@
 
 import { askModel, backend, lose, showRest } from "./connection.js";
 import { noteUsage } from "./context_meter.js";
-import { inOpenAIForm, seenIndices, titleOf } from "./conversations.js";
+import { forgetCounts, inOpenAIForm, seenIndices, titleOf } from "./conversations.js";
 import { element, focusText } from "./dom.js";
 import { keep, keepConversation } from "./keeping.js";
 import { askKey, refuseWithoutKey } from "./key_dialog.js";
@@ -113,6 +113,7 @@ export async function reply(earlier = null) {
   setWaiting(null);
   hideNotice();
   hush();
+  forgetCounts(conversation);
   keepConversation(conversation);
   keep("current", conversation.id);
   changed();

@@ -6,6 +6,9 @@ export const say = (text) => text.trim() && element("spoken").append(make("p", "
 
 export const hush = () => element("spoken").replaceChildren();
 
+/** A text without the marks of Markdown, which are not to be read out. */
+const withoutMarks = (text) => text.replace(/\*\*|__|~~|`+|^#{1,6} |^> /gm, "");
+
 /** Says a reply that comes in pieces. */
 export function narrator() {
   let rest = "";
@@ -15,12 +18,12 @@ export function narrator() {
       rest += text;
       const end = Math.max(...[". ", "! ", "? ", "\n"].map((mark) => rest.lastIndexOf(mark)));
       if (end < 0 || performance.now() - last < 2000) return;
-      say(rest.slice(0, end + 1));
+      say(withoutMarks(rest.slice(0, end + 1)));
       rest = rest.slice(end + 1);
       last = performance.now();
     },
     finish() {
-      say(rest);
+      say(withoutMarks(rest));
     },
   };
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinylm.errors import TinyLMError
-from tinylm.manifest import MODEL_FILE, read_manifest
+from tinylm.manifest import read_manifest
 from tinylm.processors import usable_threads
 from tinylm.runtime.chat_model import DEMO_BUNDLE, ChatModel
 from tinylm.runtime.device.machine import read_memory
@@ -73,7 +73,7 @@ def load_model(name: str, bundle: Path | None, threads: int = 0) -> ServedModel:
     Raises:
         BundleError: the folder is no whole bundle, or onnxruntime refuses it.
     """
-    size = read_manifest(bundle or DEMO_BUNDLE).files[MODEL_FILE].size
+    size = read_manifest(bundle or DEMO_BUNDLE).model_bytes
     model = ChatModel(bundle, threads=threads or int(default_threads(size) == 1), private=True)
     return ServedModel(name, bundle, model)
 

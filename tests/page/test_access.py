@@ -36,6 +36,10 @@ def test_a_screen_reader_hears_whole_sentences_once(chat, server):
     assert len(heard) < len(story.split())
     # The growing text itself is no live region
     assert chat.page.locator("#log").get_attribute("aria-live") is None
+    # Nor are the marks of Markdown read out
+    server.will_say("## Soil\n> It is **damp** and `5` cm deep.")
+    chat.talk("And the soil?")
+    assert " ".join(chat.spoken()).split() == ["Soil", "It", "is", "damp", "and", "5", "cm", "deep."]
 
 
 def _tab_stops(chat, most=40):

@@ -296,9 +296,11 @@ class LanguageModel(nn.Module):
             assert isinstance(block, Block)
             for linear in (block.attention.qkv, block.feedforward.up):
                 nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
-            # The two outputs of a block start small, so that the scale of the residual stream does not grow with depth
+            # The two outputs of a block start small, so that the scale of the residual stream does not grow with depth;
+            # in llama at zero, as beside them its embedding, which has no factor, would be lost
+            factor = 0.0 if self.config.arch == "llama" else 1 / math.sqrt(2 * self.config.num_layers)
             for linear in (block.attention.output, block.feedforward.down):
-                nn.init.normal_(linear.weight, std=linear.in_features**-0.5 / math.sqrt(2 * self.config.num_layers))
+                nn.init.normal_(linear.weight, std=linear.in_features**-0.5 * factor)
         for name, parameter in self.named_parameters():
             if name.endswith(("qkv.bias", "output.bias", "up.bias", "down.bias")):
                 nn.init.zeros_(parameter)
