@@ -1,7 +1,8 @@
 """The `tinylm` command. A file a command: each parses options, calls the library and shows the result.
 
 main.py        the command group, and how errors are shown
-data.py train.py report.py eval.py export.py info.py chat.py complete.py serve.py bench.py doctor.py completion.py
+data.py import_.py train.py report.py eval.py export.py info.py chat.py complete.py serve.py bench.py doctor.py
+completion.py
                the commands, in the order of the pipeline
 options.py     options that several commands share
 reply_figures.py suite_figures.py

@@ -15,6 +15,7 @@ from tinylm.printable import printable
 
 if TYPE_CHECKING:
     from tinylm.manifest import Manifest
+    from tinylm.provenance import ImportedModel
 
 
 @click.command("info")
@@ -69,10 +70,17 @@ def _show(manifest: Manifest, bundle: Path) -> None:
         "weights": f"{manifest.graph.precision}, {manifest.model_bytes / 1e6:.2f} MB",
         "quality": f"{gate.bits_per_byte:.4f} bits per byte on {measured_on} "
         f"({gate.quality_loss_percent:+.3f} % to torch in fp32)",
+        "imported from": _origin(manifest.provenance.imported),
+        "chat format": manifest.chat_format.family if manifest.chat_format else "",
         "trained": ", ".join(f"{steps:,} steps of {stage}" for stage, steps in manifest.provenance.steps.items()),
         "needs": f"onnxruntime {manifest.graph.least_onnxruntime} or newer",
         "written by": f"TinyLM {manifest.tinylm_version}, schema {manifest.schema_version}",
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        if value:
+            table.add_row(name, value)
     Console().print(table)
+
+
+def _origin(model: ImportedModel | None) -> str:
+    return f"{printable(model.name)} ({model.form}), licence: {model.license or 'not given'}" if model else ""

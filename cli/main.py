@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -14,9 +15,10 @@ from tinylm.errors import SilentError, TinyLMError, WriteError
 from tinylm.installation import install_command
 from tinylm.printable import printable
 
-# In the order of the pipeline; each is a module of this folder with a command of the same name.
+# In the order of the pipeline; each is a module of this folder with a command of the same name, `import` is import_.py.
 COMMANDS = (
     "data",
+    "import",
     "train",
     "report",
     "eval",
@@ -32,6 +34,8 @@ COMMANDS = (
 
 _EXTRAS = {
     **dict.fromkeys(("torch", "onnx", "safetensors", "tomlkit"), "train"),
+    "gguf": "import",
+    "tokenizers": "hf",
     **dict.fromkeys(("jinja2", "markupsafe", "matplotlib"), "report"),
     **dict.fromkeys(("starlette", "uvicorn", "h11", "prometheus_client", "ifaddr", "segno"), "serve"),
 }
@@ -49,7 +53,8 @@ class LazyGroup(click.Group):
         """The command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"tinylm.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = importlib.import_module(f"tinylm.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 

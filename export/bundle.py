@@ -43,7 +43,7 @@ from tinylm.manifest import (
     SamplingDefaults,
     encode_manifest,
 )
-from tinylm.provenance import read_provenance
+from tinylm.provenance import read_imported, read_provenance
 from tinylm.runtime.chat_model import special_tokens
 from tinylm.runtime.device.machine import has_avx2
 from tinylm.runtime.ort import onnxruntime
@@ -292,4 +292,5 @@ def _provenance(source: ExportSource, session: Session) -> Provenance:
             "onnxruntime": onnxruntime.__version__,
             "sentencepiece": sentencepiece.__version__,
         },
+        imported=read_imported(run.imported),
     )

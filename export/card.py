@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tinylm.manifest import MODEL_FILE, Manifest
-from tinylm.provenance import StageProvenance
+from tinylm.printable import printable
+from tinylm.provenance import ImportedModel, StageProvenance
 from tinylm.run_folder import STAGE_TITLES
 
 _TITLES = {str(stage): title for stage, title in STAGE_TITLES.items()}
@@ -23,14 +24,14 @@ tinylm {command}
 |---|---|
 | architecture | decoder-only Transformer, {arch} |
 | shape | {layers} layers, {d_model} wide, {heads} heads, feed-forward {feedforward} |
-| vocabulary | {vocabulary:,} SentencePiece BPE tokens |
+| vocabulary | {vocabulary:,} {tokenizer} tokens |
 | context | {context:,} tokens |
 | weights | {precision}, `{model_file}` {megabytes:.2f} MB ({share:.1%} of fp32) |
 | needs | onnxruntime {onnxruntime} or newer, opset {opset}, onnxruntime's own operators: {contrib} |
 
 ## Data
 
-{data}
+{imported}{data}
 
 Trained for {steps} in {minutes:.1f} minutes, on {tokens:,} tokens. What the texts say is not quoted here.
 
@@ -83,6 +84,7 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
         heads=model.nhead,
         feedforward=model.dim_feedforward,
         vocabulary=model.vocab_size,
+        tokenizer="SentencePiece BPE" if manifest.tokenizer_file == "tokenizer.model" else "byte-level BPE",
         context=model.context_length,
         precision=manifest.graph.precision,
         model_file=MODEL_FILE,
@@ -91,6 +93,7 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
         onnxruntime=manifest.graph.least_onnxruntime,
         opset=manifest.graph.opset,
         contrib=", ".join(manifest.graph.contrib_operators) or "none",
+        imported=_origin(provenance.imported),
         data=_data_table(provenance.data),
         steps=" and ".join(f"{count:,} steps of {_TITLES[stage]}" for stage, count in provenance.steps.items()),
         minutes=provenance.training_seconds / 60,
@@ -117,6 +120,13 @@ def model_card(manifest: Manifest, fp32_bytes: int) -> str:
             else "It was never fine-tuned on conversations: it continues text."
         ),
     )
+
+
+def _origin(model: ImportedModel | None) -> str:
+    if model is None:
+        return ""
+    license_ = f"its licence is {model.license}" if model.license else "its files name no licence: look it up"
+    return f"It goes back to {printable(model.name)} ({model.form}), which others trained; {license_}.\n\n"
 
 
 def _data_table(data: dict[str, StageProvenance]) -> str:

@@ -40,6 +40,8 @@ _STANDARD_ERROR_PERCENT = 0.03
 _PREFIXES = 1024
 _PREFIX_TOKENS = 65_536
 _GREEDY_TOKENS = 64
+# In a window; a long context would take hours to fill
+_MOST_SAMPLED = 1024
 
 
 @dataclass(frozen=True)
@@ -258,7 +260,7 @@ def _sample_window(session: Session, tokenizer: Tokenizer, sampler: TokenSampler
     if stage == "finetune":
         opening = encode_prompt(tokenizer, [{"role": "user", "content": "Hello!"}])
     ids = list(opening)
-    while len(ids) <= session.context_length:
+    while len(ids) <= min(session.context_length, _MOST_SAMPLED):
         logits = session.append(ids[session.length :])
         ids.append(sampler.choose(logits))
     targets = np.array(ids[1:], np.int64)

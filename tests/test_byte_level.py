@@ -121,11 +121,23 @@ def test_a_format_that_does_not_fit_is_refused(changes, problem):
         byte_level(**changes)
 
 
-def test_not_every_byte_has_a_token():
+def without(symbol):
+    """A tokenizer that has no token for a byte."""
     values = json.loads(tokenizer_json())
-    values["model"]["vocab"]["missing"] = values["model"]["vocab"].pop("\u0100")
-    with pytest.raises(TinyLMError, match="not every byte"):
-        ByteLevelTokenizer(json.dumps(values).encode(), chatml(tokenizer_json()))
+    values["model"]["vocab"]["missing"] = values["model"]["vocab"].pop(symbol)
+    return json.dumps(values).encode()
+
+
+def test_a_byte_without_a_token_is_left_out_as_the_models_own_program_does():
+    content = without("\u0104")  # of U+0004
+    made = ByteLevelTokenizer(content, chatml(content))
+    assert made.decode(made.encode("a\4 fox")) == "a fox"
+    assert made.encode("a\4 fox") == Encoder.from_str(content.decode()).encode("a\4 fox").ids
+
+
+def test_ascii_without_a_token_is_refused():
+    with pytest.raises(TinyLMError, match="not every ASCII character"):
+        ByteLevelTokenizer(without("Z"), chatml(tokenizer_json()))
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):

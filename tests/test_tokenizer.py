@@ -309,6 +309,9 @@ class Spelling:
     def encode(self, text):
         return [ord(character) for character in text]
 
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
     def encode_batch(self, texts):
         return [self.encode(text) for text in texts]
 

@@ -31,6 +31,7 @@ Files:
     quality.py         `evaluate`: the quality of a run or a bundle
     __main__.py        `python -m tinylm`
     tokenizer/         text to token ids and back
+    importing/         pre-trained models become runs
     training/          the model and its training, with torch
     report/            the report of a run
 """

@@ -135,6 +135,10 @@ class ChatTokenizer(Protocol):
         """Token ids of many texts, equal to `encode` of each."""
         ...
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids; control symbols have none."""
+        ...
+
 
 def texts_of(example: Example) -> list[str]:
     """The texts of an example: the document, or the contents of the messages."""
@@ -175,6 +179,20 @@ def encode_continuation(tokenizer: ChatTokenizer, conversation: Sequence[Message
         raise ValueError("the last message must be the assistant's")
     ids = encode_conversation(tokenizer, conversation)
     return ids[: len(ids) - len(tokenizer.chat_format.assistant.after)]
+
+
+def encode_reply(tokenizer: ChatTokenizer, text: str) -> list[int]:
+    """Encode a reply as a model generates it: the text, and the id that ends it."""
+    form = tokenizer.chat_format
+    return [*tokenizer.encode(form.assistant.prefix + text), form.ends[0]]
+
+
+def decode_turn(tokenizer: ChatTokenizer, role: Role, ids: Sequence[int]) -> str:
+    """The text of a turn, of which an end may be cut off."""
+    turn = tokenizer.chat_format.turn(role)
+    inner = list(ids[len(turn.before) :])
+    size = next((size for size in range(len(turn.after), 0, -1) if inner[-size:] == turn.after[:size]), 0)
+    return tokenizer.decode(inner[: len(inner) - size]).removeprefix(turn.prefix)
 
 
 def encode_text_prompt(tokenizer: ChatTokenizer, text: str) -> list[int]:

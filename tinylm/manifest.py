@@ -15,7 +15,7 @@ from tinylm.config import ModelConfig
 from tinylm.errors import BundleError
 from tinylm.files import recover_folder, sha256_of
 from tinylm.printable import command_line
-from tinylm.provenance import StageProvenance
+from tinylm.provenance import ImportedModel, StageProvenance
 from tinylm.user_cache import recall, remember
 
 SCHEMA_VERSION = 1
@@ -156,6 +156,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         training_seconds, training_tokens: totals of all stages.
         speed: speed of the bundle on the machine that exported it.
         packages: versions of the packages that exported it.
+        imported: the pre-trained model that it goes back to, if any.
     """
 
     data: dict[str, StageProvenance]
@@ -165,6 +166,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     training_tokens: int
     speed: ExportSpeed
     packages: dict[str, str]
+    imported: ImportedModel | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from tinylm.errors import RunError
 from tinylm.files import write_file
 from tinylm.printable import json_text
+
+_Kind = TypeVar("_Kind")
 
 
 class TrainingFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,6 +45,42 @@ class StageProvenance(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
 
 
+class ImportedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A pre-trained model that a run was imported from.
+
+    Attributes:
+        name: as its files give it.
+        form: `Hugging Face` or `GGUF`.
+        license: as its files name it; None where they do not.
+        chat_format: family of its chat format.
+        files: that its weights were read from.
+    """
+
+    name: str
+    form: str
+    license: str | None
+    chat_format: str
+    files: list[TrainingFile]
+
+
+def write_imported(path: Path, model: ImportedModel) -> None:
+    """Write a run's `imported.json`.
+
+    Raises:
+        TinyLMError: it cannot be written.
+    """
+    write_file(path, json_text(msgspec.to_builtins(model), indent=1))
+
+
+def read_imported(path: Path) -> ImportedModel | None:
+    """Read a run's `imported.json`; None for a run that does not go back to an imported model.
+
+    Raises:
+        RunError: it is broken.
+    """
+    return _read(path, ImportedModel) if path.is_file() else None
+
+
 def write_provenance(path: Path, stages: Mapping[str, StageProvenance]) -> None:
     """Write a run's `provenance.json`.
 
@@ -57,8 +96,12 @@ def read_provenance(path: Path) -> dict[str, StageProvenance]:
     Raises:
         RunError: it is missing or broken.
     """
+    return _read(path, dict[str, StageProvenance])
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, StageProvenance])
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

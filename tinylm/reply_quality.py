@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from tinylm.chat_format import Conversation, Message, Role, encode_turn
+from tinylm.chat_format import (
+    Conversation,
+    Message,
+    decode_turn,
+    encode_conversation,
+    encode_reply,
+    encode_turn,
+    find_turns,
+)
 from tinylm.copied_runs import CopiedRuns
 from tinylm.evaluation import TokenSequences
 from tinylm.repetition import repeated_share
@@ -114,17 +122,15 @@ class ReplyQuality:
 
 def conversations_of(sequences: TokenSequences, tokenizer: Tokenizer) -> list[Conversation]:
     """Decode the conversations among sequences of token ids; documents are left out."""
-    roles: dict[int, Role] = {id_: role for role, id_ in tokenizer.role_ids.items()}
     conversations: list[Conversation] = []
     for start, end in sequences.spans():
-        ids = sequences.ids[start:end].tolist()
-        if not ids or ids[0] not in roles:
-            continue
-        starts = [place for place, id_ in enumerate(ids) if id_ in roles]
-        turns = zip(starts, [*starts[1:], len(ids)], strict=True)
-        conversations.append(
-            [Message(role=roles[ids[first]], content=tokenizer.decode(ids[first:last])) for first, last in turns]
-        )
+        ids = sequences.ids[start:end]
+        roles, starts = find_turns(tokenizer, ids)
+        if starts[:1] == [0]:
+            turns = zip(roles, starts, [*starts[1:], len(ids)], strict=True)
+            conversations.append(
+                [Message(role=role, content=decode_turn(tokenizer, role, ids[a:b].tolist())) for role, a, b in turns]
+            )
     return conversations
 
 
@@ -196,10 +202,7 @@ class _Replies:
     def scores(self) -> list[float]:
         """Mean log-likelihood of each candidate's tokens, in nats."""
         decoder, tokenizer = self._model.decoder, self._model.tokenizer
-        candidates = [
-            encode_turn(tokenizer, {"role": "assistant", "content": text})[1 : self._most + 1]
-            for text in self._task.candidates
-        ]
+        candidates = [encode_reply(tokenizer, text)[: self._most] for text in self._task.candidates]
         start = keep_common_start(decoder, self._prompt[:-1])
         decoder.append(self._prompt[start:])
         losses = self._model.continuation_losses(candidates)
@@ -227,20 +230,23 @@ def fitting_prompt(tokenizer: Tokenizer, conversation: Conversation, most: int) 
         conversation: at least one message.
         most: tokens of the prompt, at least 3.
     """
-    turns = [encode_turn(tokenizer, message) for message in conversation]
-    opening = [tokenizer.bos_id]
-    if conversation[0]["role"] == "system":
-        opening += turns.pop(0)[: most // 2]
-    room = most - len(opening) - 1
+    form = tokenizer.chat_format
+    systems = 1 if conversation[0]["role"] == "system" else 0
+    opening = encode_conversation(tokenizer, conversation[:systems])[: 1 + most // 2]
+    turns = [
+        encode_turn(tokenizer, message, follows_system=place < systems)
+        for place, message in enumerate(conversation[systems:])
+    ]
+    room = most - len(opening) - len(form.assistant.before)
     kept: list[int] = []
     for turn in reversed(turns):
         if len(kept) + len(turn) > room:
             break
         kept = [*turn, *kept]
     if turns and not kept and room > 0:
-        last = turns[-1]
-        kept = [last[0], *last[len(last) - room + 1 :]]
-    return [*opening, *kept, tokenizer.role_ids["assistant"]]
+        last, before = turns[-1], form.turn(conversation[-1]["role"]).before
+        kept = [*before, *last[len(last) - room + len(before) :]][:room]
+    return [*opening, *kept, *form.assistant.before]
 
 
 def _cut(model: ReplyModel, text: str) -> str:

@@ -132,6 +132,11 @@ class RunFolder:
         return self.path / "provenance.json"
 
     @property
+    def imported(self) -> Path:
+        """The pre-trained model that the run goes back to; a run of one's own has no such file."""
+        return self.path / "imported.json"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"

@@ -22,6 +22,9 @@ class Letters:
     def encode(self, text):
         return [ord(character) for character in text]
 
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
     def encode_batch(self, texts):
         return [self.encode(text) for text in texts]
 

@@ -1,7 +1,8 @@
 """Byte-level BPE, the kind of GPT-2, SmolLM2, Llama 3 and Qwen, by Hugging Face's tokenizers.
 
-Its pieces are bytes, so decoding is exact. A text that the model's own normalizer changes, as Qwen's does to what is
-not in Unicode's form NFC, comes back in that form. The package is an extra, imported when the first such tokenizer is.
+Its pieces are bytes, so decoding is exact. Of a text is lost what the model's own program loses: what its normalizer
+changes, as Qwen's does to what is not in Unicode's form NFC; and bytes that its vocabulary has no token for, as that of
+SmolLM2 has none for U+0004 and for characters from U+40000 on. The package is an extra, imported when it is needed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tinylm.installation import install_command
 from tinylm.tokenizer.interface import Tokenizer, encodable, parts_of
 
 _SPACE = "\u2581"
+_NEEDED = (0x0A, *range(0x20, 0x7F))
 # No token reaches over the end of a line between two words
 _LINE_BEFORE_WORD = re.compile(r"\w\n(?=[A-Za-z])")
 # Characters of text that one may become by Unicode's composition
@@ -48,10 +50,9 @@ class ByteLevelTokenizer(Tokenizer):
         self._encoder.no_truncation()
         added = self._encoder.get_added_tokens_decoder()
         self._added: dict[int, str] = {id_: token.content for id_, token in added.items()}
-        byte_ids = [self._encoder.token_to_id(symbol) for symbol in _SYMBOLS]
-        if None in byte_ids:
-            raise TinyLMError("not a byte-level BPE: not every byte has a token")
-        self._byte_ids: list[int] = byte_ids
+        self._byte_ids: list[int | None] = [self._encoder.token_to_id(symbol) for symbol in _SYMBOLS]
+        if any(self._byte_ids[byte] is None for byte in _NEEDED):
+            raise TinyLMError("not a byte-level BPE: not every ASCII character has a token")
         control = [id_ for id_, token in added.items() if token.special]
         super().__init__(self._encoder.get_vocab_size(), chat_format, control)
 
@@ -90,7 +91,8 @@ class ByteLevelTokenizer(Tokenizer):
         return [part for id_ in ids for part in (self._spelled(id_) if id_ in self.control else (id_,))]
 
     def _spelled(self, id_: int) -> list[int]:
-        return [self._byte_ids[byte] for byte in self._added[id_].encode()]
+        ids = (self._byte_ids[byte] for byte in self._added[id_].encode())
+        return [one for one in ids if one is not None]
 
     def _look_up_bytes(self, id_: int) -> bytes:
         if id_ in self._added:

@@ -22,6 +22,7 @@ from tinylm.evaluation import byte_lengths_of, make_windows
 from tinylm.files import new_folder
 from tinylm.printable import command_line
 from tinylm.processors import usable_threads
+from tinylm.provenance import read_imported, write_imported
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
 from tinylm.run_log import RunLogWriter
 from tinylm.signatures import takes_fields_of
@@ -186,7 +187,7 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
     model = _new_model(config, tokenizer, options.init, callbacks)
     parts = _Parts(run, config, tokenizer, model, data, preparation)
-    ranks.on_main(lambda: _create_run(parts, callbacks.on_warning))
+    ranks.on_main(lambda: _create_run(parts, options.init, callbacks.on_warning))
     budget = 60 * config.train.minutes
     deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
     if "finetune" in data:
@@ -301,12 +302,15 @@ def _check_place(run: RunFolder) -> None:
     check_free(run.path)
 
 
-def _create_run(parts: _Parts, warn: Callable[[str], None]) -> None:
+def _create_run(parts: _Parts, init: StrPath | None, warn: Callable[[str], None]) -> None:
     """Write the run folder as it is before the first step."""
     run, config, preparation = parts.run, parts.config, parts.preparation
+    imported = None if init is None else read_imported(RunFolder(Path(init)).imported)
     with new_folder(run.path) as folder:
         begun = RunFolder(folder)
         begun.create(config, parts.tokenizer)
+        if imported is not None:
+            write_imported(begun.imported, imported)
         preparation.record(begun, parts.data)
     facts = preparation.facts(config, parts.data)
     stage = next(iter(parts.data))

@@ -17,6 +17,7 @@ _PARTS = {
     "config.toml",
     *TOKENIZER_FILES,
     "chat_format.json",
+    "imported.json",
     "provenance.json",
     "metrics.jsonl",
     "checkpoints",
