@@ -15,7 +15,7 @@ import { Tokenizer } from "../runtime/web/engine/tokenizer.js";
 const [bundle, modules] = process.argv.slice(2).map((argument) => path.resolve(argument));
 const read = (name) => new Uint8Array(readFileSync(path.join(bundle, name)));
 const DIST = path.join(modules, "onnxruntime-web", "dist");
-const [PROMPT, TOKENS, ROUNDS] = [64, 60, 15];
+const [PROMPT, TOKENS, ROUNDS] = [64, 40, 9];
 
 const manifest = JSON.parse(readFileSync(path.join(bundle, "manifest.json"), "utf8"));
 const { context_length: context, vocab_size: vocabulary } = manifest.model;

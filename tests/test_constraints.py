@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from byte_level import byte_level
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -111,6 +112,19 @@ def test_a_reply_matches_its_pattern_as_a_whole(pattern, tokenizer, seed):
     result = babble(tokenizer, seed, regex=pattern)
     assert result.finish_reason == "stop"
     assert re.fullmatch(pattern, result.reply), result.reply
+
+
+def test_a_byte_level_tokenizer_and_several_ends():
+    tokenizer = byte_level()
+    result = babble(tokenizer, json_schema=PERSON)
+    assert is_person(json.loads(result.reply))
+    assert result.finish_reason == "stop"
+    grammar = Grammar(tokenizer, regex="é?")
+    logits = np.zeros(tokenizer.vocab_size, np.float32)
+    grammar.restrict(logits)
+    allowed = set(np.flatnonzero(np.isfinite(logits)).tolist())
+    assert len(tokenizer.ends) == 2
+    assert allowed & tokenizer.control == set(tokenizer.ends)
 
 
 def test_any_json_and_any_object(tokenizer):

@@ -185,6 +185,8 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "top-p": ("top_p", float),
     "min-p": ("min_p", float),
     "repetition-penalty": ("repetition_penalty", float),
+    "presence-penalty": ("presence_penalty", float),
+    "frequency-penalty": ("frequency_penalty", float),
     "max-new-tokens": ("max_new_tokens", int),
     "seed": ("seed", _seed),
     "stop": ("stop", _stop_texts),

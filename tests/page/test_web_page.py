@@ -22,6 +22,8 @@ Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
 
 pytestmark = pytest.mark.usefixtures("web_dist")
 REPLIES = 100
+# Milliseconds for a page to load, on a machine that does much else
+LOADING = 240_000
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -51,7 +53,7 @@ def open_file(browser, chat_page, worker):
 
     def open_file(path, **options):
         context = browser.new_context(offline=True, **options)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(LOADING)
         context.add_init_script(worker.CATCH_WORKER)
         requests = []
         context.on("request", lambda request: requests.append(request.url))
@@ -70,7 +72,7 @@ def open_file(browser, chat_page, worker):
 def opened(open_file, demo_page):
     """The demo model's page, ready; shared, as loading it takes the longest."""
     chat = open_file(demo_page, viewport=DESKTOP)
-    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=60_000)
+    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=LOADING)
     yield chat
     assert chat.problems == []
 
@@ -149,7 +151,7 @@ def test_a_page_that_computes_something_else_does_not_talk(part, says, open_file
     path = tmp_path / "wrong.html"
     write_page(_with_golden(tmp_path / "bundle", **{part: [*right[:-1], right[-1] + 7]}), path)
     chat = open_file(path)
-    expect(chat.notice).to_contain_text(says, timeout=60_000)
+    expect(chat.notice).to_contain_text(says, timeout=LOADING)
     assert Axe().run(chat.page).response["violations"] == []
     chat.page.close()
 
@@ -159,7 +161,7 @@ def test_bundles_of_other_shapes_compute_the_same_in_the_page(kind, bundles, ope
     path = tmp_path / "other.html"
     write_page(bundles[kind], path)
     chat = open_file(path)
-    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=60_000)
+    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=LOADING)
     assert chat.problems == []
     model = ChatModel(bundles[kind], threads=1)
     expected = "".join(model.start_chat(None, SamplingOptions(**worker.GREEDY)).send("Hello!"))
@@ -194,10 +196,10 @@ def test_a_folder_on_a_web_host_opens_again_without_it(browser, chat_page, tmp_p
     write_page(DEMO_BUNDLE, folder)
     host = _Host(folder)
     context = browser.new_context()
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(LOADING)
     chat = chat_page(context.new_page())
     chat.page.goto(host.url)
-    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=60_000)
+    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=LOADING)
     chat.page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     web_manifest = json.loads((folder / "manifest.webmanifest").read_text("utf-8"))
     assert web_manifest["name"] == "talking-pip"
@@ -205,7 +207,7 @@ def test_a_folder_on_a_web_host_opens_again_without_it(browser, chat_page, tmp_p
         assert (folder / icon["src"]).is_file()
     host.stop()
     chat.page.reload()
-    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=60_000)
+    expect(chat.page.get_by_text("Ready")).to_be_visible(timeout=LOADING)
     chat.talk("Hello!")
     assert chat.problems == []
     context.close()
