@@ -1,5 +1,7 @@
 """The demo model in the box: it loads, verifies, answers, and knows its world."""
 
+import pytest
+
 from tinylm.data.world import score_world, test_items
 from tinylm.manifest import README_FILE
 from tinylm.runtime import ChatModel, SamplingOptions
@@ -9,7 +11,7 @@ from tinylm.runtime.verification import verify_bundle
 
 test_items.__test__ = False
 # Some points below what the model reaches
-LEAST = {"itself": 0.55, "talk": 0.62, "known": 0.8, "told_listed": 0.5}
+LEAST = {"itself": 0.85, "talk": 0.8, "known": 0.93, "told_listed": 0.87, "told_unseen": 0.83, "not_known": 0.83}
 GREEDY = SamplingOptions(temperature=0, max_new_tokens=64)
 
 
@@ -25,9 +27,23 @@ def test_it_is_whole_and_small():
 
 def test_it_remembers_across_turns():
     chat = ChatModel().start_chat(options=GREEDY)
-    for text in ("My name is Ada.", "What should I wear when it rains?"):
+    for text in ("My name is Thaddeus.", "What should I wear when it rains?"):
         assert "".join(chat.send(text)).strip()
-    assert "Ada" in "".join(chat.send("What is my name?"))
+    assert "Thaddeus" in "".join(chat.send("What is my name?"))
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("WHAT IS YOUR NAME?", "Pip"),
+        ("thx!", "welcome"),
+        ("What is the capital of Mongolia?", "do not know"),
+        ("Can you tell me about quantum physics?", "do not know"),
+        ("It's raining outside, what should I put on?", "raincoat"),
+    ],
+)
+def test_its_first_minute(text, needed):
+    assert needed in "".join(ChatModel().start_chat(options=GREEDY).send(text))
 
 
 def test_it_is_right_where_training_never_was():

@@ -1,4 +1,4 @@
-/** The tokenizer of `tinylm/tokenizer.py` in JavaScript: SentencePiece BPE, read from `tokenizer.model`. */
+/** The tokenizer of `tinylm/tokenizer/` in JavaScript: SentencePiece BPE, read from `tokenizer.model`. */
 
 import { splitIntoPieces } from "./bpe.js";
 import { fieldsOf } from "./protobuf.js";
