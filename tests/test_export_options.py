@@ -73,7 +73,7 @@ def test_limits_of_4_bits_are_wider_and_can_be_moved():
 @pytest.mark.parametrize("options", [["--quantize", "--genai"], ["--quantize", "--bits", "4"]])
 def test_a_limit_overrides_and_what_is_over_it_leaves_nothing_behind(options, runs, tmp_path, run_cli):
     out = tmp_path / "place" / "bundle"
-    result = run_cli("export", runs["modern"], *options, "--limit", "greedy_agreement=1.01", "--out", out)
+    result = run_cli("export", runs["classic"], *options, "--limit", "greedy_agreement=1.01", "--out", out)
     line = refused(result, 1)
     assert "greedy_agreement is" in line
     assert "(limit 1.01)" in line

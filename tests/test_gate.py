@@ -11,8 +11,8 @@ from msgspec import structs
 from tinylm.errors import ConfigError, TinyLMError
 from tinylm.evaluation import IGNORED, byte_lengths_of, score
 from tinylm.export import GateLimits, export_bundle
-from tinylm.export import bundle as bundle_module
 from tinylm.export import gate as gate_module
+from tinylm.export import graph as graph_module
 from tinylm.export.gate import POSITIONS, check_limits, gate_windows, run_gate
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
@@ -137,13 +137,11 @@ def wrong_weight(graph):
 
 @pytest.fixture
 def wrong_graph(monkeypatch):
-    real = bundle_module.build_graph
-
-    def build(model, weights, form):
-        graph = real(model, weights, form)
+    def build(model, weights, form, data):
+        graph = build_graph(model, weights, form, data)
         return wrong_weight(graph) if isinstance(weights, FloatWeights) else graph
 
-    monkeypatch.setattr(bundle_module, "build_graph", build)
+    monkeypatch.setattr(graph_module, "build_graph", build)
 
 
 @pytest.mark.parametrize("quantize", [False, True])
@@ -163,7 +161,7 @@ def test_a_wrong_graph_leaves_an_earlier_bundle_alone(runs, tmp_path, run_cli, m
     out = tmp_path / "place" / "bundle"
     export_bundle(RunFolder(runs["classic"]), out)
     before = contents(out)
-    monkeypatch.setattr(bundle_module, "build_graph", lambda m, *_: wrong_weight(build_graph(m, FloatWeights())))
+    monkeypatch.setattr(graph_module, "build_graph", lambda m, *_: wrong_weight(build_graph(m, FloatWeights())))
     result = run_cli("export", runs["classic"], "--out", out, "--overwrite")
     assert result.exit_code == 1
     assert result.stderr.count("Error:") == 1

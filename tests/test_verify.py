@@ -18,7 +18,7 @@ FLIPS = 1000
 def whole(runs, tmp_path_factory, must):
     """An int8 bundle with all files that there can be."""
     out = tmp_path_factory.mktemp("whole") / "bundle"
-    must("export", runs["modern"], "--quantize", "--genai", "--out", out)
+    must("export", runs["classic"], "--quantize", "--genai", "--out", out)
     return out
 
 

@@ -53,4 +53,5 @@ def prepare(cache, stage, *files, threads=1, config=CONFIG, words=None):
 
 
 def batches_of(data, count=6, size=5):
-    return [part.tolist() for index in range(count) for part in data.batches.batch(index, size)]
+    batches = (data.batches.batch(index, size) for index in range(count))
+    return [None if part is None else part.tolist() for batch in batches for part in batch]
