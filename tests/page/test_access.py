@@ -245,6 +245,7 @@ def _scenes(chat, server):
         ...newConversation(), time: Date.now() - (index + 1) * 86400000 * (index + 1), title: text,
         messages: [{ role: "user", content: `${text} and tomatoes` }, { role: "assistant", content: "Yes." }],
     })))"""
+    expect(chat.page.get_by_text("Ready")).to_be_visible()  # before, there is no store to keep them
     chat.page.evaluate(old)
     chat.page.reload()
     expect(chat.page.get_by_text("Ready")).to_be_visible()
