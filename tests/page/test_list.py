@@ -20,6 +20,7 @@ COUNT_READS = """(() => {
 
 def seed(chat, *conversations):
     """Keep conversations of (days ago, title or "", what was said) and open the page anew."""
+    expect(chat.page.get_by_text("Ready")).to_be_visible()  # before, there is no store to keep them
     chat.page.evaluate(
         """async given => {
             const today = new Date().setHours(12, 1, 0, 0);

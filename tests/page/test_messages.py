@@ -168,6 +168,7 @@ def test_code_in_a_reply_can_be_copied_alone(chat, server):
 
 
 def test_of_a_long_conversation_the_last_messages_are_shown_at_once(chat):
+    expect(chat.page.get_by_text("Ready")).to_be_visible()  # before, there is no store to keep it
     chat.page.evaluate(
         """async () => {
             const said = index => ({ role: index % 2 ? "assistant" : "user", content: `Message ${index}` });
