@@ -67,6 +67,8 @@ def test_all_items_of_the_demo_world_get_the_same_replies(monkeypatch):
     monkeypatch.setattr(tinylm.runtime, "ChatModel", lambda *_, **__: model, raising=False)
 
     def reply(*arguments, **options):
+        # With a part of the prompt in the cache, int8 rounds elsewhere, which decides a close call
+        model.session.truncate(0)
         result = CliRunner().invoke(cli, ["chat", *arguments, *GREEDY], **options)
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)["reply"]
