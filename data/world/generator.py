@@ -59,7 +59,7 @@ def tell_facts(talk: Talk) -> None:
     least = 0 if talk.known else 1
     kinds = _some_kinds(talk, max(least, rng.choices((0, 1, 2, 3, 4), (8, 34, 30, 18, 10))[0]))
     while kinds:
-        together = rng.choices((1, 2, 3), (78, 18, 4))[0]
+        together = rng.choices((1, 2, 3), (64, 28, 8))[0]
         group, kinds = kinds[:together], kinds[together:]
         talk.tell(group)
         if rng.random() < 0.2:
@@ -72,7 +72,7 @@ def _some_kinds(talk: Talk, count: int) -> list[FactKind]:
     """Kinds of facts that are not told yet; often one that differs from another only in whom it is about."""
     kinds: list[FactKind] = []
     while len(kinds) < count:
-        near = kinds and talk.rng.random() < 0.3
+        near = kinds and talk.rng.random() < 0.4
         kind = talk.rng.choice(families()[kinds[-1].family]) if near else any_kind(talk.rng)
         if talk.rng.random() < 0.12:
             kind = KIND_BY_NAME["name"]

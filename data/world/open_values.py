@@ -73,6 +73,9 @@ def made_up_word(rng: random.Random) -> str:
     word = "".join(
         rng.choice(sounds.onsets) + rng.choice(sounds.vowels) + rng.choice(sounds.codas) for _ in range(syllables)
     )
+    if rng.random() < 0.07:  # as in Wagga Wagga: a model that looks for what came last time loses its place in these
+        syllable = rng.choice(sounds.onsets) + rng.choice(sounds.vowels) + rng.choice(sounds.codas)
+        word += syllable * 2
     if rng.random() < 0.6:
         word += rng.choice(sounds.endings)
     return word if 3 <= len(word) <= 14 else made_up_word(rng)

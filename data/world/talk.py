@@ -10,7 +10,7 @@ from tinylm.chat_format import Conversation
 from tinylm.data.world.as_typed import remark, typed
 from tinylm.data.world.intents import OPEN_FIELDS, Intent, all_intents, intents_by_family
 from tinylm.data.world.open_values import new_value
-from tinylm.data.world.phrasings import normal, surround, upper_first
+from tinylm.data.world.phrasings import Core, normal, surround, upper_first
 from tinylm.data.world.told_facts import KIND_BY_NAME, FactKind, families
 from tinylm.data.world.values import ASSISTANTS, SOUNDS
 
@@ -30,6 +30,14 @@ UNKNOWN = {"not_known": 50, "not_able": 26, "not_sums": 11, "not_clear": 13}
 UNKNOWN_SHARE = 0.27
 OFTEN = {"pip": 2.5, "talk": 2.5}
 """The topics whose questions come more often than those of others, by how much."""
+_PLAIN_ENDS = ("", ".", ".", ".", "!")
+_WORDY_ENDS = (
+    ", remember that.", ", please remember it.", " by the way.", ", you know.", ", okay?", ", just so you know.",
+    ", in case you wonder.", ", for your information.", ", do not forget it.", ", as i said.", " and i like it.",
+    " and that is that.", " and i am new to this.", ". nice, is it not?", ". that is all.", ". always has been.",
+    ", believe it or not.", ", if you want to know.", ". got it?", ". keep it in mind.",
+)  # fmt: skip
+"""How a statement about the user ends."""
 OPENING = ("hello", "good_morning", "how_are_you", "pip_help")
 CLOSING = ("goodbye", "good_night", "thanks")
 
@@ -242,8 +250,8 @@ class Talk:
             openers += ["pip, ", "hey pip, "]
         if self.rng.random() < 0.06:
             openers = [f"{remark(self.rng)}. "]
-        ends = ("", ".", ".", ".", "!", ", remember that.", ", please remember it.", " by the way.", ", you know.")
-        return self.rng.choice(openers) + text + self.rng.choices(ends, (6, 6, 6, 6, 4, 1, 1, 1, 1))[0]
+        ends = self.rng.choices((_PLAIN_ENDS, _WORDY_ENDS), (78, 22))[0]
+        return self.rng.choice(openers) + text + self.rng.choice(ends)
 
 
 def any_kind(rng: random.Random) -> FactKind:
@@ -253,15 +261,20 @@ def any_kind(rng: random.Random) -> FactKind:
 
 @cache
 def _words_of_the_world() -> frozenset[str]:
-    """The words of what Pip knows."""
+    """The words of what Pip knows: of its replies, and of questions about the house."""
     texts = (
         text
         for intent in all_intents().values()
         if intent.topic != "unknown"
-        for text in (*(core.text for core in (*intent.cores, *intent.follows)), *intent.replies)
+        for text in (*(core.text for core in _questions_about_the_house(intent)), *intent.replies)
     )
     words = {word for text in texts for word in normal(text).split()}
     return frozenset(words | {word.removesuffix("s") for word in words})
+
+
+def _questions_about_the_house(intent: Intent) -> tuple[Core, ...]:
+    """Empty for small talk, where people name any thing: "my coffee is cold"."""
+    return () if intent.topic in ("pip", "talk") else (*intent.cores, *intent.follows)
 
 
 def _foreign_value(rng: random.Random, values: str) -> str:
