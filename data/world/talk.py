@@ -30,6 +30,9 @@ UNKNOWN = {"not_known": 50, "not_able": 26, "not_sums": 11, "not_clear": 13}
 UNKNOWN_SHARE = 0.27
 OFTEN = {"pip": 2.5, "talk": 2.5}
 """The topics whose questions come more often than those of others, by how much."""
+OFTEN_TOLD = ("name", "age", "animal", "person", "town", "job", "hobby", "colour", "food", "favourite_thing", "number",
+              "how_many", "lies", "lives", "plan")  # fmt: skip
+"""The families of facts that people tell first."""
 _PLAIN_ENDS = ("", ".", ".", ".", "!")
 _WORDY_ENDS = (
     ", remember that.", ", please remember it.", " by the way.", ", you know.", ", okay?", ", just so you know.",
@@ -255,8 +258,10 @@ class Talk:
 
 
 def any_kind(rng: random.Random) -> FactKind:
-    """A kind of fact, of each family as often."""
-    return rng.choice(rng.choice(tuple(families().values())))
+    """A kind of fact: of each family as often, but of those that people tell first twice as often."""
+    names = tuple(families())
+    weights = [2 if name in OFTEN_TOLD else 1 for name in names]
+    return rng.choice(families()[rng.choices(names, weights)[0]])
 
 
 @cache
