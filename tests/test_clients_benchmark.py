@@ -46,8 +46,8 @@ def exports(make_run, must, tmp_path_factory):
 class Served:
     """Log-likelihoods through the server, asked for as `local-completions` does."""
 
-    def __init__(self, url):
-        self.http = httpx.Client(base_url=url, timeout=60)
+    def __init__(self, http):
+        self.http = http
 
     def encode(self, text):
         return self.http.post("/tokenize", json={"prompt": text, "add_special_tokens": False}).json()["tokens"]
@@ -106,8 +106,8 @@ def scored(scores, exports, start_server, tmp_path_factory):
     questions, documents = data / "questions.jsonl", data / "documents.jsonl"
     scores.write_questions(questions, 8)
     scores.write_documents(documents, 3, run)
-    with start_server(bundle) as server:
-        served = scored_by(Served(server.url), questions, documents)
+    with start_server(bundle) as server, httpx.Client(base_url=server.url, timeout=60) as http:
+        served = scored_by(Served(http), questions, documents)
     return questions, documents, served, scored_by(Transformers(folder), questions, documents)
 
 

@@ -51,14 +51,16 @@ metric_list:
 }
 
 
-def evaluate(model: str, manager: TaskManager, *, for_documents: str = "", **arguments: str | int) -> dict[str, Any]:
+def evaluate(
+    back_end: str, arguments: dict[str, str | int], manager: TaskManager, for_documents: str = ""
+) -> dict[str, Any]:
     """Run both tasks.
 
     Args:
-        model: the back end.
+        back_end: one of the harness's models.
+        arguments: its arguments.
         manager: knows the tasks.
-        for_documents: more arguments of the model, where it scores documents.
-        arguments: of the model.
+        for_documents: more arguments, where it scores documents.
 
     Returns:
         the metrics by name, and the log-likelihood of each choice and of each document.
@@ -67,7 +69,7 @@ def evaluate(model: str, manager: TaskManager, *, for_documents: str = "", **arg
     for task in TASKS:
         model_args = ",".join(f"{name}={value}" for name, value in arguments.items())
         evaluated = lm_eval.simple_evaluate(
-            model=model,
+            model=back_end,
             model_args=model_args + for_documents * (task == "documents"),
             device="cpu",
             tasks=[task],
@@ -96,17 +98,12 @@ def main() -> None:
         for name, task in TASKS.items():
             (Path(folder) / f"{name}.yaml").write_text(task + DATA.format(file=Path(data) / f"{name}.jsonl"))
         manager = TaskManager(include_path=folder)
-        endpoint = f"{url}/v1/completions"
-        results = {
-            "server": evaluate(
-                "local-completions", manager, model=model["id"], base_url=endpoint, num_concurrent=4, max_length=length
-            )
-        }
+        served = {"model": model["id"], "base_url": f"{url}/v1/completions", "num_concurrent": 4, "max_length": length}
+        results = {"server": evaluate("local-completions", served, manager)}
         for exported in folders:
             # It puts <bos> before documents by itself, once more if the tokenizer does
-            results["hf"] = evaluate(
-                "hf", manager, for_documents=",add_bos_token=False", pretrained=exported, dtype="float32"
-            )
+            arguments = {"pretrained": exported, "dtype": "float32"}
+            results["hf"] = evaluate("hf", arguments, manager, for_documents=",add_bos_token=False")
     Path(out).write_text(json.dumps(results))
 
 
