@@ -12,7 +12,7 @@ _SIZE = 2**26
 _REPEATS = 3
 
 
-class Memory:
+class MemoryBuffer:
     """A buffer that no cache can hold.
 
     Args:
@@ -34,5 +34,5 @@ class Memory:
 
 def memory_bandwidth(threads: int) -> float:
     """Gigabytes a second that so many threads read, the best of some times; takes 64 MiB."""
-    memory = Memory(_SIZE)
+    memory = MemoryBuffer(_SIZE)
     return max(memory.gigabytes_per_second(threads) for _ in range(_REPEATS))
