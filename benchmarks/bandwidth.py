@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+from tinylm.runtime.device.bandwidth import MemoryBuffer
 
-import numpy as np
-from numpy.typing import NDArray
-
-
-class Memory:
-    """A buffer that no cache can hold.
-
-    Args:
-        size: its bytes.
-    """
-
-    def __init__(self, size: int = 2**30) -> None:
-        self._buffer: NDArray[np.int64] = np.ones(size // 8, np.int64)
-
-    def gigabytes_per_second(self, threads: int) -> float:
-        """Read all of it once, a share on each thread: numpy adds up integers faster than memory delivers them."""
-        shares = np.array_split(self._buffer, threads)
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(np.sum, [share[:1] for share in shares]))
-            started = time.perf_counter()
-            list(pool.map(np.sum, shares))
-            return self._buffer.nbytes / (time.perf_counter() - started) / 1e9
-
-
-_memory: Memory | None = None
+_SIZE = 2**30
+_memory: MemoryBuffer | None = None
 
 
 def read_bandwidth(threads: int) -> float:
     """Gigabytes a second, once; the buffer is kept for the next time."""
     global _memory
-    _memory = _memory or Memory()
+    _memory = _memory or MemoryBuffer(_SIZE)
     return _memory.gigabytes_per_second(threads)

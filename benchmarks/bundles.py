@@ -17,6 +17,7 @@ from tinylm.errors import TinyLMError
 from tinylm.evaluation import Window, byte_lengths_of
 from tinylm.export.builder import MICROSOFT, OPSET
 from tinylm.export.bundle import GOLDEN_TEXTS, GOLDEN_TOKENS, LEAST_ONNXRUNTIME, measure_speed
+from tinylm.export.decoders import write_mapped
 from tinylm.export.gate import run_gate
 from tinylm.files import sha256_of
 from tinylm.manifest import (
@@ -58,7 +59,7 @@ def write_bundle(folder: Path, config: ModelConfig) -> None:
     never_say(model, tokenizer.eos_id)
     decode = write_graphs(folder, model, "int8")
     (folder / "tokenizer.model").write_bytes(tokenizer.serialized())
-    manifest = _manifest(folder, model, tokenizer, decode)
+    manifest = _manifest(folder, model, tokenizer, decode, write_mapped(folder))
     (folder / MANIFEST_FILE).write_bytes(encode_manifest(manifest))
 
 
@@ -88,9 +89,11 @@ def never_say(model: LanguageModel, token: int) -> None:
         model.output.weight[token] = -1.0
 
 
-def _manifest(folder: Path, model: LanguageModel, tokenizer: Tokenizer, decode: dict[str, str]) -> Manifest:
+def _manifest(
+    folder: Path, model: LanguageModel, tokenizer: Tokenizer, decode: dict[str, str], mapped: str
+) -> Manifest:
     name = decode_file(decode)
-    session = Session(folder / MODEL_FILE, model.config, decode=folder / name if name else None)
+    session = Session(folder / (mapped or MODEL_FILE), model.config, decode=folder / name if name else None)
     nodes = onnx.load(folder / MODEL_FILE).graph.node
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -105,6 +108,7 @@ def _manifest(folder: Path, model: LanguageModel, tokenizer: Tokenizer, decode: 
             contrib_operators=sorted({node.op_type for node in nodes if node.domain == MICROSOFT}),
             least_onnxruntime=LEAST_ONNXRUNTIME,
             decode=decode,
+            mapped=mapped,
         ),
         sampling=SamplingDefaults(),
         files={

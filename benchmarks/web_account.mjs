@@ -1,6 +1,6 @@
 // Where a token's time goes in the engine of a page, counted in Node; called by web.py.
-// Usage: node web_account.mjs BUNDLE NODE_MODULES. The last line is JSON: microseconds a token, medians of rounds. Before it
-// comes onnxruntime's profile.
+// Usage: node web_account.mjs BUNDLE NODE_MODULES [ROUNDS]. The last line is JSON: microseconds a token, medians of rounds.
+// Before it comes onnxruntime's profile.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -12,10 +12,10 @@ import { samplingOptions, TokenSampler } from "../runtime/web/engine/sampling.js
 import { Session } from "../runtime/web/engine/session.js";
 import { Tokenizer } from "../runtime/web/engine/tokenizer.js";
 
-const [bundle, modules] = process.argv.slice(2).map((argument) => path.resolve(argument));
+const [bundle, modules] = process.argv.slice(2, 4).map((argument) => path.resolve(argument));
 const read = (name) => new Uint8Array(readFileSync(path.join(bundle, name)));
 const DIST = path.join(modules, "onnxruntime-web", "dist");
-const [PROMPT, TOKENS, ROUNDS] = [64, 40, 9];
+const [PROMPT, TOKENS, ROUNDS] = [64, 40, Number(process.argv[4] ?? 9)];
 
 const manifest = JSON.parse(readFileSync(path.join(bundle, "manifest.json"), "utf8"));
 const { context_length: context, vocab_size: vocabulary } = manifest.model;
@@ -65,6 +65,7 @@ async function copying() {
   return timed(async () => {
     for (let length = PROMPT + 1; length <= PROMPT + TOKENS; length++) {
       feeds.input_ids = new ort.Tensor("int64", BigInt64Array.of(7n), [1, 1]);
+      if (session.inputNames.includes("previous_ids")) feeds.previous_ids = feeds.input_ids;
       feeds.attention_mask = new ort.Tensor("int64", new BigInt64Array(length).fill(1n), [1, length]);
       const outputs = await session.run(feeds);
       for (const name of Object.keys(feeds)) {

@@ -77,6 +77,7 @@ def _show(results: BundleBenchmark, name: str) -> None:
     rows = {
         "load": [f"{one.load_s * 1000:,.0f} ms" for one in measured],
         f"first token of {results.prompt_tokens}": [f"{one.time_to_first_token_s * 1000:,.1f} ms" for one in measured],
+        "reads": [f"{one.read_gb_per_s:,.1f} of {one.memory_gb_per_s:,.1f} GB/s" for one in measured],
         "peak memory": [f"{one.peak_rss_mb:,.0f} MiB" if one.peak_rss_mb else "" for one in measured],
         "idle, of a core": [f"{one.idle_cpu_percent:.1f} %" for one in measured],
     }

@@ -13,7 +13,9 @@ import msgspec
 from tinylm.errors import ConfigError
 from tinylm.manifest import Manifest, read_manifest
 from tinylm.processors import usable_threads
+from tinylm.runtime.device.bandwidth import memory_bandwidth
 from tinylm.runtime.device.machine import peak_rss_mb
+from tinylm.runtime.device.memory import bytes_read
 from tinylm.runtime.device.subprocess_call import call
 from tinylm.runtime.threads import CLEAR_GAIN, candidates, remember_threads
 
@@ -60,6 +62,9 @@ class BenchmarkFigures(msgspec.Struct, frozen=True, kw_only=True):
         idle_cpu_percent: CPU time of the idle process, in percent of one core.
         prompt_tokens: see above.
         context: see above.
+        memory_gb_per_s: gigabytes a second that as many threads read from this machine's memory at best.
+        read_gb_per_s: gigabytes of weights, keys and values a second that decoding reads; can be more than the former
+            where the processor's caches hold them.
     """
 
     load_s: float
@@ -71,6 +76,8 @@ class BenchmarkFigures(msgspec.Struct, frozen=True, kw_only=True):
     idle_cpu_percent: float
     prompt_tokens: int
     context: int
+    memory_gb_per_s: float
+    read_gb_per_s: float
 
 
 class ThreadsBenchmark(BenchmarkFigures, frozen=True, kw_only=True):
@@ -149,6 +156,7 @@ def measure(folder: str, threads: int, contexts: Sequence[int]) -> ThreadsBenchm
         threads: threads of onnxruntime.
         contexts: tokens in the cache, ascending.
     """
+    manifest = read_manifest(folder)
     model, load_s = _load(folder, threads)
     first_token_s, prompt_tokens = _first_token(model.session)
     speeds = _speeds(model.session, contexts)
@@ -157,6 +165,7 @@ def measure(folder: str, threads: int, contexts: Sequence[int]) -> ThreadsBenchm
     # A second model beside the first would have raised the peak
     del model
     loads = [load_s, *(_load(folder, threads)[1] for _ in range(_LOADS - 1))]
+    bandwidth = memory_bandwidth(threads)
     main = min(speeds, key=lambda speed: abs(speed.context - prompt_tokens))
     return ThreadsBenchmark(
         load_s=round(statistics.median(loads), 4),
@@ -168,6 +177,8 @@ def measure(folder: str, threads: int, contexts: Sequence[int]) -> ThreadsBenchm
         idle_cpu_percent=round(idle, 2),
         prompt_tokens=prompt_tokens,
         context=main.context,
+        memory_gb_per_s=round(bandwidth, 2),
+        read_gb_per_s=round(main.decode_tokens_per_second * bytes_read(manifest, main.context) / 1e9, 2),
         contexts=speeds,
     )
 

@@ -12,7 +12,7 @@ from tinylm.manifest import Manifest, read_manifest
 from tinylm.processors import ROOT
 from tinylm.runtime.device.diagnosis import CheckResult, Packages, diagnose, numbers_of, try_packages
 from tinylm.runtime.device.machine import Interpreter, Machine, has_avx2, read_machine
-from tinylm.runtime.device.memory import BLOCKS_FROM, check_memory, estimate_bytes, needed_bytes
+from tinylm.runtime.device.memory import BLOCKS_FROM, check_memory, estimate_bytes, needed_bytes, weight_bytes
 from tinylm.runtime.device.subprocess_call import call
 
 _TIMEOUT = 300.0
@@ -35,6 +35,8 @@ class BundleSpeed(msgspec.Struct, frozen=True):
     threads: int
     prompt_tokens: int
     peak_rss_mb: float | None
+    memory_gb_per_s: float
+    read_gb_per_s: float
 
 
 class SizeSpeed(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,15 +148,12 @@ def measure(folder: str, cores: int) -> Measurements:
     manifest = verify_bundle(folder)
     threads = ChatModel(folder).session.threads
     figures = measure_bundle(folder, threads, [0])
-    config = manifest.model
-    weights = config.block_weights + config.d_model * config.vocab_size
-    bits = {"fp32": 32, "int4": 4}.get(manifest.graph.precision, 8)
     scarce = (read_machine().memory.room or _SCARCE) < _SCARCE
     speeds = measure_speed_model(
         sorted({1, threads, cores}),
         figures.decode_tokens_per_second,
-        weights * bits // 8,
-        config.num_layers,
+        weight_bytes(manifest),
+        manifest.model.num_layers,
         has_avx2=has_avx2(),
         largest=SIZES[1] if scarce else SIZES[-1],
     )
@@ -203,6 +202,12 @@ def _check_speed(figures: BundleSpeed) -> Iterator[CheckResult]:
         yield CheckResult("speed", "note", text, "slower than people read: a smaller model, or int8, would be faster")
     else:
         yield CheckResult("speed", "ok", text)
+    read, memory = figures.read_gb_per_s, figures.memory_gb_per_s
+    share = f"{read / memory:.0%} of the {memory:,.1f} that memory gives"
+    if read > memory:
+        share = f"from the processor's caches; memory gives {memory:,.1f}"
+    text = f"each token reads all weights: {read:,.1f} GB/s, {share}"
+    yield CheckResult("bandwidth", "ok", text)
 
 
 def _with_memory(speeds: Sequence[SizeSpeed], machine: Machine) -> list[SizeEstimate]:

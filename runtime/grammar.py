@@ -41,6 +41,9 @@ _LIMITS: dict[str, Any] = {
 }
 """Some ten milliseconds for a token, and 40 MB for a reply."""
 _LONGEST_REASON = 200
+_COMBINED = ("$ref", "anyOf")
+"""What may ask for more members of an object, beside its own `properties`."""
+_OPENING = ("additionalProperties", "unevaluatedProperties", "patternProperties")
 
 
 class _Vocabulary:
@@ -67,7 +70,8 @@ class Grammar:
 
     Args:
         tokenizer: the model's tokenizer.
-        json_schema: the reply is JSON that is valid against it.
+        json_schema: the reply is JSON that is valid against it. Where an object has `properties` and does not say
+            whether there may be others, it gets none: a small model would go on with them until its tokens are used up.
         regex: the reply as a whole matches it, in the syntax of Rust's `regex` crate. One of the two is given.
 
     Raises:
@@ -93,7 +97,7 @@ class Grammar:
             grammar = (
                 LLMatcher.grammar_from_regex(text)
                 if json_schema is None
-                else LLMatcher.grammar_from_json_schema(text, overrides=_JSON_OPTIONS)
+                else LLMatcher.grammar_from_json_schema(_without_other_members(text), overrides=_JSON_OPTIONS)
             )
         except ValueError as error:  # nested too deeply, or a lone surrogate
             raise ConfigError(f"{self._name}: {_reason(str(error))}") from None
@@ -137,6 +141,40 @@ def _schema_text(schema: Mapping[str, Any]) -> str:
         return json.dumps(schema)
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"JSON schema: not JSON ({_reason(str(error))})") from None
+
+
+def _without_other_members(text: str) -> str:
+    """The schema with `additionalProperties` false for each object that lists its members and is silent about others.
+
+    It is returned as it is where that could change what is valid otherwise: objects that are combined of several.
+    """
+    try:
+        schema = json.loads(text)
+    except RecursionError:
+        return text
+    objects: list[dict[str, Any]] = []
+    left: list[Any] = [schema]
+    while left:
+        one = left.pop()
+        if not isinstance(one, dict):
+            continue
+        members = one.get("properties")
+        if "allOf" in one or "oneOf" in one or ("properties" in one and any(name in one for name in _COMBINED)):
+            return text
+        if isinstance(members, dict) and members and not any(name in one for name in _OPENING):
+            required = one.get("required", [])
+            if isinstance(required, list) and all(isinstance(name, str) and name in members for name in required):
+                objects.append(one)
+        for name in ("properties", "$defs", "definitions"):
+            if isinstance(parts := one.get(name), dict):
+                left += parts.values()
+        for name in ("anyOf", "prefixItems", "items"):
+            if isinstance(parts := one.get(name), list):
+                left += parts
+        left += [one.get(name) for name in ("items", "additionalProperties")]
+    for one in objects:
+        one["additionalProperties"] = False
+    return json.dumps(schema)
 
 
 def _vocabulary_of(tokenizer: Tokenizer) -> LLTokenizer:

@@ -8,6 +8,8 @@ from tinylm.manifest import read_manifest
 from tinylm.runtime import benchmark
 from tinylm.runtime.benchmark import ThreadsBenchmark, best_of, default_contexts
 from tinylm.runtime.demo import DEMO_BUNDLE
+from tinylm.runtime.device.bandwidth import memory_bandwidth
+from tinylm.runtime.device.memory import bytes_read, weight_bytes
 from tinylm.runtime.threads import best_threads
 
 KEYS = [
@@ -19,6 +21,7 @@ KEYS = [
     "peak_rss_mb",
     "idle_cpu_percent",
 ]
+BANDWIDTH = ["memory_gb_per_s", "read_gb_per_s"]
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def quick(monkeypatch):
     def measured(_, __, threads, contexts):
         speeds = {"prefill_tokens_per_second": 9.0, "decode_tokens_per_second": 100.0 * threads}
         return {
-            **dict.fromkeys(KEYS, 1.0),
+            **dict.fromkeys((*KEYS, *BANDWIDTH), 1.0),
             **speeds,
             "threads": threads,
             "prompt_tokens": 48,
@@ -47,7 +50,7 @@ def test_one_json_object(bundle, must):
     assert list(values)[: len(KEYS)] == KEYS
     assert [one["threads"] for one in values["by_threads"]] == [1, 2]
     for one in (values, *values["by_threads"]):
-        assert all(one[name] > 0 for name in KEYS if name != "idle_cpu_percent")
+        assert all(one[name] > 0 for name in (*KEYS, *BANDWIDTH) if name != "idle_cpu_percent")
         assert 0 <= one["idle_cpu_percent"] < 50
     for one in values["by_threads"]:
         assert [at["context"] for at in one["contexts"]] == [8, 60]
@@ -62,11 +65,25 @@ def test_every_precision_and_kind_can_be_measured(bundles, text_bundle, must):
         assert values["context"] == 95
 
 
+def test_the_bytes_that_a_token_reads(bundles):
+    small = read_manifest(DEMO_BUNDLE)
+    size = DEMO_BUNDLE.joinpath("model.onnx").stat().st_size
+    assert weight_bytes(small) == pytest.approx(size, rel=0.1)
+    # Keys and values of 4 layers of 192 wide, fp32
+    assert bytes_read(small, 100) == weight_bytes(small) + 2 * 4 * 192 * 100 * 4
+    fp32, int8 = (read_manifest(bundles["modern", precision]) for precision in ("fp32", "int8"))
+    assert weight_bytes(fp32) == 4 * weight_bytes(int8)
+
+
+def test_memory_is_faster_than_a_disk_and_slower_than_light():
+    assert 0.1 < memory_bandwidth(1) < 10_000
+
+
 def test_the_table_marks_the_best(quick, bundle, must):
     result = must("bench", bundle)
     assert "2 threads (best)" in result.stdout
     assert "1 thread " in result.stdout
-    for row in ("decode after 0", "decode after 72", "prefill after 48", "load", "first token of 48", "peak memory"):
+    for row in ("decode after 0", "decode after 72", "prefill after 48", "load", "first token of 48", "reads", "peak"):
         assert row in result.stdout
     assert "take 2 threads from now on" in result.stderr
 

@@ -147,7 +147,7 @@ def test_worker_measures_in_its_own_process(benchmarks, tiny_model):
 
 
 def test_memory_is_read_by_every_thread(benchmarks):
-    memory = benchmarks.bandwidth.Memory(2**20)
+    memory = benchmarks.bandwidth.MemoryBuffer(2**20)
     assert all(memory.gigabytes_per_second(threads) > 0 for threads in (1, 2, 3))
 
 

@@ -90,6 +90,44 @@ def test_a_reply_follows_its_schema_whatever_the_model_wants(tokenizer, seed):
     assert not {*result.ids} & {tokenizer.eos_id, *tokenizer.never_sampled}
 
 
+OPEN = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        OPEN,
+        {"$ref": "#/$defs/open", "$defs": {"open": OPEN}},
+        {"anyOf": [{"type": "array", "prefixItems": [OPEN], "items": False, "minItems": 1}, OPEN]},
+        {"type": "array", "items": OPEN, "minItems": 1, "maxItems": 2},
+        {"type": "object", "properties": {"in": OPEN}, "required": ["in"]},
+    ],
+    ids=["object", "reference", "any", "list", "nested"],
+)
+def test_an_object_has_the_members_that_are_listed(tokenizer, schema):
+    for seed in range(5):
+        result = babble(tokenizer, seed, json_schema=schema)
+        assert result.finish_reason == "stop"
+        assert set(re.findall("[a-z]+", result.reply)) <= {"a", "in"}, result.reply
+    assert "additionalProperties" not in OPEN
+
+
+def test_members_of_any_name_come_where_a_schema_allows_them(tokenizer):
+    value = {"enum": ["x"]}
+    for more in ({"additionalProperties": value}, {"patternProperties": {"^b{1,2}$": value}}):
+        schema = {"type": "object", "properties": {"a": value}, **more}
+        found = [babble(tokenizer, seed, json_schema=schema, max_new_tokens=60).reply for seed in range(12)]
+        assert any(re.match(r'\{\s*"(?!a")', reply) for reply in found), found
+
+
+def test_objects_of_several_parts_have_the_members_of_all(tokenizer):
+    parts = [{"properties": {name: {"enum": [number]}}, "required": [name]} for number, name in enumerate("ab")]
+    schema = {"type": "object", "allOf": parts}
+    assert '"a"' in (reply := babble(tokenizer, json_schema=schema, max_new_tokens=60).reply), reply
+    schema = {"type": "object", "properties": {"a": {"enum": [0]}}, "required": ["a", "c"]}
+    assert '"a"' in (reply := babble(tokenizer, json_schema=schema, max_new_tokens=60).reply), reply
+
+
 def test_characters_without_a_token_are_spelled_as_bytes(tokenizer):
     emoji = {"type": "object", "properties": {"is": {"const": "Grüße 😀 {}"}}, "required": ["is"]}
     emoji["additionalProperties"] = False

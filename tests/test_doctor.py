@@ -52,6 +52,8 @@ def healthy(monkeypatch):
         "threads": 2,
         "prompt_tokens": 48,
         "peak_rss_mb": 77.0,
+        "memory_gb_per_s": 12.0,
+        "read_gb_per_s": 3.0,
     }
     estimates = [
         {"megabytes": size, "decode_tokens_per_second": 1000 / size, "gigabytes_per_second": 1.0}

@@ -15,7 +15,7 @@ from tinylm.runtime.server.caches import CachePool
 from tinylm.runtime.server.errors import ApiError
 from tinylm.runtime.server.models import ServedModel
 from tinylm.runtime.server.replies import Replies, ReplyTask
-from tinylm.runtime.server.scheduler import Scheduler
+from tinylm.runtime.server.scheduler import Scheduler, retry_after
 from tinylm.runtime.session import LoadedModel, TokenSequence
 
 ONE_CACHE, MANY_CACHES = 1, 10**9
@@ -145,6 +145,14 @@ def test_a_cancelled_request_ends_and_gives_its_cache_back(model, start):
     assert third == "cancelled"
     assert scheduler.active == scheduler.waiting == 0
     assert caches.room_for(model.weights) == 1
+
+
+def test_when_a_refused_client_is_to_come_back():
+    assert retry_after(waiting=0, active=0, duration=0.1, pace=0) == 1
+    assert retry_after(waiting=64, active=16, duration=2, pace=0) == 5
+    # The last replies ended at once, as their clients had left, and the others still go on
+    assert retry_after(waiting=64, active=16, duration=0.01, pace=0.25) == 8
+    assert retry_after(waiting=64, active=1, duration=60, pace=60) == 60
 
 
 def test_limits_of_queue_and_time(model, start):

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -315,3 +316,13 @@ def test_what_does_not_fit_is_refused_in_the_words_of_python(part, text, engine,
     request = {"model": path, "context_length": CONTEXT, "options": {}}
     (found,) = engine.ask("converse", **request, conversations=[{"keep": 0, "messages": messages}])
     assert found["error"].replace(",", "") == str(refused.value).replace(",", "")
+
+
+def test_the_benchmark_accounts_for_a_token_of_a_model_with_a_token_shift(repository, web_dist):
+    script = repository / "benchmarks" / "web_account.mjs"
+    command = [_node(), script, DEMO_BUNDLE, Path(sys.prefix) / "web" / "node_modules", "1"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    spent = json.loads(lines[-1])
+    assert spent["us_graph"] > 0
+    assert spent["us_cache_copied"] > 0
+    assert any("_kernel_time" in line for line in lines)

@@ -65,6 +65,26 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     finetune_learning_rate: Annotated[float, Meta(gt=0, le=1000, description="Peak learning rate of fine-tuning.")] = (
         4e-3
     )
+    lora_rank: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=4096,
+            description="Train low-rank adapters of this rank on the matrices of the blocks, and nothing else there "
+            "(LoRA). 0: train all weights.",
+        ),
+    ] = 0
+    freeze_embeddings: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(
+            description="Leave token embedding and output layer as they are. auto: with lora_rank, where the "
+            "vocabulary has nothing to learn."
+        ),
+    ] = "auto"
+    gradient_checkpointing: Annotated[
+        bool,
+        Meta(description="Compute each block again in the backward pass: a third more work for much less memory."),
+    ] = False
     warmup: Annotated[float, Meta(ge=0, le=1, description="Part of a stage's steps that warms up.")] = 0.05
     decay: Annotated[float, Meta(ge=0, le=1, description="Part of a stage's steps that decays, linearly to zero.")] = (
         0.5

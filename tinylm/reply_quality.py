@@ -141,6 +141,7 @@ def measure_replies(
     limit: int | None = DEFAULT_REPLIES,
     training_texts: Iterable[str] | None = None,
     deadline: float = math.inf,
+    fewest: int = _FEWEST,
     progress: Progress = lambda _name, _done, _all: None,
 ) -> ReplyQuality | None:
     """Measure the replies of a model in held-out conversations.
@@ -150,8 +151,9 @@ def measure_replies(
         conversations: the held-out conversations.
         limit: number of replies, chosen by a fixed seed; None: all.
         training_texts: what the model was trained on.
-        deadline: when to stop, as of `time.monotonic`. From then on no reply is measured after the first few, and the
-            training data is not compared if that is not done.
+        deadline: when to stop, as of `time.monotonic`. From then on no reply is measured after the first `fewest`, and
+            the training data is not compared if that is not done.
+        fewest: number of replies that are measured also after the deadline.
         progress: receives how many replies are measured, and how many training texts are read.
 
     Returns:
@@ -163,7 +165,7 @@ def measure_replies(
     hits_of: dict[str, list[float]] = {"chance": []}
     generated: list[str] = []
     for task in tasks:
-        if len(generated) >= _FEWEST and time.monotonic() > deadline:
+        if len(generated) >= fewest and time.monotonic() > deadline:
             break
         measured = _Replies(model, task)
         if len(task.candidates) == CANDIDATES:

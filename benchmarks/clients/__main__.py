@@ -12,21 +12,25 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.clients.catalogue import CLIENTS, LARGE, Client
-from benchmarks.clients.scores import compare, write_questions
+from benchmarks.clients.scores import check, compare, compare_back_ends, write_documents, write_questions
+from tinylm.run_folder import RunFolder
 from tinylm.runtime.demo import DEMO_BUNDLE
 
 HERE = Path(__file__).parent
 _QUESTIONS = 200
+_DOCUMENTS = 60
 _LIMIT_S = 900
 _TINYLM = [sys.executable, "-m", "tinylm"]
 
@@ -76,6 +80,8 @@ class Environments:
         name = self._name(client)
         if not self.programs(name).exists():
             venv.create(self._folder / name, with_pip=True)
+            if client.kind == "beside":
+                share_packages(self._folder / name)
         call([self.programs(name) / "python", "-m", "pip", "install", "--quiet", *client.packages])
 
     def command(self, client: Client, url: str) -> tuple[list[str | Path], Path]:
@@ -87,10 +93,20 @@ class Environments:
             return ["node", client.script, url], self._folder / "node"
         if client.kind == "own":
             return [sys.executable, script, url, self.programs(self._name(client))], self._folder
-        return [self.programs("python") / "python", script, url], self._folder
+        return [self.programs(client.kind) / "python", script, url], self._folder
 
     def _name(self, client: Client) -> str:
-        return client.packages[0] if client.kind == "own" else "python"
+        return client.packages[0] if client.kind == "own" else client.kind
+
+
+def share_packages(environment: Path) -> None:
+    """Let an environment find the packages that lie where torch does, behind its own.
+
+    Args:
+        environment: its folder, made by `venv`.
+    """
+    packages = sysconfig.get_path("purelib", "venv", {"base": str(environment)})
+    (Path(packages) / "project.pth").write_text(f"{Path(torch.__file__).parents[1]}\n")
 
 
 @contextmanager
@@ -109,22 +125,35 @@ def served(bundle: Path) -> Iterator[str]:
 
 
 def score(environments: Environments, client: Client, run: Path, work: Path) -> dict[str, float]:
-    """Let `lm-evaluation-harness` score a run's bundle in fp32 through the server, and compare with torch."""
-    questions, out, bundle = work / "questions.jsonl", work / "scores.json", work / "fp32"
-    write_questions(questions, _QUESTIONS)
-    call([*_TINYLM, "export", run, "--out", bundle])
+    """Let `lm-evaluation-harness` score a run in fp32 through the server, and compare with torch and its own back end.
+
+    Its own back end scores the run's Hugging Face folder, which there is of llama models alone.
+    """
+    out, bundle, huggingface = work / "scores.json", work / "fp32", work / "huggingface"
+    write_questions(work / "questions.jsonl", _QUESTIONS)
+    write_documents(work / "documents.jsonl", _DOCUMENTS, run)
+    exports: list[str | Path] = ["--out", bundle]
+    is_llama = RunFolder(run).load_config().model.arch == "llama"
+    if is_llama:
+        exports += ["--huggingface", huggingface]
+    call([*_TINYLM, "export", run, *exports])
     with served(bundle) as url:
         command, folder = environments.command(client, url)
-        call([*command, questions, out], folder)
-    return compare(run, json.loads(out.read_text()), questions)
+        call([*command, work, out, *[huggingface] * is_llama], folder)
+    scored = json.loads(out.read_text())
+    figures = compare(run, scored["server"], work / "questions.jsonl")
+    if is_llama:
+        figures |= compare_back_ends(scored["server"], scored["hf"])
+    return figures
 
 
 def train(work: Path) -> Path:
-    """A run of the bundled world, small and soon done."""
+    """A llama run of the bundled world, small and soon done."""
     world, run = work / "world", work / "run"
     call([*_TINYLM, "data", "world", world])
     data = ["--pretrain", world / "world.txt", "--finetune", world / "chats.jsonl"]
-    call([*_TINYLM, "train", *data, "--out", run, "--minutes", "3", "--set", "model.context_length=256"])
+    model = ["--set", "model.arch=llama", "--set", "model.context_length=256"]
+    call([*_TINYLM, "train", *data, "--out", run, "--minutes", "3", *model])
     return run
 
 
@@ -155,6 +184,7 @@ def main() -> int:
                 environments.install(client)
                 if client.script == "with_lm_eval.py":
                     figures.update(score(environments, client, chosen.run or train(work), work))
+                    check(figures)
                 else:
                     call(*environments.command(client, url))
                 results[client_name] = "works"

@@ -13,12 +13,13 @@ class Client:
     Attributes:
         script: beside this file.
         kind: python: packages of PyPI, in one environment for all; node: packages of npm, likewise; own: packages of
-            PyPI in an environment of their own, driven by a script of the project's environment.
+            PyPI in an environment of their own, driven by a script of the project's environment; beside: likewise of
+            their own, where the script runs and finds torch and what else lies beside it in the project's.
         packages: to install.
     """
 
     script: str
-    kind: Literal["python", "node", "own"]
+    kind: Literal["python", "node", "own", "beside"]
     packages: tuple[str, ...]
 
 
@@ -33,7 +34,7 @@ CLIENTS = {
     "AI SDK": Client("with_ai_sdk.mjs", "node", ("ai", "@ai-sdk/openai", "@ai-sdk/openai-compatible")),
     "Pydantic AI": Client("with_pydantic_ai.py", "python", ("pydantic-ai-slim[openai]",)),
     "AutoGen": Client("with_autogen.py", "python", ("autogen-ext[openai]", "autogen-agentchat")),
-    "lm-evaluation-harness": Client("with_lm_eval.py", "python", ("lm_eval[api]",)),
+    "lm-evaluation-harness": Client("with_lm_eval.py", "beside", ("lm_eval[api,hf]",)),
     "n8n": Client("with_n8n.mjs", "node", ("@langchain/openai", "@langchain/core")),
     "Home Assistant": Client("like_home_assistant.py", "python", ("ollama",)),
     "SillyTavern": Client("like_sillytavern.py", "python", ("httpx",)),

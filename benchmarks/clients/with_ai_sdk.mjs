@@ -1,17 +1,24 @@
-// Vercel's AI SDK, by its provider for compatible servers and by OpenAI's (chats and responses): texts, streams, a tool.
+// Vercel's AI SDK, by its provider for compatible servers and by OpenAI's (chats and responses): texts,
+// streams, a tool, objects.
 import assert from "node:assert/strict";
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, streamText, tool, jsonSchema } from "ai";
+import { generateText, jsonSchema, Output, streamText, tool } from "ai";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
 const baseURL = `${process.argv[2]}/v1`;
 const openai = createOpenAI({ baseURL, apiKey: "none" });
-const compatible = createOpenAICompatible({ name: "tinylm", baseURL, apiKey: "none", includeUsage: true });
+const compatible = createOpenAICompatible({ name: "tinylm", baseURL, apiKey: "none", includeUsage: true, supportsStructuredOutputs: true });
 const weather = tool({
   description: "The weather in a city",
   inputSchema: jsonSchema({ type: "object", properties: { city: { type: "string" } } }),
   execute: async () => "sunny",
+});
+const animal = jsonSchema({
+  type: "object",
+  properties: { kind: { enum: ["cat", "dog"] }, legs: { type: "integer", minimum: 0, maximum: 4 } },
+  required: ["kind", "legs"],
+  additionalProperties: false,
 });
 
 for (const model of [compatible("demo"), openai.chat("demo"), openai("demo")]) {
@@ -29,4 +36,6 @@ for (const model of [compatible("demo"), openai.chat("demo"), openai("demo")]) {
   ];
   const more = await generateText({ model, messages: talk, system: "Be brief.", tools: { weather }, maxRetries: 0 });
   assert.ok(more.text);
+  const { output } = await generateText({ ...asked, output: Output.object({ schema: animal }) });
+  assert.ok(["cat", "dog"].includes(output.kind) && output.legs >= 0 && output.legs <= 4);
 }

@@ -1,14 +1,24 @@
-"""AutoGen: an assistant agent, and two that talk to each other."""
+"""AutoGen: an assistant agent, two that talk to each other, a reply that is parsed."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Literal
 
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import MaxMessageTermination
 from autogen_agentchat.teams import RoundRobinGroupChat
+from autogen_core.models import UserMessage
 from autogen_ext.models.openai import OpenAIChatCompletionClient
+from pydantic import BaseModel, Field
+
+
+class Animal(BaseModel):
+    """What a reply is parsed to."""
+
+    kind: Literal["cat", "dog"]
+    legs: int = Field(ge=0, le=4)
 
 
 async def main() -> None:
@@ -22,7 +32,7 @@ async def main() -> None:
             "vision": False,
             "function_calling": False,
             "json_output": False,
-            "structured_output": False,
+            "structured_output": True,
             "family": "unknown",
             "multiple_system_messages": True,
         },
@@ -34,6 +44,8 @@ async def main() -> None:
     talk = RoundRobinGroupChat([one, other], termination_condition=MaxMessageTermination(4))
     result = await talk.run(task="Talk about the garden.")
     assert len(result.messages) == 4, result
+    formed = await client.create([UserMessage(content="Hello!", source="user")], json_output=Animal)
+    Animal.model_validate_json(formed.content, strict=True)
     await client.close()
 
 

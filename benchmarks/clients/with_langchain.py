@@ -1,8 +1,9 @@
-"""LangChain's chat models for OpenAI and Ollama: whole, streamed, in a chain, with tools at hand."""
+"""LangChain's chat models for OpenAI and Ollama: whole, streamed, in a chain, with tools at hand, of a form."""
 
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -10,12 +11,20 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
 from langchain_ollama import ChatOllama
 from langchain_openai import ChatOpenAI, OpenAI
+from pydantic import BaseModel, Field
 
 
 @tool
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
+
+
+class Animal(BaseModel):
+    """What a reply is parsed to."""
+
+    kind: Literal["cat", "dog"]
+    legs: int = Field(ge=0, le=4)
 
 
 def check(model: BaseChatModel) -> None:
@@ -29,6 +38,7 @@ def check(model: BaseChatModel) -> None:
     assert (ChatPromptTemplate.from_template("Who is {name}?") | model).invoke({"name": "Pip"}).content
     assert model.bind_tools([add]).invoke("Hello!").content
     assert len(model.batch(["Hello!", "Who are you?"])) == 2
+    assert isinstance(model.with_structured_output(Animal, method="json_schema").invoke("Hello!"), Animal)
 
 
 url = sys.argv[1]

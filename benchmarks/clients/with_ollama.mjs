@@ -1,4 +1,4 @@
-// The official JavaScript client of Ollama: models, chats, streams.
+// The official JavaScript client of Ollama: models, chats, streams, replies of a form.
 import assert from "node:assert/strict";
 import { Ollama } from "ollama";
 
@@ -12,3 +12,13 @@ assert.match(reply, /Pip/);
 let streamed = "";
 for await (const part of await client.chat({ ...options, stream: true })) streamed += part.message.content;
 assert.equal(streamed, reply);
+
+const format = {
+  type: "object",
+  properties: { kind: { enum: ["cat", "dog"] }, legs: { type: "integer", minimum: 0, maximum: 4 } },
+  required: ["kind", "legs"],
+  additionalProperties: false,
+};
+const animal = JSON.parse((await client.chat({ ...options, format })).message.content);
+assert.deepEqual(Object.keys(animal), ["kind", "legs"]);
+assert.ok(format.properties.kind.enum.includes(animal.kind) && animal.legs >= 0 && animal.legs <= 4);

@@ -1,13 +1,22 @@
-"""Pydantic AI: an agent with instructions and a tool, a conversation, streams; chat completions and responses."""
+"""Pydantic AI: an agent with instructions and a tool, a conversation, streams, replies of a form; by both APIs."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Literal
 
-from pydantic_ai import Agent
+from pydantic import BaseModel, Field
+from pydantic_ai import Agent, NativeOutput
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
+
+
+class Animal(BaseModel):
+    """What a reply is parsed to."""
+
+    kind: Literal["cat", "dog"]
+    legs: int = Field(ge=0, le=4)
 
 
 async def main() -> None:
@@ -30,6 +39,8 @@ async def main() -> None:
         assert second.output
         async with plain.run_stream("Hello! Who are you?") as stream:
             assert await stream.get_output() == first.output
+        formed = await Agent(model, output_type=NativeOutput(Animal)).run("Hello!")
+        assert isinstance(formed.output, Animal)
 
 
 asyncio.run(main())

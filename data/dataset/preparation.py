@@ -76,6 +76,15 @@ class Preparation:
         return {survey.stage: survey.text_bytes for survey in self.surveys}
 
     @property
+    def example_bytes(self) -> dict[StageName, float]:
+        """Mean UTF-8 bytes of text of a document or conversation of each stage."""
+        sizes: dict[StageName, float] = {}
+        for survey in self.surveys:
+            examples = sum(file.examples for file in survey.files)
+            sizes[survey.stage] = sum(file.text_bytes for file in survey.files) / max(1, examples)
+        return sizes
+
+    @property
     def hashes(self) -> list[str]:
         """SHA-256 of every file."""
         return [file.sha256 for survey in self.surveys for file in survey.files]

@@ -20,6 +20,8 @@ _WEIGHTS = 2
 _WEIGHTS_X86 = 5
 """Copies where the decoding graph for x86 packs the weights in blocks too; 5.0 to 5.2 were measured."""
 
+_BITS = {"fp32": 32, "int4": 4}
+
 BLOCKS_FROM = 16_000_000
 """Size of a model from which exports write that graph."""
 
@@ -49,6 +51,19 @@ def estimate_bytes(model_bytes: int, cached_values: int, blocks: bool) -> int:
         blocks: whether the decoding graph for x86 is used.
     """
     return _LIBRARIES + (_WEIGHTS_X86 if blocks else _WEIGHTS) * model_bytes + 2 * 4 * cached_values
+
+
+def weight_bytes(manifest: Manifest) -> int:
+    """Bytes of weights that are read for each token: all but an embedding that the output layer does not share."""
+    config = manifest.model
+    weights = config.block_weights + config.d_model * config.vocab_size
+    return weights * _BITS.get(manifest.graph.precision, 8) // 8
+
+
+def bytes_read(manifest: Manifest, context: int) -> int:
+    """Bytes that are read for a token after so many: the weights, and the keys and values in fp32."""
+    model = manifest.model
+    return weight_bytes(manifest) + 2 * 4 * model.num_layers * model.kv_heads * model.head_dim * context
 
 
 def check_memory(folder: Path, manifest: Manifest, has_avx2: bool = False, root: Path = ROOT) -> None:

@@ -20,6 +20,7 @@ Sources of the page:
     scrolling.js          the end stays in view
     markdown.js           Markdown as elements
     messages.js           shows the conversation
+    edit_drafts.js        a change that is not saved yet stays with its conversation
     editor.js             a message that is being changed, in its place
     editing.js            edit, delete, send again, another version
     context_meter.js      how much of the context is in use

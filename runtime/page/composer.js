@@ -2,6 +2,7 @@
 
 import { showMeter } from "./context_meter.js";
 import { element, focusText } from "./dom.js";
+import { endEdit } from "./edit_drafts.js";
 import { sends } from "./editor.js";
 import { keep } from "./keeping.js";
 import { reply, stop } from "./reply.js";
@@ -43,7 +44,7 @@ export function submit(content) {
   const { current } = state;
   current.time = Date.now();
   current.messages.push({ role: "user", content: content.trim(), time: current.time, first: current.first });
-  state.editing = null;
+  endEdit();
   toEnd(true);
   focusText();
   reply();

@@ -2,6 +2,7 @@
 
 import { forgetCounts, lastUserIndex } from "./conversations.js";
 import { element, focusText } from "./dom.js";
+import { beginEdit, endEdit } from "./edit_drafts.js";
 import { keepConversation } from "./keeping.js";
 import { articleFor } from "./messages.js";
 import { hideNotice, notify } from "./notices.js";
@@ -16,7 +17,7 @@ const field = () => element("messages").querySelector(".editor textarea");
 export function edit(message) {
   if (state.running) return;
   hideNotice();
-  state.editing = message;
+  beginEdit(message);
   changed();
   field()?.focus();
 }
@@ -28,7 +29,7 @@ export function editLast() {
 
 export function cancelEdit() {
   if (!state.editing) return;
-  state.editing = null;
+  endEdit();
   changed();
   focusText();
 }
@@ -59,7 +60,7 @@ export function sendAgain(message, content) {
   current.time = Date.now();
   current.messages.push({ role: "user", content: content.trim(), time: current.time, first: current.first });
   forgetCounts(current);
-  state.editing = null;
+  endEdit();
   focusText();
   reply();
   const gone = before.messages.length - index - 2; // beside the message and its reply
@@ -75,7 +76,7 @@ export function remove(message) {
   const left = versionCount(message) > 1 ? [withoutShown(message)] : [];
   current.messages.splice(index, 1, ...left);
   if (!left.length && index < current.first) current.first -= 1;
-  state.editing = null;
+  endEdit();
   if (state.waiting === current.id) setWaiting(null);
   forgetCounts(current);
   if (current.messages.length) keepConversation(current);

@@ -1,6 +1,7 @@
 /** A message that is being changed, in its place. */
 
 import { button, make } from "./dom.js";
+import { editedText, noteEdit } from "./edit_drafts.js";
 
 /** A form with the message's text. `actions`: save(message, text), sendAgain(message, text), cancelEdit(). */
 export function editorOf(message, actions) {
@@ -8,7 +9,7 @@ export function editorOf(message, actions) {
   const form = make("form", "editor");
   const field = make("textarea", "field");
   field.dir = "auto";
-  field.value = message.content;
+  field.value = editedText(message);
   field.setAttribute("aria-label", isUser ? "Your message" : "The reply");
   const fit = () => {
     field.style.height = "auto";
@@ -21,7 +22,10 @@ export function editorOf(message, actions) {
   if (isUser) buttons.append(button("main", "Send again", null, send));
   form.append(field, buttons);
   form.addEventListener("submit", (event) => event.preventDefault());
-  field.addEventListener("input", fit);
+  field.addEventListener("input", () => {
+    fit();
+    noteEdit(message, field.value);
+  });
   field.addEventListener("keydown", (event) => {
     if (!sends(event)) return;
     event.preventDefault();

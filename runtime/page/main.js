@@ -7,6 +7,7 @@ import { showList } from "./conversation_list.js";
 import { newConversation, titleOf } from "./conversations.js";
 import { element, focusText } from "./dom.js";
 import { closeSide, sideIsOpen } from "./drawer.js";
+import { forgetEdit, resumeEdit } from "./edit_drafts.js";
 import { cancelEdit, edit, editLast, remove, save, sendAgain, turnVersion } from "./editing.js";
 import { download } from "./exporting.js";
 import { importFile } from "./importing.js";
@@ -26,10 +27,10 @@ import { allConversations, getConversation, onChangeElsewhere, openStore, remove
 function turnTo(conversation) {
   stop();
   state.running = null;
-  state.editing = null;
   hideNotice();
   showRest();
   state.current = conversation;
+  resumeEdit();
   keep("current", conversation.id);
   showDraft();
   changed();
@@ -62,6 +63,7 @@ function deleteCurrent() {
   stop();
   removeConversation(conversation.id);
   forgetDraft(conversation);
+  forgetEdit(conversation);
   turnTo(newConversation(settings.system));
   searchAgain();
   closeSide();
@@ -129,6 +131,7 @@ async function begin() {
   const isKept = await openStore();
   state.current = await getConversation(kept.get("current")) ?? state.current;
   state.waiting = kept.get("waiting");
+  resumeEdit();
   showDraft();
   changed();
   toEnd(true);

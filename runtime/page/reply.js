@@ -4,6 +4,7 @@ import { askModel, backend, lose, showRest } from "./connection.js";
 import { noteUsage } from "./context_meter.js";
 import { forgetCounts, inOpenAIForm, seenIndices, titleOf } from "./conversations.js";
 import { element, focusText } from "./dom.js";
+import { endEdit } from "./edit_drafts.js";
 import { keep, keepConversation } from "./keeping.js";
 import { askKey, refuseWithoutKey } from "./key_dialog.js";
 import { growingMessage } from "./messages.js";
@@ -174,7 +175,7 @@ function explain(error) {
 /** Another reply to the last message; the one that there is stays beside it. */
 export function retry() {
   if (state.running || !state.current.messages.length) return;
-  state.editing = null;
+  endEdit();
   const { messages } = state.current;
   const earlier = messages.at(-1).role === "assistant" ? messages.pop() : null;
   if (!messages.length) return void messages.push(earlier);

@@ -71,6 +71,8 @@ class Scheduler:
         self._active = 0
         self._closed = self._stopping = False
         self._durations: deque[float] = deque([1.0], maxlen=32)
+        # When the last replies began, since the scheduler was idle
+        self._begun: deque[float] = deque(maxlen=32)
         self._ready = threading.Condition()
         self._threads = [
             threading.Thread(target=self._work, name=f"worker {number}", daemon=True) for number in range(workers)
@@ -110,6 +112,8 @@ class Scheduler:
             room = min(self._parallel - self._active, self._caches.room_for(jobs[0].task.model.weights))
             if len(self._waiting) >= self._queue + room:
                 raise busy(len(self._waiting), self._retry_after())
+            if not self._waiting and not self._active:
+                self._begun.clear()
             self._waiting.append(deque(jobs))
             self._ready.notify(len(jobs))
 
@@ -221,6 +225,7 @@ class Scheduler:
             job.end(None, internal_error())
             return None
         self._active += 1
+        self._begun.append(turn.began)
         job.start()
         return turn
 
@@ -291,6 +296,21 @@ class Scheduler:
                 job.end(None, busy(len(self._waiting), self._retry_after()))
 
     def _retry_after(self) -> int:
-        """Seconds until about half of the queue has begun, if replies take as long as the last ones did."""
-        seconds = fmean(self._durations) * (1 + len(self._waiting) / max(1, self._active)) / 2
-        return max(1, min(_LONGEST_RETRY, round(seconds)))
+        pace = (time.monotonic() - self._begun[0]) / len(self._begun) if self._begun else 0.0
+        return retry_after(len(self._waiting), self._active, fmean(self._durations), pace)
+
+
+def retry_after(waiting: int, active: int, duration: float, pace: float) -> int:
+    """Seconds until about half of a queue has begun, from 1 to 60.
+
+    Replies whose clients leave at once take no time, and yet nobody begins while the others go on: of two estimates, by
+    how long replies took and by how they began, the longer counts.
+
+    Args:
+        waiting: requests in the queue.
+        active: replies that are being generated.
+        duration: seconds that the last replies took, on average.
+        pace: seconds from the begin of a reply to the next one's, on average, until now.
+    """
+    seconds = max(duration * (1 + waiting / max(1, active)), pace * waiting) / 2
+    return max(1, min(_LONGEST_RETRY, round(seconds)))

@@ -5,6 +5,25 @@ import pytest
 expect = pytest.importorskip("playwright.sync_api", reason="needs a browser: pip install '.[dev]'").expect
 
 
+def test_a_change_that_is_not_saved_survives_a_reload_and_stays_with_its_conversation(chat):
+    chat.talk("First")
+    chat.page.locator("article.user").get_by_role("button", name="Edit").click()
+    chat.editor.fill("First, but longer")
+    chat.button("New conversation").click()
+    expect(chat.editor).to_have_count(0)
+    chat.button("First").click()
+    expect(chat.editor).to_have_value("First, but longer")
+    chat.page.reload()
+    expect(chat.editor).to_have_value("First, but longer")
+    # Leaving it ends it for good
+    chat.press("Escape")
+    chat.page.reload()
+    expect(chat.texts).to_have_count(2)
+    expect(chat.editor).to_have_count(0)
+    chat.page.locator("article.user").get_by_role("button", name="Edit").click()
+    expect(chat.editor).to_have_value("First")
+
+
 def test_a_draft_survives_a_reload_and_stays_with_its_conversation(chat):
     chat.talk("First")
     chat.field.fill("Of the first")

@@ -6,7 +6,10 @@ Files:
     pipeline.py            from files and a configuration to a trained run
     trained_run.py         the value of `train`
     options.py             the arguments of `train`, and the configuration that they ask for
+    initial_run.py         the run that a training starts from
     model.py               the Transformer
+    trained_weights.py     which weights are trained
+    lora.py                low-rank adapters on the matrices of the blocks
     kv_cache.py            keys and values of the tokens before, for inference
     loss.py                forward and backward pass, chunked fused linear cross-entropy
     optimizer.py           parameter groups, AdamW
@@ -26,6 +29,7 @@ Files:
     run_lock.py            one training process a run folder
     distributed.py         several processes: DDP and FSDP2
     autosize.py            from a time budget and data to a configuration
+    pretrained_plan.py     how a pre-trained model is trained that is much larger than time and data
     speed.py               how fast this machine trains models of any size
     step_budget.py         the budget, steps or time, divided among the stages
     stage.py               what a stage learns from and is measured on
@@ -35,7 +39,7 @@ Files:
     openmp.py              how long waiting threads spin
     step_timer.py          losses and speed of recent steps
     mfu.py                 model FLOPs utilization
-    memory.py              detection of too little memory
+    memory.py              memory that training takes, detection of too little
     hardware.py            device, precision and compilation
     tensorboard.py         curves for TensorBoard
 """

@@ -129,7 +129,7 @@ def choose(
     started = time.perf_counter()
     speed = speed or measure_speed(config)
     spent += time.perf_counter() - started
-    estimate = Estimate(config, given, speed, _seconds_to_train(config, text_bytes, spent), text_bytes, processes)
+    estimate = Estimate(config, given, speed, seconds_to_train(config, text_bytes, spent), text_bytes, processes)
     model = estimate.best()
     values = config_values(config)
     changed: dict[str, Any] = {}
@@ -283,7 +283,7 @@ def bytes_per_token(model: ModelConfig) -> float:
     return interpolate(model.vocab_size, tuple(_BYTES_PER_TOKEN.items()))
 
 
-def _seconds_to_train(config: Config, text_bytes: Mapping[StageName, float], spent: float) -> float:
+def seconds_to_train(config: Config, text_bytes: Mapping[StageName, float], spent: float) -> float:
     """Estimate the seconds of the budget that are left for training steps, at least a quarter of it."""
     budget = 60 * config.train.minutes
     tokenizing = sum(text_bytes.values()) / (_TOKENIZED_A_SECOND * max(1, config.train.threads))

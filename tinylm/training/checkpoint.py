@@ -18,6 +18,7 @@ from tinylm.run_folder import CheckpointName, RunFolder, TrainState, load_state
 from tinylm.tokenizer import Tokenizer
 from tinylm.training.distributed import Ranks, part_like, whole
 from tinylm.training.hardware import limit_torch_threads
+from tinylm.training.lora import merged
 from tinylm.training.model import LanguageModel
 from tinylm.training.optimizer import Optimizer
 
@@ -37,14 +38,15 @@ def save_checkpoint(
     Args:
         folder: `checkpoints/last` or `checkpoints/best` of a run.
         model: its weights are saved in fp32.
-        optimizer: its state is saved too; None where training will not continue from this checkpoint.
+        optimizer: its state is saved too; None where training will not continue from this checkpoint. Only then are
+            adapters merged into the weights, as the sum does not tell what was added.
         state: the state of the training.
         ranks: the processes that train together; all call this, and the main one writes.
 
     Raises:
         TinyLMError: the folder cannot be written.
     """
-    weights = _weights(model)
+    weights = _weights(model) if optimizer is not None else merged(_weights(model))
     moments = None
     if optimizer is not None:
         moments = {name: tensor.detach().cpu().contiguous() for name, tensor in optimizer.state().items()}
@@ -91,7 +93,7 @@ def load_weights(
     checkpoint_pieces: list[str],
     notify: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Load a checkpoint's weights into a model whose vocabulary may differ.
+    """Load a checkpoint's weights, with its adapters merged, into a model whose vocabulary may differ.
 
     Rows of the vocabulary are matched by piece; pieces that are not in the checkpoint keep their initial rows.
 
@@ -105,7 +107,7 @@ def load_weights(
     Raises:
         RunError: the checkpoint is missing, broken, or of another shape than the model in more than its vocabulary.
     """
-    tensors = _read_tensors(folder / "model.safetensors")
+    tensors = merged(_read_tensors(folder / "model.safetensors"))
     parameters = dict(model.named_parameters())
     if pieces != checkpoint_pieces:
         known = {piece: row for row, piece in enumerate(checkpoint_pieces)}
@@ -117,14 +119,14 @@ def load_weights(
         to_rows, from_rows = (torch.tensor(rows) for rows in zip(*matched, strict=True))
         for name in _VOCABULARY_PARAMETERS:
             if name in tensors and name in parameters and tensors[name].shape[1:] == parameters[name].shape[1:]:
-                merged = parameters[name].detach().cpu().clone()
-                merged[to_rows] = tensors[name][from_rows]
-                tensors[name] = merged
+                rows = parameters[name].detach().cpu().clone()
+                rows[to_rows] = tensors[name][from_rows]
+                tensors[name] = rows
     _set_weights(folder, model, tensors)
 
 
 def load_parameters(folder: Path, model: LanguageModel, ranks: Ranks | None = None) -> None:
-    """Load a checkpoint of the model's own run; of several processes, the main one reads it.
+    """Load a checkpoint of the model's own run, with adapters apart; of several processes, the main one reads it.
 
     Raises:
         RunError: the checkpoint is missing or broken.
@@ -148,15 +150,24 @@ def load_run_model(run: RunFolder, name: CheckpointName = "best") -> tuple[Langu
     folder = run.checkpoint_folder(name)
     state = load_state(folder)
     tokenizer = run.load_tokenizer()
+    check_vocabulary(run, tokenizer, state)
     model = LanguageModel(state.model)
+    pieces = tokenizer.pieces()
+    load_weights(folder, model, pieces, pieces)
+    return model.eval(), tokenizer, state
+
+
+def check_vocabulary(run: RunFolder, tokenizer: Tokenizer, state: TrainState) -> None:
+    """Make sure that a tokenizer is of the checkpoint's vocabulary.
+
+    Raises:
+        RunError: it is not.
+    """
     if tokenizer.vocab_size != state.model.vocab_size:
         raise RunError(
             f"{run.path}: the tokenizer has {tokenizer.vocab_size:,} pieces, the checkpoint "
             f"{state.model.vocab_size:,}; {run.tokenizer.name} is not the run's own"
         )
-    pieces = tokenizer.pieces()
-    load_weights(folder, model, pieces, pieces)
-    return model.eval(), tokenizer, state
 
 
 def _set_weights(folder: Path, model: LanguageModel, tensors: dict[str, Tensor]) -> None:

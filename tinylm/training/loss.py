@@ -195,10 +195,12 @@ def linear_cross_entropy(states: Tensor, weight: Tensor, targets: Tensor) -> Ten
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype) -> Tensor:
+        # Frozen embeddings need no gradient
+        wanted = bool(ctx.needs_input_grad[1])
         narrow, factors = states.to(dtype), weight.to(dtype)
         loss = torch.zeros((), device=states.device)
         states_gradient = torch.empty_like(narrow)
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wanted else None
         rows = _rows(weight)
         for start in range(0, len(narrow), rows):
             x, y = narrow[start : start + rows], targets[start : start + rows, None]
@@ -211,7 +213,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 loss += F.cross_entropy(logits.float(), y[:, 0], reduction="sum")
             gradient = probabilities.scatter_(1, y, likelihoods - 1).to(dtype)
             torch.mm(gradient, factors, out=states_gradient[start : start + rows])
-            weight_gradient += gradient.T @ x
+            if weight_gradient is not None:
+                weight_gradient += gradient.T @ x
         ctx.save_for_backward(states_gradient, weight_gradient)
         ctx.dtypes = states.dtype, weight.dtype
         return loss
@@ -220,7 +223,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (scale,) = gradients
         of_states, of_weight = (
-            (saved * scale).to(dtype) for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+            None if saved is None else (saved * scale).to(dtype)
+            for saved, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
         return of_states, of_weight, None, None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 import torch
+from torch import Tensor
 
 from tinylm.config import ModelConfig
 from tinylm.training.model import LanguageModel
@@ -40,9 +41,9 @@ _PEAK_TFLOPS = (
 def training_flops(model: LanguageModel, positions: int, counted: int) -> float:
     """Count the floating-point operations of a training step, forward and backward.
 
-    For each position, 6 for each parameter that it is multiplied with, and 12 x layers x width x context for attention,
-    of which the masked half counts too (PaLM, appendix B). An untied embedding is not multiplied, and logits are
-    computed for counted targets only.
+    For each position, 6 for each parameter that it is multiplied with (4 for a frozen one), and 12 x layers x width x
+    context for attention, of which the masked half counts too (PaLM, appendix B). An untied embedding is not
+    multiplied, and logits are computed for counted targets only.
 
     Args:
         model: the model.
@@ -50,11 +51,14 @@ def training_flops(model: LanguageModel, positions: int, counted: int) -> float:
         counted: positions that have a target.
     """
     config = model.config
-    output = model.output.weight.numel()
-    blocks = sum(parameter.numel() for parameter in model.parameters()) - output
-    if not config.tie_embeddings:
-        blocks -= model.embedding.weight.numel()
-    return (6.0 * blocks + attention_flops(config)) * positions + 6.0 * output * counted
+    vocabulary = {id(model.embedding.weight), id(model.output.weight)}
+    blocks = sum(_parameter_flops(parameter) for parameter in model.parameters() if id(parameter) not in vocabulary)
+    return (blocks + attention_flops(config)) * positions + _parameter_flops(model.output.weight) * counted
+
+
+def _parameter_flops(parameter: Tensor) -> float:
+    """Operations of a parameter for each position; of a frozen one, no gradient is computed."""
+    return (6.0 if parameter.requires_grad else 4.0) * parameter.numel()
 
 
 def attention_flops(config: ModelConfig) -> float:

@@ -1,5 +1,7 @@
 """The optimizer: Muon on the matrices of the blocks and AdamW on the rest, or AdamW alone.
 
+Only what is trained has a state. Adapters are AdamW's.
+
 The updates of Muon (Jordan et al. 2024) are scaled to the size of AdamW's (Liu et al. 2025, arXiv:2502.16982), so that
 both use the same learning rate.
 """
@@ -12,10 +14,12 @@ from torch import Tensor
 from tinylm.config import TrainConfig
 from tinylm.run_folder import StageName
 from tinylm.training.distributed import Ranks, part_like, whole
+from tinylm.training.lora import is_adapter
 from tinylm.training.model import LanguageModel
 from tinylm.training.muon import BatchedMuon
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # the state of AdamW for each parameter, beside the step
+_RATE_BESIDE_ADAPTERS = 0.1  # adapters need a higher learning rate than whole matrices
 
 
 class Optimizer:
@@ -31,23 +35,27 @@ class Optimizer:
     def __init__(
         self, model: LanguageModel, config: TrainConfig, ranks: Ranks | None = None, stage: StageName = "pretrain"
     ) -> None:
-        blocks = {id(p) for p in model.blocks.parameters() if p.ndim == 2}
-        named = list(model.named_parameters())
-        matrices = [p for _, p in named if id(p) in blocks]
-        embeddings = [p for _, p in named if p.ndim == 2 and id(p) not in blocks]
-        vectors = [p for _, p in named if p.ndim < 2]
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        blocks = {id(p) for p in model.blocks.parameters()}
+        adapters = [p for name, p in named if is_adapter(name)]
+        plain = [p for name, p in named if not is_adapter(name)]
+        matrices = [p for p in plain if p.ndim == 2 and id(p) in blocks]
+        embeddings = [p for p in plain if p.ndim == 2 and id(p) not in blocks]
+        vectors = [p for p in plain if p.ndim < 2]
+        rate = _RATE_BESIDE_ADAPTERS if adapters else 1.0
         self._names: dict[Tensor, str] = {p: name for name, p in named}
         self._optimizers: list[torch.optim.Optimizer] = []
         decay = config.weight_decay
         if stage == "finetune" and config.finetune_weight_decay >= 0:
             decay = config.finetune_weight_decay
         adamw_groups = [
-            {"params": embeddings, "weight_decay": decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {"params": embeddings, "weight_decay": decay, "rate": rate},
+            {"params": vectors, "weight_decay": 0.0, "rate": rate},
+            {"params": adapters, "weight_decay": 0.0},
         ]
         # On a GPU, one fused kernel instead of many small ones
         on_gpu = model.embedding.weight.device.type == "cuda"
-        if config.optimizer == "muon":
+        if config.optimizer == "muon" and matrices:
             dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
             self._optimizers.append(BatchedMuon(matrices, weight_decay=decay, dtype=dtype, ranks=ranks))
         else:
@@ -60,7 +68,7 @@ class Optimizer:
         """Apply the gradients and clear them."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group.get("rate", 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

@@ -102,6 +102,13 @@ def requested_config(options: TrainingOptions) -> tuple[Config, set[str]]:
     return config, {f"{section}.{key}" for section, table in given.items() for key in table}
 
 
+def own_settings(options: TrainingOptions) -> set[str]:
+    """The values that the user has set, as `section.key`, without those of the run to start from."""
+    return {
+        f"{section}.{key}" for section, table in given_values(options.config, options.settings).items() for key in table
+    }
+
+
 def require_data(config: Config) -> None:
     """Make sure that there is data for the stages.
 
@@ -117,8 +124,22 @@ def require_data(config: Config) -> None:
         raise ConfigError("data.replay mixes raw text into fine-tuning: give --pretrain TEXT too")
 
 
+def check_init(config: Config, init: StrPath | None) -> None:
+    """Make sure that a new model is trained as a whole.
+
+    Raises:
+        ConfigError: parts of a model of random weights would be frozen.
+    """
+    for key, frozen in (
+        ("lora_rank", config.train.lora_rank > 0),
+        ("freeze_embeddings", config.train.freeze_embeddings == "on"),
+    ):
+        if frozen and init is None:
+            raise ConfigError(f"train.{key} leaves weights as they are, which goes with --init RUN")
+
+
 def _base_values(init: StrPath | None) -> dict[str, dict[str, Any]]:
-    """The model's values of the run to start from."""
+    """The model's values of the run to start from, such that a shorter context leaves its positions as they are."""
     if init is None:
         return {}
     # Imported here, so that `tinylm train --help` stays light
@@ -126,7 +147,10 @@ def _base_values(init: StrPath | None) -> dict[str, dict[str, Any]]:
 
     run = RunFolder(Path(init))
     run.check()
-    return {"model": config_values(run.load_config())["model"]}
+    model = config_values(run.load_config())["model"]
+    if model["rope_scaling"] == "llama3":
+        model["rope_original_context"] = model["rope_original_context"] or model["context_length"]
+    return {"model": model}
 
 
 def _listed(paths: StrPath | Iterable[StrPath]) -> list[StrPath]:

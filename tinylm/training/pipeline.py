@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from tinylm.config import Config, StrPath, TrainConfig, config_values, make_config
+from tinylm.config import Config, TrainConfig, config_values, make_config
 from tinylm.data.dataset.preparation import Preparation
 from tinylm.data.dataset.stages import StageData
 from tinylm.errors import RunError, TinyLMError
@@ -22,20 +22,22 @@ from tinylm.evaluation import byte_lengths_of, make_windows
 from tinylm.files import new_folder
 from tinylm.printable import command_line
 from tinylm.processors import usable_threads
-from tinylm.provenance import read_imported, write_imported
+from tinylm.provenance import write_imported
 from tinylm.run_folder import RunFolder, StageName, TrainState, check_free, load_state
 from tinylm.run_log import RunLogWriter
 from tinylm.signatures import takes_fields_of
 from tinylm.tokenizer import Tokenizer
-from tinylm.training.autosize import choose
+from tinylm.training.autosize import SizeChoice, choose
 from tinylm.training.callbacks import CallbackList, StopWhen, TrainingCallback
-from tinylm.training.checkpoint import load_parameters, load_run_model, load_weights
+from tinylm.training.checkpoint import load_parameters
 from tinylm.training.checkpoint_history import make_last_readable
 from tinylm.training.distributed import Ranks, start_ranks
 from tinylm.training.hardware import machine_facts, resolve_compile, resolve_hardware
+from tinylm.training.initial_run import InitialRun
 from tinylm.training.memory import is_out_of_memory, out_of_memory
 from tinylm.training.model import LanguageModel
-from tinylm.training.options import TrainingOptions, requested_config, require_data
+from tinylm.training.options import TrainingOptions, check_init, own_settings, requested_config, require_data
+from tinylm.training.pretrained_plan import FurtherTraining, plan_further
 from tinylm.training.progress import ProgressLines
 from tinylm.training.reply_measurement import log_reply_quality, measurement_seconds
 from tinylm.training.run_lock import locked, remove_abandoned
@@ -44,6 +46,7 @@ from tinylm.training.samples import SampleGenerator
 from tinylm.training.stage import NewTraining, Stage, Task
 from tinylm.training.stopping import StopRequest, stop_on_signals
 from tinylm.training.trained_run import TrainedRun, last_scores
+from tinylm.training.trained_weights import count_parameters, prepare_model
 from tinylm.training.trainer import Trainer
 
 # Of the minutes, for the report after training
@@ -65,6 +68,7 @@ class _Parts:
     """What a run is trained from."""
 
     run: RunFolder
+    init: InitialRun | None
     config: Config
     tokenizer: Tokenizer
     model: LanguageModel
@@ -173,21 +177,22 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     options, ranks, callbacks = call.options, call.ranks, call.callbacks
     config, given = ranks.from_main(lambda: requested_config(options))
     require_data(config)
+    check_init(config, options.init)
     ranks.on_main(lambda: _check_place(run))
     config = ranks.broadcast(_with_hardware(config, ranks))
-    trains_tokenizer = options.init is None or options.new_tokenizer
+    init = InitialRun.of(options.init)
+    trains_tokenizer = init is None or options.new_tokenizer
     preparation = _prepare(call, config, trains_tokenizer)
-    if not config.train.steps:
-        config = ranks.from_main(lambda: _with_size(call, config, given, preparation.text_bytes))
-    if trains_tokenizer:
+    config = ranks.from_main(lambda: _with_choices(call, config, given, preparation))
+    if init is None or options.new_tokenizer:
         tokenizer = ranks.from_main(lambda: preparation.tokenizer(config))
     else:
-        tokenizer = RunFolder(Path(options.init or "")).load_tokenizer()
+        tokenizer = init.tokenizer()
     config = _changed(config, "model", vocab_size=tokenizer.vocab_size)
     data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
-    model = _new_model(config, tokenizer, options.init, callbacks)
-    parts = _Parts(run, config, tokenizer, model, data, preparation)
-    ranks.on_main(lambda: _create_run(parts, options.init, callbacks.on_warning))
+    model = _new_model(config, tokenizer, init, callbacks)
+    parts = _Parts(run, init, config, tokenizer, model, data, preparation)
+    ranks.on_main(lambda: _create_run(parts, callbacks.on_warning))
     budget = 60 * config.train.minutes
     deadline = call.options.started + budget - min(_REPORT_SECONDS, _REPORT_SHARE * budget)
     if "finetune" in data:
@@ -213,10 +218,11 @@ def _resume(call: _Call, run: RunFolder) -> TrainedRun:
         ranks.on_main(lambda: preparation.check_unchanged(run))
         data = ranks.one_first(lambda: preparation.stages(config, tokenizer))
         model = LanguageModel(config.model)
+        prepare_model(model, config.train)
         load_parameters(run.checkpoint("last"), model, ranks)
         log = RunLogWriter(run.metrics, call.callbacks.on_warning)
         ranks.on_main(lambda: log.append_event(state.stage, state.step, "resumed", **machine_facts()))
-        return _fit(call, _Parts(run, config, tokenizer, model, data, preparation), state)
+        return _fit(call, _Parts(run, None, config, tokenizer, model, data, preparation), state)
 
 
 def _fit(call: _Call, parts: _Parts, start: TrainState | NewTraining) -> TrainedRun:
@@ -267,14 +273,24 @@ def _with_hardware(config: Config, ranks: Ranks) -> Config:
     return _changed(config, "train", device=device, precision=precision, compile=compiled, threads=threads)
 
 
-def _with_size(call: _Call, config: Config, given: set[str], text_bytes: Mapping[StageName, float]) -> Config:
-    """Choose size, vocabulary and batch of the model for the minutes, but for what is given."""
+def _with_choices(call: _Call, config: Config, given: set[str], preparation: Preparation) -> Config:
+    """Choose what is not given: how a large model is trained further, or size, vocabulary and batch for the minutes."""
+    options, init = call.options, InitialRun.of(call.options.init)
     torch.set_num_threads(config.train.threads)
-    spent = time.monotonic() - call.options.started
-    choice = choose(config, given, text_bytes, spent=spent, processes=call.ranks.size)
+    text_bytes, spent, processes = preparation.text_bytes, time.monotonic() - options.started, call.ranks.size
+    learns = options.new_tokenizer or init is None or ("finetune" in text_bytes and not init.knows_roles())
+    choice = SizeChoice(config)
+    if init is not None:
+        further = FurtherTraining(text_bytes, preparation.example_bytes, learns, spent=spent, processes=processes)
+        choice = plan_further(config, own_settings(options), further)
+    if not choice.chosen and not config.train.steps:
+        choice = choose(config, given, text_bytes, spent=spent, processes=processes)
     for line in choice.lines:
         call.callbacks.on_message(line)
-    return choice.config
+    config = choice.config
+    if config.train.lora_rank and config.train.freeze_embeddings == "auto":
+        config = _changed(config, "train", freeze_embeddings="off" if learns else "on")
+    return config
 
 
 def _changed(config: Config, section: str, **changes: object) -> Config:
@@ -284,16 +300,14 @@ def _changed(config: Config, section: str, **changes: object) -> Config:
 
 
 def _new_model(
-    config: Config, tokenizer: Tokenizer, init: StrPath | None, callbacks: TrainingCallback
+    config: Config, tokenizer: Tokenizer, init: InitialRun | None, callbacks: TrainingCallback
 ) -> LanguageModel:
     """A model of random weights, or of those of the run `init`."""
     torch.manual_seed(config.train.seed)
     model = LanguageModel(config.model)
     if init is not None:
-        source = RunFolder(Path(init))
-        _, init_tokenizer, _ = load_run_model(source)
-        folder = source.checkpoint_folder("best")
-        load_weights(folder, model, tokenizer.pieces(), init_tokenizer.pieces(), callbacks.on_warning)
+        init.load_into(model, tokenizer, callbacks.on_warning)
+    prepare_model(model, config.train)
     return model
 
 
@@ -302,10 +316,10 @@ def _check_place(run: RunFolder) -> None:
     check_free(run.path)
 
 
-def _create_run(parts: _Parts, init: StrPath | None, warn: Callable[[str], None]) -> None:
+def _create_run(parts: _Parts, warn: Callable[[str], None]) -> None:
     """Write the run folder as it is before the first step."""
     run, config, preparation = parts.run, parts.config, parts.preparation
-    imported = None if init is None else read_imported(RunFolder(Path(init)).imported)
+    imported = None if parts.init is None else parts.init.imported
     with new_folder(run.path) as folder:
         begun = RunFolder(folder)
         begun.create(config, parts.tokenizer)
@@ -315,7 +329,7 @@ def _create_run(parts: _Parts, init: StrPath | None, warn: Callable[[str], None]
     facts = preparation.facts(config, parts.data)
     stage = next(iter(parts.data))
     RunLogWriter(run.metrics, warn).append_event(
-        stage, 0, "started", data=facts, parameters=_parameters(parts.model), **machine_facts()
+        stage, 0, "started", data=facts, parameters=count_parameters(parts.model)[0], **machine_facts()
     )
 
 
@@ -332,8 +346,10 @@ def _load_stopped(call: _Call, run: RunFolder) -> tuple[Config, Tokenizer, Train
 
 def _headline(parts: _Parts, ranks: Ranks) -> str:
     config = parts.config
+    parameters, trained = count_parameters(parts.model)
+    part = f" ({trained:,} trained{' in adapters' if config.train.lora_rank else ''})" if trained < parameters else ""
     return (
-        f"Model: {config.model.arch}, {_parameters(parts.model):,} parameters; {config.train.device} in "
+        f"Model: {config.model.arch}, {parameters:,} parameters{part}; {config.train.device} in "
         f"{config.train.precision}, {f'{ranks.size} processes of ' if ranks.size > 1 else ''}"
         f"{config.train.threads} threads. Run folder: {parts.run.path}"
     )
@@ -366,7 +382,3 @@ def _limits(settings: TrainConfig, rows_per_epoch: int) -> tuple[int, float]:
     """The most steps that are wanted, and the steps of an epoch."""
     epoch = rows_per_epoch / (settings.batch_size * settings.accumulate)
     return max(1, math.ceil(settings.max_epochs * epoch)) if settings.max_epochs else sys.maxsize, epoch
-
-
-def _parameters(model: LanguageModel) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())

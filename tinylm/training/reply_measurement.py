@@ -14,6 +14,7 @@ from tinylm.training.checkpoint import load_run_model
 from tinylm.training.torch_decoder import TorchDecoder
 
 _SECONDS, _SHARE, _FEWEST_SECONDS = 10.0, 0.03, 1.0
+_FEWEST_REPLIES = 10  # a figure of fewer, as of a large model, would say nothing
 
 
 def measurement_seconds(budget: float) -> float:
@@ -59,4 +60,5 @@ def _measure(run: RunFolder, texts: Iterable[str], deadline: float) -> ReplyQual
         return None
     decoder = TorchDecoder(model)
     replying = ReplyModel(decoder, decoder.continuation_losses, tokenizer)
-    return measure_replies(replying, conversations, training_texts=texts, deadline=deadline)
+    quality = measure_replies(replying, conversations, training_texts=texts, deadline=deadline, fewest=1)
+    return quality if quality is not None and quality.replies >= _FEWEST_REPLIES else None

@@ -24,6 +24,7 @@ Shape = tuple[int, int, int]
 
 _PROBED: tuple[Shape, Shape] = ((64, 2, 2), (256, 5, 4))
 _PROBED_VOCABULARY, _PROBED_ROWS = 4096, 8
+_PROBED_TOKENS = 8192  # in all rows, at most; one row is the least
 # Seconds that each part is timed for: on an idle machine, and under load by other programs
 _QUIET_SECONDS, _BUSY_SECONDS = 0.2, 0.6
 _LEAST_RUNS, _LONGEST_SECONDS = 5, 1.0
@@ -166,8 +167,9 @@ class _Probe:
         self._compute = LossComputer(self._model, settings, lambda _: None)
         self._optimizer = Optimizer(self._model, settings)
         length = model_config.context_length
-        self._tokens = _PROBED_ROWS * length
-        ids = np.random.default_rng(0).integers(0, model_config.vocab_size, (_PROBED_ROWS, length + 1))
+        rows = max(1, min(_PROBED_ROWS, _PROBED_TOKENS // length))
+        self._tokens = rows * length
+        ids = np.random.default_rng(0).integers(0, model_config.vocab_size, (rows, length + 1))
         self._inputs, self._targets = ids[:, :-1], ids[:, 1:]
 
     def output_seconds(self) -> float:

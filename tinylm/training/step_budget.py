@@ -70,12 +70,15 @@ def mean_seconds(step: Callable[[], object], seconds: float, warm_up: int, ranks
     Args:
         step: takes a step.
         seconds: approximate duration of the measurement.
-        warm_up: number of steps before it.
+        warm_up: number of steps before it. If even the last one takes longer than `seconds`, one step is measured.
         ranks: the processes that train together; all take the same number of steps.
     """
+    started = time.monotonic()
     for _ in range(warm_up):
+        started = time.monotonic()
         step()
-    started, taken, wanted = time.monotonic(), 0, _LEAST_STEPS
+    least = ranks.broadcast(_LEAST_STEPS if time.monotonic() - started < seconds else 1)
+    started, taken, wanted = time.monotonic(), 0, least
     while taken < wanted:
         step()
         taken += 1
