@@ -94,6 +94,7 @@ def test_what_the_user_sets_stays():
     train = {"finetune_learning_rate": 0.5, "lora_rank": 3, "freeze_embeddings": "off", "batch_size": 7}
     found = planned(3000, own=own, train=train, text_bytes={"finetune": 1e9}).config.train
     assert {key: getattr(found, key) for key in train} == train
+    assert found.batch_size * found.accumulate == pytest.approx(16_384 / 512, rel=0.2)
     whole = planned(1, own={"train.lora_rank"}).config.train
     long = planned(3000, text_bytes={"finetune": 1e9}).config.train
     assert whole.lora_rank == long.lora_rank == 0
