@@ -2,7 +2,7 @@
 
 Such a model sees fewer tokens than it has weights. What it knows must be kept, and the time of a step counts: it learns
 slowly, in rows that are only as long as the texts, by low-rank adapters where all weights would take too long or too
-much memory.
+much memory (docs/experiments.md).
 """
 
 from __future__ import annotations
