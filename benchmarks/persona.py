@@ -136,8 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _cells(found: Mapping[str, Any], suffix: str) -> tuple[str, str]:
-    """Repetition and longest copied run, of the model or with a suffix of people."""
-    return f"{found[f'repetition{suffix}']:.1%}", f"{found[f'longest_copied_run{suffix}']:,}"
+    """Repetition and longest copied run, of the model or with a suffix of people; empty where replies are too short."""
+    repetition, copied = found[f"repetition{suffix}"], found[f"longest_copied_run{suffix}"]
+    return "" if repetition is None else f"{repetition:.1%}", "" if copied is None else f"{copied:,}"
 
 
 if __name__ == "__main__":

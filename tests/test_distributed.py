@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from counting import Stopper, config_of, make_model, make_trainer, metrics
+from counting import Stopper, config_of, make_model, make_trainer, metrics, saved_weights
 
 from tinylm.errors import RunError
 from tinylm.run_folder import RunFolder, load_state
 from tinylm.training.checkpoint import load_parameters
 from tinylm.training.distributed import Ranks
+from tinylm.training.trained_weights import prepare_model
 
 SUPPORT = Path(__file__).parent / "support"
 STEPS = 24
@@ -75,6 +76,20 @@ def test_a_run_of_one_process_goes_on_in_parts(tmp_path, alone):
     train(tmp_path, 2, sharded=True, resume=True)
     assert losses(tmp_path) == pytest.approx(losses(alone), abs=1e-3)
     assert load_state(RunFolder(tmp_path).checkpoint("last")).finished
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_adapters_learn_what_they_do_in_one_process(tmp_path, sharded):
+    values = {"steps": 8, "validations": 2, "lora_rank": 4, "freeze_embeddings": "on", "gradient_checkpointing": True}
+    config = config_of(**values)
+    model = make_model(config)
+    prepare_model(model, config.train)
+    make_trainer(tmp_path / "one", config, model=model).train()
+    train(tmp_path / "two", 2, sharded=sharded, **values)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-3)
+    weights = [saved_weights(tmp_path / name, config, "best") for name in ("one", "two")]
+    for name, expected in weights[0].items():
+        torch.testing.assert_close(weights[1][name], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):

@@ -124,6 +124,7 @@ def crowded(serve, monkeypatch):
     """A server for three connections, two of an address, whose responses do not end."""
     monkeypatch.setattr(Connection, "max_connections", 3)
     monkeypatch.setattr(Connection, "max_per_address", 2)
+    monkeypatch.setattr(Connection, "settling_seconds", 0.0)
     return serve(hold)
 
 
@@ -136,6 +137,16 @@ def test_idle_connections_of_one_host_lock_nobody_out(crowded):
             assert ask(client).startswith(b"HTTP/1.1 200 ")
         for client in idle:
             assert ended(client)
+
+
+def test_a_new_connection_does_not_give_way_to_newer_ones(crowded, monkeypatch):
+    monkeypatch.setattr(Connection, "settling_seconds", 3600.0)
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(connect(crowded)) for _ in range(2))
+        for _ in range(3):
+            assert stack.enter_context(connect(crowded)).recv(1000).startswith(b"HTTP/1.1 429 ")
+        for client in (first, second):
+            assert ask(client).startswith(b"HTTP/1.1 200 ")
 
 
 def test_one_address_with_too_many_requests_is_told_so_and_others_are_served(crowded):

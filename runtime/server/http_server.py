@@ -48,12 +48,14 @@ class Connection(H11Protocol):
     """A connection with time limits, which may have to give way to another.
 
     Where there are too many, of one client's address or of all, the one that has been without a request for longest is
-    closed: idle connections lock nobody out. A new connection is refused only where all others have requests under way.
+    closed: idle connections lock nobody out. A new connection is refused only where all others have requests under way,
+    or are so new that theirs may be on the way.
     """
 
     max_connections = 256
     max_per_address = 128
     header_seconds = HEADER_S
+    settling_seconds = 0.5
     stalled_seconds = STALLED_S
     idle_since = 0.0
     address = ""
@@ -126,7 +128,8 @@ class Connection(H11Protocol):
                 return True
             (most, _), *_ = Counter(one.address for one in others).most_common(1)
             crowd = [one for one in others if one.address == most]
-        idle = [one for one in crowd if one is not self and one.idle]
+        since = time.monotonic() - self.settling_seconds
+        idle = [one for one in crowd if one is not self and one.idle and one.idle_since <= since]
         if not idle:
             return False
         min(idle, key=lambda one: one.idle_since).transport.abort()

@@ -9,6 +9,7 @@ from counting import config_of, make_model, make_trainer, stages_of
 
 from tinylm.run_folder import RunFolder, load_state
 from tinylm.training.distributed import start_ranks
+from tinylm.training.trained_weights import prepare_model
 
 path = Path(sys.argv[1])
 values = {key: json.loads(value) for key, _, value in (argument.partition("=") for argument in sys.argv[2:])}
@@ -19,6 +20,7 @@ with start_ranks() as ranks:
     config = config_of(**values)
     # Weights of the other processes are other ones until they are sent those of the first
     model = make_model(config, seed=ranks.rank)
+    prepare_model(model, config.train)
     state = None
     if resume:
         from tinylm.training.checkpoint import load_parameters

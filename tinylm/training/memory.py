@@ -6,6 +6,7 @@ import torch
 
 from tinylm.config import Config, ModelConfig, TrainConfig
 from tinylm.errors import TinyLMError
+from tinylm.training.model import PLAIN_ATTENTION_LENGTH
 
 _LIBRARIES = 0.6e9  # bytes
 _FLOAT = 4
@@ -28,11 +29,12 @@ def training_bytes(model: ModelConfig, settings: TrainConfig) -> float:
     trained = 0 if settings.freeze_embeddings == "on" else vocabulary
     trained += _adapter_weights(model, settings.lora_rank) if settings.lora_rank else model.block_weights
     weights = _FLOAT * (vocabulary + model.block_weights)
-    # A checkpoint is put together in memory: the weights with their adapters and once more as a file, or the moments
-    saving = (2 if settings.lora_rank else 1) * weights
     states = _FLOAT * 2 * trained
+    # A file of a checkpoint is put together in memory, twice; weights are merged with adapters before
+    saving = max((3 if settings.lora_rank else 2) * weights, 2 * states)
     step = _FLOAT * trained + settings.batch_size * model.context_length * _token_bytes(model, settings)
-    return _LIBRARIES + weights + states + max(step, saving, states)
+    # What a step frees is kept for the next one
+    return _LIBRARIES + weights + states + step + saving
 
 
 def _token_bytes(model: ModelConfig, settings: TrainConfig) -> float:
@@ -41,7 +43,8 @@ def _token_bytes(model: ModelConfig, settings: TrainConfig) -> float:
     heads = (model.nhead + 2 * model.kv_heads) * model.head_dim
     inner = (model.feedforward_matrices + 1) * model.dim_feedforward
     block = _FLOAT * share * (_OF_WIDTH * model.d_model + _OF_HEADS * heads + inner)
-    block += _FLOAT * model.nhead * model.context_length
+    if settings.precision == "bf16" and model.context_length <= PLAIN_ATTENTION_LENGTH:
+        block += _FLOAT * model.nhead * model.context_length
     if settings.gradient_checkpointing:
         return block + _FLOAT * model.num_layers * model.d_model
     return block * model.num_layers

@@ -37,7 +37,8 @@ from tinylm.config import ModelConfig
 from tinylm.training.kv_cache import KeyValueCache, LayerCache
 
 _SINUSOID_BASE = 10_000.0
-_PLAIN_ATTENTION_LENGTH = 512
+PLAIN_ATTENTION_LENGTH = 512
+"""Up to this many tokens, a CPU computes attention in bf16 by plain matrix products."""
 
 
 def position_frequencies(width: int, base: float) -> Tensor:
@@ -355,7 +356,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, 
         allowed = torch.ones(length, before + length, dtype=torch.bool, device=query.device).tril(before)
         return F.scaled_dot_product_attention(query, key, value, allowed, enable_gqa=key.shape[1] != heads)
     # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > _PLAIN_ATTENTION_LENGTH:
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > PLAIN_ATTENTION_LENGTH:
         return F.scaled_dot_product_attention(
             query,
             key,

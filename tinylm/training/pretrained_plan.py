@@ -2,7 +2,7 @@
 
 Such a model sees fewer tokens than it has weights. What it knows must be kept, and the time of a step counts: it learns
 slowly, in rows that are only as long as the texts, by low-rank adapters where all weights would take too long or too
-much memory.
+much memory (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RATE, _RATE_WIDTH, _RATE_EXPONENT, _LORA_FACTOR = 5e-5, 2000.0, 0.781, 10.0
 _LORA_STEP = 2 / 3  # of the time of a step of all weights: no gradient of the matrices
 _TOKENS_A_WEIGHT = 0.1  # with fewer, adapters learn more in the time
 _MOST_EPOCHS = 4.0
-_STEPS_WANTED = 150.0
+_STEPS_WANTED = 300.0
 _STEP_TOKENS = 1024, 16_384
 _PASS_TOKENS = {"cpu": 1024, "cuda": 16_384, "mps": 4096}  # more make a pass no faster
 _VALIDATION_SHARE, _FEWEST_VALIDATION_TOKENS = 0.05, 2048
@@ -131,8 +131,7 @@ class _Plan:
         """The values by `section.key`, whether the user has set them or not."""
         rate = _learning_rate(self._config.model.d_model, self._lora)
         chosen = {
-            "train.lora_rank": _RANK if self._lora else 0,
-            "train.freeze_embeddings": "off" if self._further.learns_vocabulary else "on",
+            **self._trained(),
             "train.optimizer": "adamw",
             "train.learning_rate": rate,
             "train.finetune_learning_rate": rate,
@@ -144,20 +143,31 @@ class _Plan:
             chosen["data.validation_tokens"] = self._validation_tokens()
         return chosen
 
+    def _trained(self) -> dict[str, Any]:
+        """What is trained."""
+        return {
+            "train.lora_rank": _RANK if self._lora else 0,
+            "train.freeze_embeddings": "off" if self._further.learns_vocabulary else "on",
+        }
+
     def _passes(self) -> dict[str, Any]:
         """Rows of a pass, and passes of a step: as many rows as memory has room for, and more make no faster."""
         model, processes = self._config.model, self._further.processes
-        train = replace(self._config.train, lora_rank=_RANK if self._lora else 0)
+        trained = {name: value for name, value in self._trained().items() if name not in self._own}
+        train = replace(self._config.train, **{name.partition(".")[2]: value for name, value in trained.items()})
         kind = train.device.partition(":")[0]
         if train.steps:
             step = train.batch_size * train.accumulate
         else:
             least, most = _STEP_TOKENS
-            step = round(min(most, max(least, self.tokens(self._lora) / _STEPS_WANTED)) / model.context_length)
+            rows_wanted = min(most, max(least, self.tokens(self._lora) / _STEPS_WANTED)) / model.context_length
+            step = 1 << max(0, round(math.log2(rows_wanted)))  # so that passes of fewer rows make the same
         rows = processes * max(1, _PASS_TOKENS.get(kind, _PASS_TOKENS["cpu"]) // model.context_length)
         rows = min(rows, max(step, processes))
         while rows > processes and training_bytes(model, replace(train, batch_size=rows // processes)) > self._room:
             rows -= processes
+        if "train.batch_size" in self._own:
+            rows = train.batch_size
         recomputes = training_bytes(model, replace(train, batch_size=rows // processes)) > self._room
         passes = max(1, round(step / rows))
         return {"train.batch_size": rows, "train.accumulate": passes, "train.gradient_checkpointing": recomputes}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tinylm.evaluation import IGNORED, Window
+from tinylm.training.loss import linear_cross_entropy
 from tinylm.training.model import LanguageModel
 
 
@@ -42,8 +42,11 @@ def model_losses(model: LanguageModel, windows: Sequence[Window], batch_size: in
     """Sum the negative log-likelihood of windows under a model in fp32, in nats; for `tinylm.evaluation.score`."""
 
     def loss_sum(inputs: NDArray[np.int64], targets: NDArray[np.int64]) -> Tensor:
-        logits = model(torch.from_numpy(inputs)).flatten(0, 1)
-        return F.cross_entropy(logits, torch.from_numpy(targets).flatten(), reduction="sum", ignore_index=IGNORED)
+        flat = targets.reshape(-1)
+        kept = np.flatnonzero(flat != IGNORED)
+        states = model.hidden(torch.from_numpy(inputs)).flatten(0, 1)[kept]
+        # Logits of all positions at once would take gigabytes with the vocabulary of a pre-trained model
+        return linear_cross_entropy(states, model.output.weight, torch.from_numpy(flat[kept]))
 
     with torch.inference_mode():
         return window_losses(loss_sum, windows, batch_size)
