@@ -76,7 +76,7 @@ def test_another_process_with_another_hash_seed_gives_the_same():
 
 
 def test_the_world_changes_on_purpose_only():
-    assert digest() == "324d2333b75d3d9f20212d81e85b480a5ed7ec474ecb466861db1e7a6dcc770e"
+    assert digest() == "28228aec0dfa318b44847394cdbda5f22fa910d1ffdf20b584b3e2dcb406d6b0"
 
 
 def test_conversations_are_well_formed():

@@ -13,7 +13,7 @@ from tinylm.data.world.told_facts import KIND_BY_NAME, FactKind, families
 MAX_EXCHANGES = 8
 RECALL_CONVERSATIONS = 0.52
 SYSTEM_CONVERSATIONS = 0.13
-NEVER_TOLD = 0.07
+NEVER_TOLD = 0.15
 """The share of exchanges in which the user asks for a fact that was never told."""
 
 
@@ -87,7 +87,7 @@ def _ask_facts(talk: Talk) -> None:
     rng = talk.rng
     asked = [KIND_BY_NAME[name] for name in talk.known]
     asked = rng.sample(asked, min(len(asked), rng.choices((1, 2, 3), (45, 37, 18))[0]))
-    if rng.random() < 0.33:
+    if rng.random() < 0.45:
         asked.insert(rng.randrange(len(asked) + 1), _untold(talk))
     for kind in asked:
         if len(talk.said) < MAX_EXCHANGES:
