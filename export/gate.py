@@ -34,7 +34,10 @@ POSITIONS = 4096
 """Fewest positions that are compared."""
 
 MOST_POSITIONS = 65_536
-"""Most positions that are compared to measure the quality loss precisely enough."""
+"""Most positions that are compared to measure the quality loss precisely enough, of a model up to `_SMALL`."""
+
+_SMALL = 10_000_000
+"""Parameters; a larger model is compared at fewer positions, as each takes longer."""
 
 _STANDARD_ERROR_PERCENT = 0.03
 _PREFIXES = 1024
@@ -238,7 +241,7 @@ def gate_windows(
     path = run.held_out(stage)
     if path.is_file():
         held_out = TokenSequences.load(path)
-        chosen = make_windows(held_out, model.config.context_length, tokenizer.bos_id, MOST_POSITIONS)
+        chosen = make_windows(held_out, model.config.context_length, tokenizer.bos_id, most_positions(model))
         windows = [chosen[index] for index in spread_order(len(chosen))]
     counted = sum(int((window.targets != IGNORED).sum()) for window in windows)
     sampled = 0
@@ -248,6 +251,12 @@ def gate_windows(
         windows.append(window)
         sampled += int((window.targets != IGNORED).sum())
     return windows, sampled
+
+
+def most_positions(model: LanguageModel) -> int:
+    """Positions at which a model is compared at most: so many that the gate takes minutes, whatever its size."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return min(MOST_POSITIONS, max(POSITIONS, MOST_POSITIONS * _SMALL // parameters))
 
 
 def _standard_error_of_sum(values: Sequence[float]) -> float:

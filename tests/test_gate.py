@@ -13,7 +13,7 @@ from tinylm.evaluation import IGNORED, byte_lengths_of, score
 from tinylm.export import GateLimits, export_bundle
 from tinylm.export import gate as gate_module
 from tinylm.export import graph as graph_module
-from tinylm.export.gate import POSITIONS, check_limits, gate_windows, run_gate
+from tinylm.export.gate import POSITIONS, check_limits, gate_windows, most_positions, run_gate
 from tinylm.export.graph import build_graph
 from tinylm.export.weights import FloatWeights, Int8Weights
 from tinylm.manifest import read_manifest
@@ -74,6 +74,16 @@ def test_figures_are_what_they_say(arch, runs, tmp_path):
     assert of_fp32.greedy_agreement == 1
     assert of_fp32.bits_per_byte == of_fp32.fp32_bits_per_byte
     assert of_fp32.logit_difference == of_fp32.fp32_logit_difference
+
+
+def test_a_larger_model_is_compared_at_fewer_positions(random_model, monkeypatch):
+    model = random_model()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert most_positions(model) == 65_536
+    monkeypatch.setattr("tinylm.export.gate._SMALL", parameters // 4)
+    assert most_positions(model) == pytest.approx(65_536 / 4, rel=0.01)
+    monkeypatch.setattr("tinylm.export.gate._SMALL", parameters // 1000)
+    assert most_positions(model) == 4096
 
 
 def test_torch_and_the_fp32_graph_compute_each_window_once(runs, tmp_path, monkeypatch):
