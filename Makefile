@@ -79,7 +79,8 @@ demo-model: $(VENV)/.train
 		--finetune runs/demo-model/world/chats.jsonl --out runs/demo-model/first
 	$(BIN)/tinylm data world runs/demo-model/more --conversations 40000 --seed 1
 	$(BIN)/tinylm train --config data/world/demo_model.toml --init runs/demo-model/first \
-		--finetune runs/demo-model/more/chats.jsonl --steps 2400 --out runs/demo-model/run
+		--finetune runs/demo-model/more/chats.jsonl --steps 1600 \
+		--set train.finetune_learning_rate=0.001 --out runs/demo-model/run
 	$(BIN)/tinylm export runs/demo-model/run --quantize --out runs/demo-model/bundle
 	$(BIN)/tinylm eval runs/demo-model/bundle --world
 	cp runs/demo-model/bundle/* runtime/demo/

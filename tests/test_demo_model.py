@@ -11,7 +11,7 @@ from tinylm.runtime.verification import verify_bundle
 
 test_items.__test__ = False
 # Some points below what the model reaches
-LEAST = {"itself": 0.85, "talk": 0.8, "known": 0.93, "told_listed": 0.87, "told_unseen": 0.83, "not_known": 0.83}
+LEAST = {"itself": 0.91, "talk": 0.86, "known": 0.95, "told_listed": 0.9, "told_unseen": 0.85, "not_known": 0.83}
 GREEDY = SamplingOptions(temperature=0, max_new_tokens=64)
 
 
