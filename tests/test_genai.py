@@ -365,7 +365,8 @@ def test_the_example_says_what_tinylm_says(genai_bundles, example, text):
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXT)
 def test_the_example_places_roles_that_no_text_can_forge(text, genai_bundles, example):
-    text = " ".join(word.replace("\r", "")[:25] for word in text.split(" "))
+    # Long runs, of spaces too, are cut: docs/genai.md
+    text = re.sub(" {25,}", " ", " ".join(word.replace("\r", "")[:25] for word in text.split(" ")))
     folder = genai_bundles["classic", "fp32"]
     made, chat = load_tokenizer(folder / "tokenizer.model"), loaded_example(example, folder)
     assert chat.encode(text) == made.encode(text)

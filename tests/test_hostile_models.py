@@ -9,7 +9,7 @@ import struct
 import pytest
 import torch
 from byte_level import tokenizer_json
-from pretrained import SHAPE, write_gguf, write_huggingface, write_json
+from foreign_models import SHAPE, write_gguf, write_huggingface, write_json
 
 from tinylm.errors import TinyLMError
 from tinylm.importing import import_model

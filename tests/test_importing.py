@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from byte_level import tokenizer_json
-from pretrained import SHAPE, SMOLLM2_TEMPLATE, write_gguf, write_huggingface
+from foreign_models import SHAPE, SMOLLM2_TEMPLATE, write_gguf, write_huggingface
 
 from tinylm.chat_format import encode_conversation
 from tinylm.errors import RunError

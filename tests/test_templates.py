@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from byte_level import tokenizer_json
 from chats import PROBES, REPLY, SYSTEM, USER, ZEPHYR
-from pretrained import SMOLLM2_TEMPLATE
+from foreign_models import SMOLLM2_TEMPLATE
 
 from tinylm.chat_format import encode_conversation, encode_examples, encode_prompt, find_turns, loss_mask
 from tinylm.importing.byte_level import ByteLevelVocabulary
