@@ -96,6 +96,14 @@ def quality_cells(found: Mapping[str, Any]) -> tuple[str, ...]:
     return f"{found['bits_per_byte']:.4f}", hits, *_cells(found, "")
 
 
+def quality_table(minutes: float) -> Table:
+    """An empty table for rows of a name and `quality_cells`."""
+    table = Table(title=f"replies after {minutes:g} minutes", title_justify="left", title_style="bold")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    return table
+
+
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -114,9 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 where a command failed.
     """
     chosen = parse_arguments(arguments)
-    table = Table(title=f"replies after {chosen.minutes:g} minutes", title_justify="left", title_style="bold")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    table = quality_table(chosen.minutes)
     figures: dict[str, float] = {}
     try:
         for arch in chosen.arch:

@@ -19,9 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from commands import TINYLM, run_and_measure, run_command
-from persona import CHATS, HEADINGS, evaluate, quality_cells, split
+from persona import CHATS, evaluate, quality_cells, quality_table, split
 from report import print_results
-from rich.table import Table
 from smollm2 import find_smollm2
 from workers import Worker
 
@@ -128,9 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 where a command failed.
     """
     chosen = parse_arguments(arguments)
-    table = Table(title=f"replies after {chosen.minutes:g} minutes", title_justify="left", title_style="bold")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+    table = quality_table(chosen.minutes)
     figures: dict[str, float] = {}
     trained: dict[str, Trained] = {}
     try:

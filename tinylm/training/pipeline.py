@@ -183,7 +183,7 @@ def _begin(call: _Call, run: RunFolder) -> TrainedRun:
     init = InitialRun.of(options.init)
     trains_tokenizer = init is None or options.new_tokenizer
     preparation = _prepare(call, config, trains_tokenizer)
-    config = ranks.from_main(lambda: _with_choices(call, config, given, preparation))
+    config = ranks.from_main(lambda: _with_choices(call, config, given, preparation, init))
     if init is None or options.new_tokenizer:
         tokenizer = ranks.from_main(lambda: preparation.tokenizer(config))
     else:
@@ -273,9 +273,11 @@ def _with_hardware(config: Config, ranks: Ranks) -> Config:
     return _changed(config, "train", device=device, precision=precision, compile=compiled, threads=threads)
 
 
-def _with_choices(call: _Call, config: Config, given: set[str], preparation: Preparation) -> Config:
+def _with_choices(
+    call: _Call, config: Config, given: set[str], preparation: Preparation, init: InitialRun | None
+) -> Config:
     """Choose what is not given: how a large model is trained further, or size, vocabulary and batch for the minutes."""
-    options, init = call.options, InitialRun.of(call.options.init)
+    options = call.options
     torch.set_num_threads(config.train.threads)
     text_bytes, spent, processes = preparation.text_bytes, time.monotonic() - options.started, call.ranks.size
     learns = options.new_tokenizer or init is None or ("finetune" in text_bytes and not init.knows_roles())
