@@ -14,8 +14,8 @@ from tinylm.runtime.server import scheduler as scheduler_module
 from tinylm.runtime.server.caches import CachePool
 from tinylm.runtime.server.errors import ApiError
 from tinylm.runtime.server.models import ServedModel
-from tinylm.runtime.server.replies import Replies, ReplyTask
-from tinylm.runtime.server.scheduler import Scheduler, retry_after
+from tinylm.runtime.server.replies import Job, Replies, ReplyTask
+from tinylm.runtime.server.scheduler import TURN_S, Scheduler, retry_after
 from tinylm.runtime.session import LoadedModel, TokenSequence
 
 ONE_CACHE, MANY_CACHES = 1, 10**9
@@ -122,7 +122,34 @@ def test_turns_are_as_long_as_they_compute(model, start, monkeypatch):
 
     assert [result.completion_tokens for result in asyncio.run(ask())] == [40] * 4
     lengths = [len(list(turn)) for _, turn in groupby(turns)]
-    assert all(abs(length - 5) <= 1 for length in lengths[:-4]), lengths
+    assert all(abs(length - 1000 * TURN_S) <= 1 for length in lengths[:-4]), lengths
+
+
+@pytest.mark.parametrize(("replies", "least", "most"), [(1, 0.9, 1.0), (4, 0.05, 0.3)])
+def test_the_text_of_a_turn_is_sent_as_a_whole_while_others_wait(model, start, monkeypatch, replies, least, most):
+    steps, announced, step, announce = [], [], Scheduler._step, Job.announce
+
+    def count(scheduler, turn):
+        steps.append(turn.job)
+        return step(scheduler, turn)
+
+    def note(job):
+        announced.append(job)
+        announce(job)
+
+    monkeypatch.setattr(Scheduler, "_step", count)
+    monkeypatch.setattr(Job, "announce", note)
+    monkeypatch.setattr(scheduler_module.time, "thread_time", lambda: len(steps) / 1000)
+    scheduler, _ = start(workers=1)
+
+    async def ask():
+        jobs = [request_of(model, prompt_of(10, first=20 + number), tokens=40) for number in range(replies)]
+        for job in jobs:
+            scheduler.submit(job.jobs)
+        return [await outcome(job) for job in jobs]
+
+    assert [result.completion_tokens for result in asyncio.run(ask())] == [40] * replies
+    assert least <= len(announced) / len(steps) <= most
 
 
 def test_a_cancelled_request_ends_and_gives_its_cache_back(model, start):

@@ -125,7 +125,7 @@ class Job:
         self.started = time.monotonic()
 
     def put(self, text: str, logprobs: Sequence[TokenLogprob] = ()) -> None:
-        """Add text to the reply, and the tokens that it completes."""
+        """Add text to the reply, and the tokens that it completes; `announce` says so to who waits for it."""
         if self.first_piece is None:
             self.first_piece = time.monotonic()
         if self.task.prompt_only:
@@ -133,6 +133,10 @@ class Job:
         self.logprobs += logprobs
         if self._streamed:
             self._pieces.append((text, logprobs))
+
+    def announce(self) -> None:
+        """Wake who waits for the text that came since the last call, if any did."""
+        if self._pieces:
             self._changed.send()
 
     def end(self, result: Result | None, error: ApiError | None = None) -> None:
