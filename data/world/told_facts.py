@@ -31,6 +31,7 @@ class FactKind:
         missing: the fact as a reply names it if it was never told: "You have not told me {your name} yet."
         values: where its values come from, one of `VALUE_KINDS`.
         tells, corrections, asks: what users say to tell, to correct and to ask.
+        shortened: what they say to tell it right after another fact of the family: "my dog is Rex and the cat Tom".
         acknowledgements, replies, unknown: replies to the fact, to a question, and to a question if never told.
         system: phrasings of the fact in a system message.
     """
@@ -39,6 +40,7 @@ class FactKind:
     missing: str
     values: str
     tells: tuple[str, ...]
+    shortened: tuple[str, ...]
     corrections: tuple[str, ...]
     asks: tuple[Core, ...]
     acknowledgements: tuple[str, ...]
@@ -64,6 +66,7 @@ def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
         missing=missing,
         values=values,
         tells=texts("told"),
+        shortened=texts("shortened"),
         corrections=tuple(opening + text for opening in _CORRECTIONS for text in texts("corrected")),
         asks=tuple(Core(form, text) for section, form in _FORMS.items() for text in texts(section)),
         acknowledgements=texts("thanks"),
@@ -74,7 +77,9 @@ def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
 
 
 def _read_kinds() -> Iterator[FactKind]:
-    for block in read_blocks(TOPICS / "told_facts.txt", (*_REQUIRED, "remarks", "each"), required=_REQUIRED):
+    for block in read_blocks(
+        TOPICS / "told_facts.txt", (*_REQUIRED, "remarks", "each", "shortened"), required=_REQUIRED
+    ):
         block.check_fields(["v", "k"] if block.texts("each") else ["v"])
         values = block.only("values")
         if values not in VALUE_KINDS:
