@@ -33,6 +33,8 @@ OFTEN = {"pip": 2.5, "talk": 2.5}
 OFTEN_TOLD = ("name", "age", "animal", "person", "town", "job", "hobby", "colour", "food", "favourite_thing", "number",
               "how_many", "lies", "lives", "plan")  # fmt: skip
 """The families of facts that people tell first."""
+COMMON_THINGS = 12
+"""Of each family, as many things at the beginning of its `each:` are told of more often than the others."""
 _PLAIN_ENDS = ("", ".", ".", ".", "!")
 _WORDY_ENDS = (
     ", remember that.", ", please remember it.", " by the way.", ", you know.", ", okay?", ", just so you know.",
@@ -326,10 +328,11 @@ class Talk:
 
 
 def any_kind(rng: random.Random) -> FactKind:
-    """A kind of fact: of each family as often, but of those that people tell first twice as often."""
+    """A kind of fact: of each family as often, but of those that people tell first twice as often; often a common thing."""
     names = tuple(families())
     weights = [2 if name in OFTEN_TOLD else 1 for name in names]
-    return rng.choice(families()[rng.choices(names, weights)[0]])
+    kinds = families()[rng.choices(names, weights)[0]]
+    return rng.choice(kinds[:COMMON_THINGS] if rng.random() < 0.4 else kinds)
 
 
 @cache
