@@ -394,6 +394,11 @@ def _deed(rng: random.Random) -> str:
     return _with_pieces(rng, rng.choice(_DEEDS))
 
 
+def _language(rng: random.Random) -> str:
+    name = upper_first(made_up_word(rng).rstrip("aeiou") + rng.choice(("ish", "ese", "ian", "i", "ic", "a", "an", "")))
+    return f"{rng.choice(('Old', 'High', 'Low', 'Swiss', 'Northern'))} {name}" if rng.random() < 0.08 else name
+
+
 def _pair(rng: random.Random) -> str:
     """Two names, at times three."""
     first, second = _first_name(rng), _first_name(rng)
@@ -422,6 +427,7 @@ _MAKERS: dict[str, Callable[[random.Random], str]] = {
     "names": _person, "pets": _pet, "towns": _town, "foods": _food, "colours": _colour, "hobbies": _hobby,
     "things": _thing, "titles": _title, "places": _place, "numbers": _number,
     "dates": _date, "junk": _junk, "codes": _code, "times": _time, "jobs": _job, "deeds": _deed, "pairs": _pair,
+    "languages": _language,
 }  # fmt: skip
 VALUE_KINDS = tuple(_MAKERS)
 """What `values:` of told_facts.txt may say."""

@@ -328,7 +328,7 @@ class Talk:
 
 
 def any_kind(rng: random.Random) -> FactKind:
-    """A kind of fact: of each family as often, but of those that people tell first twice as often; often a common thing."""
+    """A kind of fact: of each family as often, but of those that people tell first more often; often a common thing."""
     names = tuple(families())
     weights = [2 if name in OFTEN_TOLD else 1 for name in names]
     kinds = families()[rng.choices(names, weights)[0]]
