@@ -330,7 +330,7 @@ class Talk:
 def any_kind(rng: random.Random) -> FactKind:
     """A kind of fact: of each family as often, but of those that people tell first more often; often a common thing."""
     names = tuple(families())
-    weights = [2 if name in OFTEN_TOLD else 1 for name in names]
+    weights = [3 if name in OFTEN_TOLD else 1 for name in names]
     kinds = families()[rng.choices(names, weights)[0]]
     return rng.choice(kinds[:COMMON_THINGS] if rng.random() < 0.4 else kinds)
 
