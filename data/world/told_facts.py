@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from tinylm.data.world.intents import all_intents
 from tinylm.data.world.open_values import VALUE_KINDS
 from tinylm.data.world.phrasings import Core, expand
 from tinylm.data.world.topic_files import TOPICS, TopicBlock, read_blocks
@@ -54,6 +55,13 @@ class FactKind:
         return self.name.split(".")[0]
 
 
+@cache
+def _questions_of_the_world() -> frozenset[str]:
+    """What users ask Pip about its world, such as the name of the cat: they never ask for a told fact like this."""
+    intents = (intent for intent in all_intents().values() if intent.topic != "unknown")
+    return frozenset(core.text for intent in intents for core in intent.cores)
+
+
 def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
     """The kind of fact that a block tells of a thing; of the user alone where the thing is ""."""
 
@@ -68,7 +76,12 @@ def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
         tells=texts("told"),
         shortened=texts("shortened"),
         corrections=tuple(opening + text for opening in _CORRECTIONS for text in texts("corrected")),
-        asks=tuple(Core(form, text) for section, form in _FORMS.items() for text in texts(section)),
+        asks=tuple(
+            Core(form, text)
+            for section, form in _FORMS.items()
+            for text in texts(section)
+            if text not in _questions_of_the_world()
+        ),
         acknowledgements=texts("thanks"),
         replies=texts("replies"),
         unknown=(f"You have not told me {missing} yet.", f"I do not know {missing} yet. Please tell me!"),
