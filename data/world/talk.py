@@ -324,6 +324,8 @@ class Talk:
         ends = self.rng.choices((_PLAIN_ENDS, _WORDY_ENDS), (78, 22))[0]
         if text.endswith("?"):
             ends = ("",)
+        elif self.rng.random() < 0.05:
+            ends = (f". {remark(self.rng)}.", f" and {remark(self.rng)}.", f", but {remark(self.rng)}.")
         return self.rng.choice(openers) + text + self.rng.choice(ends)
 
 
