@@ -292,6 +292,10 @@ class Talk:
     def ask_fact(self, kind: FactKind) -> None:
         """The user asks for a fact that was told, or never told."""
         value = self.known.get(kind.name, "")
+        others = [name for name in self.known if name != kind.name]
+        if value and others and self.rng.random() < 0.03:
+            self._ask_two_facts(kind, KIND_BY_NAME[self.rng.choice(others)])
+            return
         question = surround(self.rng, kind.asks, self.vocative)
         if self.rng.random() < 0.06:
             before, after = f"{remark(self.rng)}. {question}", f"{question} {remark(self.rng)}."
@@ -301,6 +305,15 @@ class Talk:
         self.exchange(user, upper_first(reply.replace("{v}", value)))
         if self.rng.random() < 0.025:
             self.exchange(typed(self.rng, self.rng.choice(_REPEATED)).text, upper_first(reply.replace("{v}", value)))
+
+    def _ask_two_facts(self, first: FactKind, second: FactKind) -> None:
+        """The user asks for two told facts in one message."""
+        kinds = (first, second)
+        asks = [self.rng.choice([core.text for core in kind.asks if core.form == "?"]) for kind in kinds]
+        joined = Core("?", self.rng.choice((" and ", " and ", ", and ", "? and ", "? ")).join(asks))
+        user = typed(self.rng, surround(self.rng, [joined], self.vocative)).text
+        replies = (self.rng.choice(kind.replies).replace("{v}", self.known[kind.name]) for kind in kinds)
+        self.exchange(user, " ".join(upper_first(reply) for reply in replies))
 
     def _opened(self, text: str) -> str:
         """A statement with some words before or after it."""
@@ -321,7 +334,7 @@ class Talk:
             openers += ["pip, ", "hey pip, "]
         if self.rng.random() < 0.06:
             openers = [f"{remark(self.rng)}. "]
-        ends = self.rng.choices((_PLAIN_ENDS, _WORDY_ENDS), (78, 22))[0]
+        ends: tuple[str, ...] = self.rng.choices((_PLAIN_ENDS, _WORDY_ENDS), (78, 22))[0]
         if text.endswith("?"):
             ends = ("",)
         elif self.rng.random() < 0.05:
