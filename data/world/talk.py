@@ -309,7 +309,8 @@ class Talk:
     def _ask_two_facts(self, first: FactKind, second: FactKind) -> None:
         """The user asks for two told facts in one message."""
         kinds = (first, second)
-        asks = [self.rng.choice([core.text for core in kind.asks if core.form == "?"]) for kind in kinds]
+        direct = [[core.text for core in kind.asks if core.form == "?" and ":" not in core.text] for kind in kinds]
+        asks = [self.rng.choice(texts).removeprefix("and ") for texts in direct]
         joined = Core("?", self.rng.choice((" and ", " and ", ", and ", "? and ", "? ")).join(asks))
         user = typed(self.rng, surround(self.rng, [joined], self.vocative)).text
         replies = (self.rng.choice(kind.replies).replace("{v}", self.known[kind.name]) for kind in kinds)
