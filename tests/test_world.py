@@ -76,7 +76,7 @@ def test_another_process_with_another_hash_seed_gives_the_same():
 
 
 def test_the_world_changes_on_purpose_only():
-    assert digest() == "28228aec0dfa318b44847394cdbda5f22fa910d1ffdf20b584b3e2dcb406d6b0"
+    assert digest() == "b3d94e9e7fa2bc36d1a06bbfddcb36bf805040eac8e2146605d75c4e1ae3b3c7"
 
 
 def test_conversations_are_well_formed():
@@ -110,7 +110,7 @@ def test_the_vocabulary_is_small():
     replies = {word for intent in all_intents().values() for reply in intent.replies for word in normal(reply).split()}
     asked = {word for intent in all_intents().values() for core in intent.cores for word in normal(core.text).split()}
     assert len(replies) < 700
-    assert len(replies | asked) < 2300
+    assert len(replies | asked) < 4000
 
 
 def test_half_of_the_conversations_tell_facts_and_an_eighth_have_a_system_message():

@@ -20,6 +20,14 @@ _PROPER = re.compile(
     r"|sunday|i)\b"
 )
 _CONTRACTION = re.compile(r"\b(" + "|".join(CONTRACTIONS) + r")\b(?= (?!it\b)[\w{])")
+_HAVE_IS_THE_VERB = re.compile(r"\b(?:do|did|will|would|can|must|should|may) i have\b"
+                               r"|\bi have (?:an?|the|my|to|no|some|only|exactly|now)\b"
+                               r"|\bi have (?:lunch|dinner|breakfast|tea|supper)\b|\bi have \{")  # fmt: skip
+"""Where "i have" cannot be "i've"."""
+_MONTH_ALONE = re.compile(
+    r"\bon (?=(?:january|february|march|april|may|june|july|august|september|october|november|december)\b(?! \d))",
+    re.IGNORECASE,
+)
 _ABBREVIATIONS = {
     "you": "u", "are": "r", "your": "ur", "please": "pls", "thanks": "thx", "what": "wat", "favourite": "fav",
     "because": "cuz", "to": "2", "for": "4", "about": "abt", "tomorrow": "tmrw", "want to": "wanna",
@@ -64,7 +72,7 @@ class Typed:
     def fill(self, value_of: Callable[[str], str]) -> str:
         """The text with the value of every field, by the field's name."""
         filled = _FIELD.sub(lambda match: self.spelled(value_of(match[1])), self.text)
-        return with_articles(filled)
+        return with_articles(_MONTH_ALONE.sub(lambda match: "IN " if match[0].isupper() else "in ", filled))
 
     def spelled(self, value: str) -> str:
         """The value as this text spells it."""
@@ -141,7 +149,10 @@ def typed(rng: random.Random, text: str, values: bool = False) -> Typed:
     if rng.random() < 0.3:
         text = _replaced(rng, text, _AMERICAN, 0.8)
     if rng.random() < 0.5:
-        text = _CONTRACTION.sub(lambda match: CONTRACTIONS[match[1]], text)
+        kept = _HAVE_IS_THE_VERB.search(text) is not None
+        text = _CONTRACTION.sub(
+            lambda match: match[1] if kept and match[1] == "i have" else CONTRACTIONS[match[1]], text
+        )
         if rng.random() < 0.5:
             text = text.replace("'", "")
     elif rng.random() < 0.4:

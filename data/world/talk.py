@@ -33,6 +33,8 @@ OFTEN = {"pip": 2.5, "talk": 2.5}
 OFTEN_TOLD = ("name", "age", "animal", "person", "town", "job", "hobby", "colour", "food", "favourite_thing", "number",
               "how_many", "lies", "lives", "plan")  # fmt: skip
 """The families of facts that people tell first."""
+COMMON_THINGS = 12
+"""Of each family, as many things at the beginning of its `each:` are told of more often than the others."""
 _PLAIN_ENDS = ("", ".", ".", ".", "!")
 _WORDY_ENDS = (
     ", remember that.", ", please remember it.", " by the way.", ", you know.", ", okay?", ", just so you know.",
@@ -41,6 +43,20 @@ _WORDY_ENDS = (
     ", believe it or not.", ", if you want to know.", ". got it?", ". keep it in mind.",
 )  # fmt: skip
 """How a statement about the user ends."""
+_CORRECTIONS_OF_OLD = (
+    "not {old}, {v}.", "no, not {old}, {v}.", "it is {v}, not {old}.", "it is not {old}, it is {v}.", "{v}, not {old}.",
+    "i said {old}, but i meant {v}.", "i wrote {old}, but it is {v}.", "forget {old}, it is {v}.",
+    "{old} was wrong, it is {v}.", "{old} is wrong, {v} is right.", "sorry, not {old} but {v}.",
+    "i meant {v} when i said {old}.", "please change {old} to {v}.", "did i say {old}? i meant {v}.",
+    "no longer {old}, now it is {v}.", "instead of {old} it should be {v}.", "{old} is a typo, it is {v}.",
+)  # fmt: skip
+_NOT_THE_OLD_ONE = (", not {old}.", " and not {old}.", ", no longer {old}.", ", i do not know why i said {old}.",
+                    ". {old} was wrong.", ", so forget {old}.", " instead of {old}.")  # fmt: skip
+_ASIDES = ("", "", " by the way", ", by the way", ", just so you know", ", you know", ", as i said")
+_REPEATED = ("say that again.", "again please?", "what was that?", "sorry, what?", "come again?",
+             "can you repeat that?", "please repeat it.", "one more time.", "i did not get that.", "what did you say?",
+             "pardon?", "could you say it once more?", "huh?", "repeat that.", "once more, please.")  # fmt: skip
+"""What users say to hear the last reply once more."""
 OPENING = ("hello", "good_morning", "how_are_you", "pip_help")
 CLOSING = ("goodbye", "good_night", "thanks")
 
@@ -177,7 +193,10 @@ class Talk:
         return None
 
     def chat_once(self) -> None:
-        """Append one exchange about the world, or about what Pip does not know."""
+        """Append one exchange about the world or about what Pip does not know; at times one about a told fact."""
+        if self.known and self.rng.random() < 0.08:
+            self.ask_fact(KIND_BY_NAME[self.rng.choice(tuple(self.known))])
+            return
         following = self.follow_up()
         if following is not None and self.ask_intent(following[0], follow=following[1]):
             return
@@ -196,18 +215,54 @@ class Talk:
         self.ask_intent(all_intents()[self.rng.choice(CLOSING)])
 
     def tell(self, kinds: list[FactKind]) -> None:
-        """The user tells one fact, or several in one breath."""
+        """The user tells one fact, or several in one breath; at times Pip is asked something right after it."""
+        if len(kinds) == 1 and self.rng.random() < 0.1 and self._tell_in_an_aside(kinds[0]):
+            return
         texts: list[str] = []
-        for kind in kinds:
+        for place, kind in enumerate(kinds):
             # The second fact stands after another one, where no greeting fits.
             tells = [tell for tell in kind.tells if not texts or not tell.startswith(("hello", "hi", "good", "hey"))]
+            if texts and kind.shortened and kind.family == kinds[place - 1].family and self.rng.random() < 0.5:
+                tells = list(kind.shortened)
             texts.append(self.rng.choice(tells).replace("{v}", f"{{v{len(texts)}}}"))
-        joined = self.rng.choice((" and ", " and ", ". ", ", ", ", and ")).join(texts)
         values = [self.new_value(kind) for kind in kinds]
-        text = typed(self.rng, self._opened(joined), values=True)
+        text = typed(self.rng, self._opened(self._joined(texts)), values=True)
         self.exchange_about(
             kinds, [text.spelled(value) for value in values], text.fill(lambda name: values[int(name[1:])])
         )
+        if self.rng.random() < 0.14:
+            self.ask_fact(self.rng.choice(kinds))
+
+    def _joined(self, texts: list[str]) -> str:
+        """Statements in one breath."""
+        joiner = self.rng.choice((" and ", " and ", ". ", ", ", ", and ", "; ", ". also, ", " but "))
+        joined = texts[0]
+        for text in texts[1:]:
+            joined += (" " if joined.endswith("?") else joiner) + text
+        return joined
+
+    def _tell_in_an_aside(self, kind: FactKind) -> bool:
+        """The user tells a fact and asks about the world in one message, and Pip answers the question."""
+        intent = self._any_question()
+        cores = [core for core in intent.cores if core.form == "?"]
+        told = self.rng.choice(kind.tells)
+        if not cores:
+            return False
+        if not told.endswith("?"):
+            told += self.rng.choice(_ASIDES)
+        question = surround(self.rng, [self.rng.choice(cores)], vocative=False)
+        joiner = " " if told.endswith("?") else self.rng.choice((". ", ". ", "! ", ", ", " and ", " - "))
+        value = self.new_value(kind)
+        text = typed(self.rng, told + joiner + question, values=True)
+        self.known[kind.name] = text.spelled(value)
+        self.told_at[kind.name] = len(self.said)
+        user = text.fill(lambda name: value if name == "v" else _foreign_value(self.rng, OPEN_FIELDS[name]))
+        self.exchange(user, self.rng.choice(intent.replies), intent.name)
+        return True
+
+    def _any_question(self) -> Intent:
+        """A question about the world or, at times, one that Pip cannot answer."""
+        return all_intents()["not_known"] if self.rng.random() < 0.15 else self.next_intent()
 
     def exchange_about(self, kinds: list[FactKind], values: list[str], user: str) -> None:
         """Append what the user said about some facts and Pip's thanks for one of them; remember their values."""
@@ -219,20 +274,47 @@ class Talk:
         self.exchange(user, reply)
 
     def correct(self, kind: FactKind) -> None:
-        """Append a turn in which the user corrects a fact."""
-        value = self.new_value(kind)
-        text = typed(self.rng, self.rng.choice(kind.corrections) + ".", values=True)
-        self.known[kind.name] = text.spelled(value)
+        """Append a turn in which the user corrects a fact, at times with the value that was wrong."""
+        old, value = self.known[kind.name], self.new_value(kind)
+        draw = self.rng.random()
+        if draw < 0.3:
+            correction = self.rng.choice(_CORRECTIONS_OF_OLD)
+        elif draw < 0.5:
+            correction = self.rng.choice(kind.corrections) + self.rng.choice(_NOT_THE_OLD_ONE)
+        else:
+            correction = self.rng.choice(kind.corrections) + "."
+        text = typed(self.rng, correction, values=True)
+        new = self.known[kind.name] = text.spelled(value)
         self.told_at[kind.name] = len(self.said)
         thanks = self.rng.choice(("Thank you! I will remember {v}.", "I see, {v}. I will remember it."))
-        self.exchange(text.fill(lambda _: value), thanks.replace("{v}", text.spelled(value)))
+        self.exchange(text.fill(lambda name: old if name == "old" else value), thanks.replace("{v}", new))
 
     def ask_fact(self, kind: FactKind) -> None:
         """The user asks for a fact that was told, or never told."""
         value = self.known.get(kind.name, "")
-        user = typed(self.rng, surround(self.rng, kind.asks, self.vocative)).text
+        others = [name for name in self.known if name != kind.name]
+        if value and others and self.rng.random() < 0.03:
+            self._ask_two_facts(kind, KIND_BY_NAME[self.rng.choice(others)])
+            return
+        question = surround(self.rng, kind.asks, self.vocative)
+        if self.rng.random() < 0.06:
+            before, after = f"{remark(self.rng)}. {question}", f"{question} {remark(self.rng)}."
+            question = after if question.endswith("?") and self.rng.random() < 0.5 else before
+        user = typed(self.rng, question).text
         reply = self.rng.choice(kind.replies if value else kind.unknown)
         self.exchange(user, upper_first(reply.replace("{v}", value)))
+        if self.rng.random() < 0.025:
+            self.exchange(typed(self.rng, self.rng.choice(_REPEATED)).text, upper_first(reply.replace("{v}", value)))
+
+    def _ask_two_facts(self, first: FactKind, second: FactKind) -> None:
+        """The user asks for two told facts in one message."""
+        kinds = (first, second)
+        direct = [[core.text for core in kind.asks if core.form == "?" and ":" not in core.text] for kind in kinds]
+        asks = [self.rng.choice(texts).removeprefix("and ") for texts in direct]
+        joined = Core("?", self.rng.choice((" and ", " and ", ", and ", "? and ", "? ")).join(asks))
+        user = typed(self.rng, surround(self.rng, [joined], self.vocative)).text
+        replies = (self.rng.choice(kind.replies).replace("{v}", self.known[kind.name]) for kind in kinds)
+        self.exchange(user, " ".join(upper_first(reply) for reply in replies))
 
     def _opened(self, text: str) -> str:
         """A statement with some words before or after it."""
@@ -253,15 +335,20 @@ class Talk:
             openers += ["pip, ", "hey pip, "]
         if self.rng.random() < 0.06:
             openers = [f"{remark(self.rng)}. "]
-        ends = self.rng.choices((_PLAIN_ENDS, _WORDY_ENDS), (78, 22))[0]
+        ends: tuple[str, ...] = self.rng.choices((_PLAIN_ENDS, _WORDY_ENDS), (78, 22))[0]
+        if text.endswith("?"):
+            ends = ("",)
+        elif self.rng.random() < 0.05:
+            ends = (f". {remark(self.rng)}.", f" and {remark(self.rng)}.", f", but {remark(self.rng)}.")
         return self.rng.choice(openers) + text + self.rng.choice(ends)
 
 
 def any_kind(rng: random.Random) -> FactKind:
-    """A kind of fact: of each family as often, but of those that people tell first twice as often."""
+    """A kind of fact: of each family as often, but of those that people tell first more often; often a common thing."""
     names = tuple(families())
-    weights = [2 if name in OFTEN_TOLD else 1 for name in names]
-    return rng.choice(families()[rng.choices(names, weights)[0]])
+    weights = [3 if name in OFTEN_TOLD else 1 for name in names]
+    kinds = families()[rng.choices(names, weights)[0]]
+    return rng.choice(kinds[:COMMON_THINGS] if rng.random() < 0.4 else kinds)
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from tinylm.data.world.intents import all_intents
 from tinylm.data.world.open_values import VALUE_KINDS
 from tinylm.data.world.phrasings import Core, expand
 from tinylm.data.world.topic_files import TOPICS, TopicBlock, read_blocks
@@ -31,6 +32,7 @@ class FactKind:
         missing: the fact as a reply names it if it was never told: "You have not told me {your name} yet."
         values: where its values come from, one of `VALUE_KINDS`.
         tells, corrections, asks: what users say to tell, to correct and to ask.
+        shortened: what they say to tell it right after another fact of the family: "my dog is Rex and the cat Tom".
         acknowledgements, replies, unknown: replies to the fact, to a question, and to a question if never told.
         system: phrasings of the fact in a system message.
     """
@@ -39,6 +41,7 @@ class FactKind:
     missing: str
     values: str
     tells: tuple[str, ...]
+    shortened: tuple[str, ...]
     corrections: tuple[str, ...]
     asks: tuple[Core, ...]
     acknowledgements: tuple[str, ...]
@@ -50,6 +53,13 @@ class FactKind:
     def family(self) -> str:
         """The block of told_facts.txt that it comes from."""
         return self.name.split(".")[0]
+
+
+@cache
+def _questions_of_the_world() -> frozenset[str]:
+    """What users ask Pip about its world, such as the name of the cat: they never ask for a told fact like this."""
+    intents = (intent for intent in all_intents().values() if intent.topic != "unknown")
+    return frozenset(core.text for intent in intents for core in intent.cores)
 
 
 def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
@@ -64,8 +74,14 @@ def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
         missing=missing,
         values=values,
         tells=texts("told"),
+        shortened=texts("shortened"),
         corrections=tuple(opening + text for opening in _CORRECTIONS for text in texts("corrected")),
-        asks=tuple(Core(form, text) for section, form in _FORMS.items() for text in texts(section)),
+        asks=tuple(
+            Core(form, text)
+            for section, form in _FORMS.items()
+            for text in texts(section)
+            if text not in _questions_of_the_world()
+        ),
         acknowledgements=texts("thanks"),
         replies=texts("replies"),
         unknown=(f"You have not told me {missing} yet.", f"I do not know {missing} yet. Please tell me!"),
@@ -74,7 +90,9 @@ def _kind(block: TopicBlock, values: str, thing: str) -> FactKind:
 
 
 def _read_kinds() -> Iterator[FactKind]:
-    for block in read_blocks(TOPICS / "told_facts.txt", (*_REQUIRED, "remarks", "each"), required=_REQUIRED):
+    for block in read_blocks(
+        TOPICS / "told_facts.txt", (*_REQUIRED, "remarks", "each", "shortened"), required=_REQUIRED
+    ):
         block.check_fields(["v", "k"] if block.texts("each") else ["v"])
         values = block.only("values")
         if values not in VALUE_KINDS:
