@@ -69,8 +69,8 @@ def test_the_bytes_that_a_token_reads(bundles):
     small = read_manifest(DEMO_BUNDLE)
     size = DEMO_BUNDLE.joinpath("model.onnx").stat().st_size
     assert weight_bytes(small) == pytest.approx(size, rel=0.1)
-    # Keys and values of 4 layers of 192 wide, fp32
-    assert bytes_read(small, 100) == weight_bytes(small) + 2 * 4 * 192 * 100 * 4
+    # Keys and values of 4 layers of 224 wide, fp32
+    assert bytes_read(small, 100) == weight_bytes(small) + 2 * 4 * 224 * 100 * 4
     fp32, int8 = (read_manifest(bundles["modern", precision]) for precision in ("fp32", "int8"))
     assert weight_bytes(fp32) == 4 * weight_bytes(int8)
 

@@ -52,7 +52,7 @@ _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
 _STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # fewer rows than 8 leave too much time to the optimizer
 # Weights that the demo model reads for each token, which the speed of a device refers to
-_DEMO_WEIGHTS = 4 * 12 * 192**2 + 1024 * 192
+_DEMO_WEIGHTS = 4 * 12 * 224**2 + 1024 * 224
 # A model that is slower on the device must reduce the bits per byte by more than this part
 _DEVICE_TOLERANCE = 0.01
 
