@@ -122,10 +122,14 @@ def test_slow_updates_leave_fewer_steps_and_never_ask_for_larger_batches():
 
 
 def test_text_that_is_seen_often_is_regularized_more():
-    decays = [chosen(20, megabytes=megabytes).config.train.weight_decay for megabytes in (1000, 30, 4, 1)]
+    trained = [chosen(20, megabytes=megabytes).config.train for megabytes in (1000, 30, 4, 1)]
+    decays = [train.weight_decay / train.batch_size for train in trained]  # for as many tokens
     assert decays == sorted(decays)
-    assert decays[0] < 0.1 < 0.8 < decays[-1]
-    assert weight_decay(0.3) == weight_decay(1.0) == 0.05
+    assert 8 * decays[0] < 0.1 < 0.8 < 8 * decays[-1]
+    assert weight_decay(0.3, 2048) == weight_decay(1.0, 2048) == 0.05
+    # The same decay for each token
+    assert weight_decay(1.0, 4096) == 0.1
+    assert weight_decay(20.0, 1024) == weight_decay(16.0, 2048) / 2
     assert dropout("modern", 1.0) == dropout("classic", 1.0) == 0.0 < dropout("modern", 20.0)
     given = chosen(20, megabytes=1, given={"train.weight_decay", "model.dropout"}).config
     assert (given.train.weight_decay, given.model.dropout) == (0.05, 0.0)
@@ -151,7 +155,7 @@ def test_each_stage_is_regularized_for_its_own_text_and_gets_the_time_that_it_ne
 
     few = choice(3e7, 1e5)
     assert few.pretrain_share > 0.8
-    assert few.weight_decay < 0.3 < few.finetune_weight_decay
+    assert few.weight_decay < few.finetune_weight_decay / 5
     many = choice(3e7, 3e7)
     assert many.pretrain_share == 0.5
     assert many.weight_decay == many.finetune_weight_decay

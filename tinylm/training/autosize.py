@@ -57,7 +57,7 @@ _DEMO_WEIGHTS = 4 * 12 * 224**2 + 1024 * 224
 _DEVICE_TOLERANCE = 0.01
 
 _MOST_EPOCHS = 16.0
-_WEIGHT_DECAY, _DECAY_GROWTH, _MOST_WEIGHT_DECAY = 0.05, 1.2, 1.5
+_WEIGHT_DECAY, _DECAY_GROWTH, _MOST_WEIGHT_DECAY, _DECAY_TOKENS = 0.05, 1.4, 1.4, 2048.0
 _DROPOUT, _DROPOUT_EPOCHS = 0.1, {"classic": math.inf, "modern": 8.0, "llama": 8.0}
 
 
@@ -139,16 +139,18 @@ def choose(
     sample = min(config.tokenizer.max_sample_megabytes, _SAMPLE_MEGABYTES_A_MINUTE * config.train.minutes)
     epochs = estimate.epochs(model)
     first = next(iter(epochs))
+    batch_size = estimate.batch_size(model)
+    step_tokens = batch_size * config.train.accumulate * model.context_length
     others = {
         "model.vocab_size": model.vocab_size,
         "model.dropout": dropout(config.model.arch, epochs[first]),
-        "train.batch_size": estimate.batch_size(model),
-        "train.weight_decay": weight_decay(epochs[first]),
+        "train.batch_size": batch_size,
+        "train.weight_decay": weight_decay(epochs[first], step_tokens),
         "train.max_epochs": _MOST_EPOCHS,
         "tokenizer.max_sample_megabytes": max(1.0, sample),
     }
     if len(epochs) > 1:
-        others["train.finetune_weight_decay"] = weight_decay(epochs["finetune"])
+        others["train.finetune_weight_decay"] = weight_decay(epochs["finetune"], step_tokens)
         others["train.pretrain_share"] = estimate.pretrain_share(model)
     changed.update({name: value for name, value in others.items() if name not in given})
     for name, value in changed.items():
@@ -163,9 +165,18 @@ def choose(
     return SizeChoice(chosen, list(changed), lines)
 
 
-def weight_decay(epochs: float) -> float:
-    """Choose the weight decay for a number of epochs."""
-    return float(f"{min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH):.2g}")
+def weight_decay(epochs: float, step_tokens: float) -> float:
+    """Choose the weight decay.
+
+    What counts is after how many tokens a weight has decayed (Wang and Aitchison 2024, arXiv:2405.13698): fewer steps
+    of more tokens each need a stronger decay in each step.
+
+    Args:
+        epochs: how often the text is seen.
+        step_tokens: tokens of a step.
+    """
+    for_few_tokens = min(_MOST_WEIGHT_DECAY, _WEIGHT_DECAY * max(1.0, epochs) ** _DECAY_GROWTH)
+    return float(f"{for_few_tokens * step_tokens / _DECAY_TOKENS:.2g}")
 
 
 def dropout(arch: str, epochs: float) -> float:
