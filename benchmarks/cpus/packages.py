@@ -57,7 +57,7 @@ def install_wheels(folder: Path, python: str, pins: Sequence[str]) -> None:
     platforms = [part for tag in tags for part in ("--platform", tag)]
     options = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", "--no-compile", "--upgrade"]
     command = [sys.executable, "-m", "pip", "install", "--quiet", f"--target={folder}", *options, *platforms, *pins]
-    _call(command, "ERROR:", "set pip's usual variables, such as PIP_INDEX_URL, for where wheels are found")
+    call(command, "ERROR:", "set pip's usual variables, such as PIP_INDEX_URL, for where wheels are found")
 
 
 def unpack_debian(folder: Path, mirror: str, suite: str) -> None:
@@ -70,11 +70,11 @@ def unpack_debian(folder: Path, mirror: str, suite: str) -> None:
         raise TinyLMError(f"{KEYRING} not found: `apt-get install debian-archive-keyring`")
     hint = "give --mirror URL and --suite NAME"
     with private_apt(mirror, suite) as (options, archives):
-        _call(["apt-get", *options, "update"], "E:", hint)
+        call(["apt-get", *options, "update"], "E:", hint)
         install = ["install", "--yes", "--download-only", "--no-install-recommends", *_DEBIAN_PACKAGES]
-        _call(["apt-get", *options, *install], "E:", hint)
+        call(["apt-get", *options, *install], "E:", hint)
         for package in sorted(archives.glob("*.deb")):
-            _call(["dpkg-deb", "--extract", str(package), str(folder)], "dpkg-deb:", "is the disk full?")
+            call(["dpkg-deb", "--extract", str(package), str(folder)], "dpkg-deb:", "is the disk full?")
     # Where a release keeps everything under /usr, its base-files package would make this link
     if not (folder / "lib").exists():
         (folder / "lib").symlink_to("usr/lib")
@@ -126,7 +126,7 @@ def python_version(root: Path) -> str:
     return (root / "usr" / "bin" / "python3").readlink().name.removeprefix("python")
 
 
-def _call(command: Sequence[str], mark: str, hint: str) -> None:
+def call(command: Sequence[str], mark: str, hint: str) -> None:
     """Run a program quietly; where it fails, its first line with a mark is the reason."""
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
