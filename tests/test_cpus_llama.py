@@ -48,7 +48,7 @@ def source(tmp_path):
 
 
 def build(cpus, wanted, tmp_path, said=None):
-    return cpus("llama_build").build_loops(str(wanted), MARCHES, tmp_path / "cache", (said or []).append)
+    return cpus("llama_build").build_loops(str(wanted), MARCHES, tmp_path / "cache", ([] if said is None else said).append)
 
 
 def test_each_kind_of_core_gets_a_program_of_its_own(cpus, tools, source, tmp_path):
