@@ -48,7 +48,9 @@ def source(tmp_path):
 
 
 def build(cpus, wanted, tmp_path, said=None):
-    return cpus("llama_build").build_loops(str(wanted), MARCHES, tmp_path / "cache", ([] if said is None else said).append)
+    return cpus("llama_build").build_loops(
+        str(wanted), MARCHES, tmp_path / "cache", ([] if said is None else said).append
+    )
 
 
 def test_each_kind_of_core_gets_a_program_of_its_own(cpus, tools, source, tmp_path):
@@ -187,7 +189,7 @@ def test_both_are_measured_in_turns(compare, stand_in, tmp_path):
         assert 0 < figures[f"tinylm_graph_{part}_ms"] <= figures[f"tinylm_{part}_ms"]
         assert figures[f"{part}_over_llama_cpp"] == pytest.approx(100 / figures[f"tinylm_{part}_ms"], rel=1e-3)
     lines = asked.read_text().splitlines()
-    assert sorted({line.split()[-1] for line in lines}) == ["0", "1"]
+    assert {tuple(line.split()[4:]) for line in lines} == {("1", "f16"), ("0", "f16"), ("0", "f32")}
     assert all(line.split()[0] == str(tmp_path / "demo.gguf") for line in lines)
     assert all(line.split()[1:4] == ["64", "128", "12"] for line in lines)
 
@@ -201,7 +203,7 @@ def test_both_are_measured_in_turns(compare, stand_in, tmp_path):
     ],
 )
 def test_a_loop_that_fails_is_named(compare, stand_in, answer, reason):
-    with pytest.raises(TinyLMError, match=rf"^llama_cpp(_no_fa)? gives no times \({reason}\)$"):
+    with pytest.raises(TinyLMError, match=rf"^llama_cpp(_\w+)? gives no times \({reason}\)$"):
         compare(stand_in(answer))
 
 
@@ -210,6 +212,7 @@ def test_the_best_rounds_and_the_faster_llama_count(cpus):
         "tinylm": [_round(cpus, 640, 4, graph=True), _round(cpus, 320, 8, graph=True)],
         "llama_cpp": [_round(cpus, 1280, 12), _round(cpus, 1920, 10)],
         "llama_cpp_no_fa": [_round(cpus, 960, 20)],
+        "llama_cpp_f32": [_round(cpus, 640, 6)],
     }
     figures = cpus("comparison").figures_of(rounds)
     assert figures["tinylm_prefill_ms"] == 5
@@ -217,6 +220,8 @@ def test_the_best_rounds_and_the_faster_llama_count(cpus):
     assert figures["tinylm_graph_decode_ms"] == 2
     assert figures["prefill_over_llama_cpp"] == 3
     assert figures["decode_over_llama_cpp"] == 2.5
+    assert figures["prefill_over_llama_cpp_f32"] == 2
+    assert figures["decode_over_llama_cpp_f32"] == 1.5
 
 
 def _round(cpus, prefill, decode, graph=False):
@@ -226,7 +231,8 @@ def _round(cpus, prefill, decode, graph=False):
 
 def _figures(decode, prefill):
     times = {f"{name}_{part}_ms": 2.0 for name in ("tinylm", "llama_cpp", "llama_cpp_no_fa") for part in PARTS}
-    return times | {"decode_over_llama_cpp": decode, "prefill_over_llama_cpp": prefill}
+    ratios = {"decode_over_llama_cpp": decode, "prefill_over_llama_cpp": prefill}
+    return times | ratios | {f"{name}_f32": 1.0 for name in ratios}
 
 
 PARTS = ("prefill", "decode")
@@ -240,7 +246,9 @@ def test_ratios_are_added_to_the_verdict(cpus):
         "cortex-a76": {"S": _figures(1.7, 1.5), "demo": "llama_cpp gives no times (it said nothing)"},
     }
     module.add_comparison(verdict, every, compared)
-    assert verdict["ratios"]["cortex-a72"]["S"] == {"decode_over_llama_cpp": 1.31, "prefill_over_llama_cpp": 1.5}
+    ratios = verdict["ratios"]["cortex-a72"]["S"]
+    assert ratios["decode_over_llama_cpp"] == 1.31
+    assert ratios["prefill_over_llama_cpp"] == 1.5
     assert "demo" not in verdict["ratios"]["cortex-a76"]
     assert verdict["figures"]["cortex-a72"]["llama_cpp"]["demo"]["tinylm_decode_ms"] == 2
     assert verdict["problems"] == [
@@ -256,7 +264,7 @@ def test_ratios_are_added_to_the_verdict(cpus):
         ["cortex-a72", "demo"],
         ["cortex-a76", "S"],
     ]
-    assert lines[2].split()[2:] == ["2.00", "2.00", "1.50", "1.3", "2.00", "2.00", "1.31", "1.3"]
+    assert lines[2].split()[2:] == ["2.00", "2.00", "1.50", "1.00", "1.3", "2.00", "2.00", "1.31", "1.00", "1.3"]
 
 
 def test_the_option_takes_a_version_or_none(cpus):

@@ -22,8 +22,11 @@ from benchmarks.shapes import Shape
 from tinylm.errors import TinyLMError
 
 PROMPT, CONTEXT, TOKENS, ROUNDS = 64, 128, 12, 5
-OURS, THEIRS = "tinylm", ("llama_cpp", "llama_cpp_no_fa")
-"""llama.cpp with and without flash attention; the faster one counts."""
+OURS, DEFAULT = "tinylm", ("llama_cpp", "llama_cpp_no_fa")
+"""llama.cpp by its defaults, with and without flash attention: the faster one counts, as in benchmarks/decode.py."""
+
+THEIRS = {DEFAULT[0]: ("1", "f16"), DEFAULT[1]: ("0", "f16"), "llama_cpp_f32": ("0", "f32")}
+"""What llama.cpp's loop is told. A cache in f32 has ratios of its own, as qemu computes f16 in software."""
 
 LEAST_PREFILL = 1.3
 """Speed over llama.cpp's that is asked for; that of decode is the CPU's `least_over_llama`."""
@@ -113,8 +116,8 @@ def compare(emulation: Emulation, cpu: Cpu, pair: Pair, program: Path, work: Pat
     path.write_bytes(msgspec.json.encode(job))
     numbers = [str(number) for number in (PROMPT, CONTEXT, TOKENS)]
     commands = {OURS: emulation.python(cpu, Path(own_loop.__file__), str(path))}
-    for name, flash in zip(THEIRS, "10", strict=True):
-        commands[name] = emulation.program(cpu, program, str(pair.gguf), *numbers, flash), dict(os.environ)
+    for name, options in THEIRS.items():
+        commands[name] = emulation.program(cpu, program, str(pair.gguf), *numbers, *options), dict(os.environ)
     with ExitStack() as stack:
         loops = {name: stack.enter_context(LoopProcess(name, *command)) for name, command in commands.items()}
         for loop in loops.values():
@@ -131,11 +134,12 @@ def figures_of(rounds: Mapping[str, Sequence[Round]]) -> dict[str, float]:
     """What the best rounds took, and what that makes.
 
     Args:
-        rounds: of TinyLM, and of llama.cpp with and without flash attention.
+        rounds: of TinyLM, and of llama.cpp by the names in `THEIRS`.
 
     Returns:
         milliseconds a token, by name and `_prefill_ms` or `_decode_ms`; of ours also with `_graph` before that, which
-        is onnxruntime's part; `prefill_over_llama_cpp` and `decode_over_llama_cpp`, speeds of ours over theirs.
+        is onnxruntime's part; speeds of ours over theirs: `prefill_over_llama_cpp`, `decode_over_llama_cpp`, and the
+        same with `_f32` behind it for a cache in f32.
     """
     figures: dict[str, float] = {}
     for name, values in rounds.items():
@@ -145,9 +149,15 @@ def figures_of(rounds: Mapping[str, Sequence[Round]]) -> dict[str, float]:
     figures[f"{OURS}_graph_prefill_ms"] = min(prefill for prefill, _ in ours if prefill is not None) / PROMPT
     figures[f"{OURS}_graph_decode_ms"] = min(fmean(decode) for _, decode in ours if decode is not None)
     for part in ("prefill", "decode"):
-        theirs = min(figures[f"{name}_{part}_ms"] for name in THEIRS)
-        figures[f"{part}_over_llama_cpp"] = theirs / figures[f"{OURS}_{part}_ms"]
+        own = figures[f"{OURS}_{part}_ms"]
+        figures[f"{part}_over_llama_cpp"] = _default_ms(figures, part) / own
+        figures[f"{part}_over_llama_cpp_f32"] = figures[f"llama_cpp_f32_{part}_ms"] / own
     return {name: float(f"{value:.4g}") for name, value in figures.items()}
+
+
+def _default_ms(figures: Mapping[str, float], part: str) -> float:
+    """What llama.cpp takes by default, with or without flash attention."""
+    return min(figures[f"{name}_{part}_ms"] for name in DEFAULT)
 
 
 Compared = Mapping[str, Mapping[str, Mapping[str, float] | str]]
@@ -184,16 +194,17 @@ def add_comparison(verdict: dict[str, Any], cpus: Sequence[Cpu], compared: Compa
 
 def comparison_table(verdict: Mapping[str, Any], cpus: Sequence[Cpu]) -> str:
     """What was compared, for people."""
-    heading = "".join(f"{text:>11}" for text in ("TinyLM ms", "llama ms", "ratio", "asked") * 2)
-    lines = [f"{'':20}{'prefill of ' + str(PROMPT):>44}{'decode at ' + str(CONTEXT):>44}"]
-    lines.append(f"{'CPU':<12}{'shape':<8}{heading}")
+    heading = f"{'TinyLM ms':>10}{'llama ms':>10}{'ratio':>7}{'f32':>7}{'asked':>7}"
+    lines = [f"{'':20}{'prefill of ' + str(PROMPT):>41}{'decode at ' + str(CONTEXT):>41}"]
+    lines.append(f"{'CPU':<12}{'shape':<8}{heading * 2}")
     for cpu in cpus:
         for shape, ratios in verdict["ratios"].get(cpu.name, {}).items():
             figures = verdict["figures"][cpu.name]["llama_cpp"][shape]
             row = f"{cpu.name:<12}{shape:<8}"
             for part, asked in (("prefill", LEAST_PREFILL), ("decode", cpu.least_over_llama)):
-                theirs = min(figures[f"{name}_{part}_ms"] for name in THEIRS)
-                row += f"{figures[f'{OURS}_{part}_ms']:>11.2f}{theirs:>11.2f}"
-                row += f"{ratios[f'{part}_over_llama_cpp']:>11.2f}{asked:>11.1f}"
+                row += f"{figures[f'{OURS}_{part}_ms']:>10.2f}{_default_ms(figures, part):>10.2f}"
+                row += (
+                    f"{ratios[f'{part}_over_llama_cpp']:>7.2f}{ratios[f'{part}_over_llama_cpp_f32']:>7.2f}{asked:>7.1f}"
+                )
             lines.append(row)
     return "\n".join(lines)

@@ -1,8 +1,8 @@
 """Time of prefill and decode in TinyLM's runtime, one thread: `python own_loop.py JOB`, on a CPU's Python.
 
 JOB is a `LoopJob` as JSON. Each line on standard input asks for a round: the prompt into an empty cache, more tokens up
-to the context, one token to warm up, and the tokens one by one. Each answer is a `Round` as a line of JSON. Times are the
-processor's, which other programs hardly change.
+to the context, one token to warm up, and the tokens one by one. Each answer is a `Round` as a line of JSON. Times are
+the processor's, which other programs hardly change.
 """
 
 from __future__ import annotations
