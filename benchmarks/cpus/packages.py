@@ -28,12 +28,12 @@ _GLIBC_MINORS = range(17, 37)
 
 
 def copy_package(target: Path) -> None:
-    """The part of TinyLM that a device has, as it is here: `tinylm` and `tinylm.runtime` with the demo model."""
+    """The part of TinyLM that a device has, as it is here: `tinylm` with its tokenizers, and `tinylm.runtime`."""
     assert tinylm.__file__ is not None
     assert tinylm.runtime.__file__ is not None
 
     def rooms(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if (Path(folder) / name).is_dir()]
+        return [name for name in names if (Path(folder) / name).is_dir() and name != "tokenizer"]
 
     shutil.copytree(Path(tinylm.__file__).parent, target / "tinylm", ignore=rooms)
     without = shutil.ignore_patterns("__pycache__")
