@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tinylm.config import ModelConfig
 
+_Q8_0_BLOCK, _Q8_0_BYTES = 32, 34  # weights with one scale, and their bytes with it
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -45,6 +47,14 @@ def _shape(width: int, layers: int, heads: int, vocabulary: int, feedforward: in
         tie_embeddings=False,
     )
     return Shape(config, llama_feedforward)
+
+
+def like_llama(config: ModelConfig) -> Shape:
+    """A shape of ours, and llama's with the widest feed-forward with which a token reads no more bytes in Q8_0."""
+    ours = 4 * config.d_model + 2 * config.dim_feedforward
+    units = (config.num_layers * ours + config.vocab_size) * _Q8_0_BLOCK / _Q8_0_BYTES - config.vocab_size
+    width = (units / config.num_layers - 4 * config.d_model) / 3
+    return Shape(config, int(width) // _Q8_0_BLOCK * _Q8_0_BLOCK)
 
 
 # Ours are so wide that a token reads at least as many bytes in int8 as in llama's Q8_0, of 34 bytes for 32 weights

@@ -203,7 +203,7 @@ def test_this_machine_finds_what_it_should(cpus, job, tmp_path):
     assert found.ratio > 0
     # Only the device's part was copied
     copied = {path.name for path in (tmp_path / "package" / "tinylm").iterdir()}
-    assert {"runtime", "manifest.py"} <= copied
+    assert {"runtime", "tokenizer", "manifest.py"} <= copied
     assert not {"export", "data", "cli"} & copied
     for broken in (msgspec.structs.replace(job, graphs={}), msgspec.structs.replace(job, graphs={"fp32": "nothing"})):
         problem = main.run_job(emulation, emulation_module.HOST, broken, tmp_path)

@@ -14,8 +14,10 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.cpus import probe
+from benchmarks.cpus.comparison import Pair, add_comparison, compare, comparison_table
 from benchmarks.cpus.emulation import CPUS, HOST, Cpu, Emulation, check_machine
-from benchmarks.cpus.subjects import bundle_subject, decode_graphs, run_subject, train_run
+from benchmarks.cpus.llama_build import VERSION, build_loops
+from benchmarks.cpus.subjects import bundle_subject, decode_graphs, model_pairs, run_subject, train_run
 from benchmarks.cpus.verdict import judge, table
 from tinylm.errors import TinyLMError
 from tinylm.runtime.chat_model import DEMO_BUNDLE
@@ -33,6 +35,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--cpu", action="append", choices=names, help="only this one; may be given several times")
     parser.add_argument("--positions", type=int, default=4096, help="of text, for each model (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=96, help="to take the time of (default: %(default)s)")
+    parser.add_argument(
+        "--llama-cpp",
+        nargs="?",
+        const=VERSION,
+        metavar="VERSION|FOLDER",
+        help="measure llama.cpp on Arm cores too: of this version of llama-cpp-python "
+        "(default: %(const)s), or of a folder with its sources",
+    )
     parser.add_argument("--cache", type=Path, default=CACHE, help="keeps what was fetched (default: .cache/cpus)")
     parser.add_argument("--mirror", help="Debian's mirror (default: of this machine's apt sources)")
     parser.add_argument("--suite", help="Debian's release (default: this machine's, or bookworm)")
@@ -74,6 +84,15 @@ def run_job(emulation: Emulation, cpu: Cpu, job: probe.Job, work: Path) -> probe
         return str(error)
 
 
+def run_pair(emulation: Emulation, cpu: Cpu, pair: Pair, program: Path, work: Path) -> dict[str, float] | str:
+    """What both take on a CPU, or why that is not known."""
+    say(f"{cpu.name}, beside llama.cpp: {pair.name}")
+    try:
+        return compare(emulation, cpu, pair, program, work)
+    except TinyLMError as error:
+        return str(error)
+
+
 def main() -> int:
     """Do it; 0 where all is as it should be."""
     options = parse_arguments()
@@ -82,14 +101,23 @@ def main() -> int:
         check_machine(cpus)
         with tempfile.TemporaryDirectory(prefix="tinylm-cpus-") as name:
             work = Path(name)
-            emulation = Emulation(work, options.cache.resolve(), options.mirror, options.suite, say)
-            if any(cpu.part for cpu in cpus):
+            cache = options.cache.resolve()
+            arm = [cpu for cpu in cpus if cpu.part]
+            programs, pairs = {}, []
+            if arm and options.llama_cpp:
+                programs = build_loops(options.llama_cpp, sorted({cpu.march for cpu in arm}), cache, say)
+                pairs = model_pairs(work)
+            emulation = Emulation(work, cache, options.mirror, options.suite, say)
+            if arm:
                 emulation.prepare()
             job = make_job(options, work)
-            found = {}
+            found, compared = {}, {}
             for cpu in cpus:
                 say(f"{cpu.name} ({cpu.remark})")
                 found[cpu.name] = run_job(emulation, cpu, job, work)
+                if cpu in arm and pairs:
+                    program = programs[cpu.march]
+                    compared[cpu.name] = {pair.name: run_pair(emulation, cpu, pair, program, work) for pair in pairs}
     except TinyLMError as error:
         say(f"Error: {error}")
         return error.exit_code
@@ -97,6 +125,9 @@ def main() -> int:
         say("Stopped.")
         return 130
     verdict = judge(job.subjects, found)
+    if compared:
+        add_comparison(verdict, cpus, compared)
+        print(comparison_table(verdict, cpus), end="\n\n")
     print(table(verdict))
     print(json.dumps(verdict))
     return 0 if verdict["passed"] else 1

@@ -38,6 +38,8 @@ class Cpu:
         least_ratio: decode speed of int8 over fp32 that is asked for.
         part: of an Arm core: its number in /proc/cpuinfo; 0 for x86.
         features: its features in /proc/cpuinfo; of x86 those that TinyLM reads.
+        march: of an Arm core: its architecture, as gcc's `-march` names it.
+        least_over_llama: of an Arm core: decode speed over llama.cpp's that is asked for.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Cpu:
     least_ratio: float | None = None
     part: int = 0
     features: str = _FEATURES
+    march: str = "armv8-a"
+    least_over_llama: float = 1.3
 
     @property
     def emulator(self) -> str | None:
@@ -65,6 +69,8 @@ CPUS = (
         4.0,
         0xD0B,
         f"{_FEATURES} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp",
+        "armv8.2-a+dotprod+fp16",
+        least_over_llama=1.8,
     ),
     Cpu("Haswell", "x86 with AVX2, no VNNI", features="sse4_1 avx2"),
     Cpu("Nehalem", "x86 with SSE4, no AVX", features="sse4_1"),
@@ -105,6 +111,11 @@ def cpuinfo(cpu: Cpu, cores: int = 4) -> str:
     return "\n".join(f"processor\t: {number}\n{core}" for number in range(cores))
 
 
+def is_noise(line: str) -> bool:
+    """Whether a line on stderr is but one of qemu's, which names every feature that it leaves out: none matter here."""
+    return "TCG doesn't support requested feature" in line
+
+
 class Emulation:
     """Pythons of other CPUs that have TinyLM's runtime and what it needs.
 
@@ -140,9 +151,9 @@ class Emulation:
         Raises:
             TinyLMError: the script failed.
         """
-        command, environment = self._command(cpu)
+        command, environment = self.python(cpu, script, *arguments)
         with subprocess.Popen(
-            [*command, str(script), *arguments],
+            command,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -153,8 +164,7 @@ class Emulation:
             assert process.stderr is not None
             last = ""
             for line in process.stderr:
-                # qemu names every feature that it leaves out; they are none that matter here
-                if "TCG doesn't support requested feature" not in line:
+                if not is_noise(line):
                     last = line.strip() or last
                     print(line, end="", file=sys.stderr, flush=True)
             output = process.stdout.read()
@@ -162,7 +172,8 @@ class Emulation:
             raise TinyLMError(f"{cpu.name}: {script.name} ended with status {process.returncode} ({last})")
         return output
 
-    def _command(self, cpu: Cpu) -> tuple[list[str], dict[str, str]]:
+    def python(self, cpu: Cpu, script: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+        """The command that runs a Python script on a CPU, and its environment."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         environment |= {
             "PYTHONPATH": str(self._package),
@@ -170,20 +181,9 @@ class Emulation:
             "OMP_NUM_THREADS": "1",
             "XDG_CACHE_HOME": str(self._work / "user-cache"),
         }
-        if cpu.emulator is None:
-            return [sys.executable], environment
-        # qemu looks under this folder first, so that the CPU has a /proc/cpuinfo of its own
-        prefix = self._work / cpu.name
-        fresh = not prefix.exists()
-        if fresh:
-            (prefix / "proc").mkdir(parents=True)
-            (prefix / "proc" / "cpuinfo").write_text(cpuinfo(cpu))
         if not cpu.part:
-            return [cpu.emulator, "-cpu", cpu.name, "-L", str(prefix), sys.executable], environment
-        root, wheels = self._root(), self._wheels()
-        if fresh:
-            for path in root.iterdir():
-                (prefix / path.name).symlink_to(path)
+            return [*self.program(cpu, Path(sys.executable)), str(script), *arguments], environment
+        root, wheels, prefix = self._root(), self._wheels(), self._prefix(cpu)
         libraries = [str(prefix / folder / "aarch64-linux-gnu") for folder in ("lib", "usr/lib")]
         environment |= {
             "PYTHONPATH": os.pathsep.join([str(self._package), str(wheels)]),
@@ -191,7 +191,23 @@ class Emulation:
             "LD_LIBRARY_PATH": os.pathsep.join(libraries),
         }
         python = prefix / "usr" / "bin" / f"python{python_version(root)}"
-        return [str(cpu.emulator), "-cpu", cpu.name, "-L", str(prefix), str(python)], environment
+        return [*self.program(cpu, python), str(script), *arguments], environment
+
+    def program(self, cpu: Cpu, path: Path, *arguments: str) -> list[str]:
+        """The command that runs a program on a CPU."""
+        emulator = [] if cpu.emulator is None else [cpu.emulator, "-cpu", cpu.name, "-L", str(self._prefix(cpu))]
+        return [*emulator, str(path), *arguments]
+
+    def _prefix(self, cpu: Cpu) -> Path:
+        """Where qemu looks first, so that the CPU has a /proc/cpuinfo of its own."""
+        prefix = self._work / cpu.name
+        if not prefix.exists():
+            (prefix / "proc").mkdir(parents=True)
+            (prefix / "proc" / "cpuinfo").write_text(cpuinfo(cpu))
+            if cpu.part:
+                for path in self._root().iterdir():
+                    (prefix / path.name).symlink_to(path)
+        return prefix
 
     def _root(self) -> Path:
         target = self._cache / f"debian-{self._suite}-arm64"

@@ -28,12 +28,12 @@ _GLIBC_MINORS = range(17, 37)
 
 
 def copy_package(target: Path) -> None:
-    """The part of TinyLM that a device has, as it is here: `tinylm` and `tinylm.runtime` with the demo model."""
+    """The part of TinyLM that a device has, as it is here: `tinylm` with its tokenizers, and `tinylm.runtime`."""
     assert tinylm.__file__ is not None
     assert tinylm.runtime.__file__ is not None
 
     def rooms(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if (Path(folder) / name).is_dir()]
+        return [name for name in names if (Path(folder) / name).is_dir() and name != "tokenizer"]
 
     shutil.copytree(Path(tinylm.__file__).parent, target / "tinylm", ignore=rooms)
     without = shutil.ignore_patterns("__pycache__")
@@ -57,7 +57,7 @@ def install_wheels(folder: Path, python: str, pins: Sequence[str]) -> None:
     platforms = [part for tag in tags for part in ("--platform", tag)]
     options = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", "--no-compile", "--upgrade"]
     command = [sys.executable, "-m", "pip", "install", "--quiet", f"--target={folder}", *options, *platforms, *pins]
-    _call(command, "ERROR:", "set pip's usual variables, such as PIP_INDEX_URL, for where wheels are found")
+    call(command, "ERROR:", "set pip's usual variables, such as PIP_INDEX_URL, for where wheels are found")
 
 
 def unpack_debian(folder: Path, mirror: str, suite: str) -> None:
@@ -70,11 +70,11 @@ def unpack_debian(folder: Path, mirror: str, suite: str) -> None:
         raise TinyLMError(f"{KEYRING} not found: `apt-get install debian-archive-keyring`")
     hint = "give --mirror URL and --suite NAME"
     with private_apt(mirror, suite) as (options, archives):
-        _call(["apt-get", *options, "update"], "E:", hint)
+        call(["apt-get", *options, "update"], "E:", hint)
         install = ["install", "--yes", "--download-only", "--no-install-recommends", *_DEBIAN_PACKAGES]
-        _call(["apt-get", *options, *install], "E:", hint)
+        call(["apt-get", *options, *install], "E:", hint)
         for package in sorted(archives.glob("*.deb")):
-            _call(["dpkg-deb", "--extract", str(package), str(folder)], "dpkg-deb:", "is the disk full?")
+            call(["dpkg-deb", "--extract", str(package), str(folder)], "dpkg-deb:", "is the disk full?")
     # Where a release keeps everything under /usr, its base-files package would make this link
     if not (folder / "lib").exists():
         (folder / "lib").symlink_to("usr/lib")
@@ -126,7 +126,7 @@ def python_version(root: Path) -> str:
     return (root / "usr" / "bin" / "python3").readlink().name.removeprefix("python")
 
 
-def _call(command: Sequence[str], mark: str, hint: str) -> None:
+def call(command: Sequence[str], mark: str, hint: str) -> None:
     """Run a program quietly; where it fails, its first line with a mark is the reason."""
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:

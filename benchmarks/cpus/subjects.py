@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cpus.comparison import Pair
 from benchmarks.cpus.probe import GoldenText, Subject
 from benchmarks.graphs import random_model, write_graphs
-from benchmarks.shapes import SHAPES
+from benchmarks.shapes import SHAPES, like_llama
 from tinylm.data.dataset.sequences import read_sequences
 from tinylm.data.dataset.tokens import tokenize_all
 from tinylm.data.world import training_documents
@@ -19,6 +20,7 @@ from tinylm.errors import TinyLMError
 from tinylm.evaluation import TokenSequences
 from tinylm.manifest import ANY_CPU, DECODE_FILES, MODEL_FILE, read_manifest
 from tinylm.run_folder import RunFolder, StageName
+from tinylm.runtime.chat_model import DEMO_BUNDLE
 from tinylm.runtime.session import open_bundle
 from tinylm.runtime.verification import greedy_continuation
 from tinylm.tokenizer import Tokenizer, load_tokenizer
@@ -128,6 +130,24 @@ def golden_texts(bundle: Path, text: TokenSequences) -> list[GoldenText]:
             f"{least_gap:.2g} above the second best; give more text of its kind with --data FILE"
         )
     return chosen
+
+
+def model_pairs(work: Path) -> list[Pair]:
+    """Models beside llama.cpp's, of random weights: shape S, whose graphs `decode_graphs` wrote, and the demo's shape.
+
+    Raises:
+        TinyLMError: the package that writes llama.cpp's files is missing.
+    """
+    try:
+        from benchmarks.peers.gguf_file import write_gguf
+    except ImportError:
+        raise TinyLMError("--llama-cpp needs the package gguf: `pip install gguf`") from None
+    demo = like_llama(read_manifest(DEMO_BUNDLE).model)
+    models = [("S", SHAPES["S"], work / "shape-S-int8"), ("demo", demo, DEMO_BUNDLE)]
+    found = [Pair(name, shape, folder, work / f"{name}.gguf") for name, shape, folder in models]
+    for pair in found:
+        write_gguf(pair.gguf, pair.shape, "Q8_0")
+    return found
 
 
 def decode_graphs(work: Path) -> dict[str, str]:

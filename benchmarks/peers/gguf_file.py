@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
 from numpy.typing import NDArray
-from shapes import Shape
+
+if TYPE_CHECKING:
+    from shapes import Shape
 
 
 def write_gguf(path: Path, shape: Shape, precision: str) -> None:
