@@ -141,7 +141,7 @@ def test_models_beside_llama(cpus, tmp_path):
         matrices = [tensor for tensor in reader.tensors if tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0]
         read = sum(tensor.n_bytes for tensor in matrices if tensor.name != "token_embd.weight")
         assert read == pair.shape.llama_weights_per_token * 34 // 32
-        assert 1 <= pair.shape.weights_per_token / read < 1.02
+        assert 1 <= pair.shape.weights_per_token / read < 1.04
 
 
 @pytest.fixture

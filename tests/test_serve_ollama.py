@@ -41,7 +41,7 @@ def test_models(client, http):
         shown = client.show(name)
         assert shown.capabilities == ["completion"]
         assert shown.modelinfo["tinylm.context_length"] == 256
-        assert shown.details.parameter_size == "2.0M"
+        assert shown.details.parameter_size == "2.6M"
     (running,) = client.ps().models
     assert running.model == "demo:latest"
     assert running.context_length == 256

@@ -37,7 +37,7 @@ def write_questions(path: Path, count: int) -> None:
     lines = []
     for number in range(count):
         sentences = texts[number]
-        place = dice.randrange(1, min(4, len(sentences) - 1))
+        place = dice.randrange(1, 3)
         wrong = [dice.choice(other[:-1]) for other in dice.sample(texts, _CHOICES - 1)]
         choices = [*wrong, sentences[place]]
         dice.shuffle(choices)

@@ -15,6 +15,7 @@ Files:
     told_facts.py    the facts that users tell about themselves
     values.py        names, colours, towns and the like: short lists
     open_values.py   the same without an end: made-up words, and words of words.txt
+    made_up_words.py words of the syllables of many languages
     test_items/      the test as text, written apart from training; README.md describes its form
     held_out.py      reader of these files, and the values that training never has
     items.py         the test items

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinylm.data.world.open_values import any_word, made_up_word
+from tinylm.data.world.made_up_words import made_up_word
+from tinylm.data.world.open_values import any_word
 from tinylm.data.world.phrasings import CONTRACTIONS, upper_first
 
 _FIELD = re.compile(r"\{(\w+)\}")

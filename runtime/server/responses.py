@@ -254,8 +254,9 @@ def timing_of(job: Job) -> dict[str, float]:
 
 
 def mean_logprob(job: Job) -> float:
-    """How likely a reply is, by the mean log-probability of its tokens."""
-    return fmean([entry.logprob or 0.0 for entry in job.logprobs]) if job.logprobs else float("-inf")
+    """How likely a reply is, by the mean log-probability of its tokens, the one that ends it included."""
+    entries = [*job.logprobs, *_end(job)]
+    return fmean([entry.logprob or 0.0 for entry in entries]) if entries else float("-inf")
 
 
 def usage_of(jobs: Sequence[Job], per_prompt: int) -> dict[str, Any]:
