@@ -1,3 +1,4 @@
+import importlib
 import os
 import re
 import signal
@@ -246,3 +247,10 @@ def demo_server():
     """The demo model, served."""
     with Server() as server:
         yield server
+
+
+@pytest.fixture
+def cpus(repository, monkeypatch):
+    """The modules of `benchmarks.cpus`, by name: `cpus("verdict")`."""
+    monkeypatch.syspath_prepend(str(repository))
+    return lambda name: importlib.import_module(f"benchmarks.cpus.{name}")

@@ -17,13 +17,6 @@ from tinylm.runtime.device.machine import Interpreter, read_machine
 
 
 @pytest.fixture
-def cpus(repository, monkeypatch):
-    """The modules, by name: `cpus("verdict")`."""
-    monkeypatch.syspath_prepend(str(repository))
-    return lambda name: importlib.import_module(f"benchmarks.cpus.{name}")
-
-
-@pytest.fixture
 def subject(cpus, tmp_path):
     """The demo model, with a text of 30 documents."""
     return cpus("subjects").bundle_subject("demo", DEMO_BUNDLE, None, tmp_path)

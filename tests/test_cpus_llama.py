@@ -18,13 +18,6 @@ MARCHES = ("armv8-a", "armv8.2-a+dotprod+fp16")
 
 
 @pytest.fixture
-def cpus(repository, monkeypatch):
-    """The modules, by name: `cpus("verdict")`."""
-    monkeypatch.syspath_prepend(str(repository))
-    return lambda name: importlib.import_module(f"benchmarks.cpus.{name}")
-
-
-@pytest.fixture
 def tools(tmp_path, monkeypatch):
     """Stand-ins for the compiler and cmake, which keeps its arguments and builds what it was configured for."""
     folder = tmp_path / "tools"

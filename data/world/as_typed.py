@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinylm.data.world.made_up_words import made_up_word
-from tinylm.data.world.open_values import any_word
-from tinylm.data.world.phrasings import CONTRACTIONS, upper_first
+from tinylm.data.world.open_values import MONTHS, any_word
+from tinylm.data.world.phrasings import CONTRACTIONS, upper_first, with_articles
 
 _FIELD = re.compile(r"\{(\w+)\}")
-_ARTICLE = re.compile(r"\b(a) (?=([aeio]\w*))", re.IGNORECASE)
 _PROPER = re.compile(
     r"\b(pip|miso|prickles|dot|otto|grandma|uncle otto|raspberry pi|monday|tuesday|wednesday|thursday|friday|saturday"
     r"|sunday|i)\b"
@@ -25,10 +24,7 @@ _HAVE_IS_THE_VERB = re.compile(r"\b(?:do|did|will|would|can|must|should|may) i h
                                r"|\bi have (?:an?|the|my|to|no|some|only|exactly|now)\b"
                                r"|\bi have (?:lunch|dinner|breakfast|tea|supper)\b|\bi have \{")  # fmt: skip
 """Where "i have" cannot be "i've"."""
-_MONTH_ALONE = re.compile(
-    r"\bon (?=(?:january|february|march|april|may|june|july|august|september|october|november|december)\b(?! \d))",
-    re.IGNORECASE,
-)
+_MONTH_ALONE = re.compile(rf"\bon (?=(?:{'|'.join(MONTHS)})\b(?! \d))", re.IGNORECASE)
 _ABBREVIATIONS = {
     "you": "u", "are": "r", "your": "ur", "please": "pls", "thanks": "thx", "what": "wat", "favourite": "fav",
     "because": "cuz", "to": "2", "for": "4", "about": "abt", "tomorrow": "tmrw", "want to": "wanna",
@@ -78,11 +74,6 @@ class Typed:
     def spelled(self, value: str) -> str:
         """The value as this text spells it."""
         return value.lower() if self.case == "lower" else value.upper() if self.case == "upper" else value
-
-
-def with_articles(text: str) -> str:
-    """The text with "an" for "a" before a vowel."""
-    return _ARTICLE.sub(lambda match: match[1] + ("N " if match[1] == "A" and match[2].isupper() else "n "), text)
 
 
 def neat(text: str) -> str:

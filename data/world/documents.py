@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from tinylm.data.world.as_typed import neat, with_articles
+from tinylm.data.world.as_typed import neat
 from tinylm.data.world.intents import Intent, all_intents, declarations, intents_by_family
 from tinylm.data.world.open_values import new_value
-from tinylm.data.world.phrasings import surround, upper_first
+from tinylm.data.world.phrasings import surround, upper_first, with_articles
 from tinylm.data.world.talk import any_kind
 from tinylm.data.world.told_facts import KIND_BY_NAME
 

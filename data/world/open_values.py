@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tinylm.data.world.held_out import held_out_values
 from tinylm.data.world.made_up_words import SOUNDS_OF_PETS, made_up_word
-from tinylm.data.world.phrasings import upper_first
+from tinylm.data.world.phrasings import upper_first, with_articles
 from tinylm.data.world.values import COLOURS, FOODS, NAMES, TOWNS, VALUE_LISTS
 
 LISTED_SHARE = 0.2
@@ -25,8 +25,8 @@ _NUMBERS_AS_WORDS = (
     "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
 )  # fmt: skip
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-           "November", "December")  # fmt: skip
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+          "November", "December")  # fmt: skip
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _TRADES = ("driver", "teacher", "maker", "seller", "nurse", "painter", "cook", "guard", "farmer", "engineer", "trainer",
            "designer", "cleaner", "doctor", "tester", "builder", "writer", "singer", "hunter", "keeper", "inspector",
@@ -63,10 +63,6 @@ def common_words() -> tuple[str, ...]:
 def any_word(rng: random.Random) -> str:
     """A made-up word or, as often, an English one."""
     return made_up_word(rng) if rng.random() < 0.55 else rng.choice(common_words())
-
-
-def _with_article(word: str) -> str:
-    return f"{'an' if word[0] in 'aeio' else 'a'} {word}"
 
 
 def _blend(rng: random.Random, listed: Sequence[str]) -> str:
@@ -243,7 +239,7 @@ def _place(rng: random.Random) -> str:
                          "beside the", "above the", "below the"))  # fmt: skip
     thing = _thing(rng)
     if before == "in a":
-        return f"in {_with_article(thing)}"
+        return with_articles(f"in a {thing}")
     return f"{before} {thing}{rng.choice((' box', ' drawer', ' room', ' shelf')) if draw > 0.92 else ''}"
 
 
@@ -272,7 +268,7 @@ def _code(rng: random.Random) -> str:
 
 
 def _date(rng: random.Random) -> str:
-    month, day = rng.choice(_MONTHS), rng.randint(1, 28)
+    month, day = rng.choice(MONTHS), rng.randint(1, 28)
     ordinal = f"{day}{'th' if 10 < day < 20 else {1: 'st', 2: 'nd', 3: 'rd'}.get(day % 10, 'th')}"
     return rng.choice(
         (

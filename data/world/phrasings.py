@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
+_ARTICLE = re.compile(r"\b(a) (?=([aeio]\w*))", re.IGNORECASE)
 _NOT_WORD = re.compile(r"[^a-z0-9 ]+")
 CONTRACTIONS = {
     "what is": "what's", "where is": "where's", "who is": "who's", "how is": "how's", "that is": "that's",
@@ -71,6 +72,11 @@ class Core(NamedTuple):
 def upper_first(text: str) -> str:
     """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def with_articles(text: str) -> str:
+    """The text with "an" for "a" before a vowel."""
+    return _ARTICLE.sub(lambda match: match[1] + ("N " if match[1] == "A" and match[2].isupper() else "n "), text)
 
 
 def expand(template: str) -> list[str]:
