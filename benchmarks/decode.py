@@ -1,7 +1,7 @@
 """TinyLM against llama.cpp and onnxruntime-genai: `python benchmarks/decode.py`; see benchmarks/README.md.
 
-Graphs of random weights. Each system has a process of its own; they are measured in turns, one at a time. Prints a
-table for each shape and number of threads, and one JSON object.
+Graphs of random weights, or a run of one's own. Each system has a process of its own; they are measured in turns, one
+at a time. Prints a table for each model and number of threads, and one JSON object.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,7 +24,7 @@ from bandwidth import read_bandwidth
 from loops import METRICS
 from report import Measurements, figures, print_table, ratios, rounded, suffix
 from shapes import SHAPES, Shape
-from systems import System, choose_systems, write_models
+from systems import System, choose_systems, export_run, of_a_run, write_models
 
 from tinylm.errors import TinyLMError
 
@@ -80,21 +81,32 @@ def measure(
 
 
 def run(
-    shapes: Sequence[str], thread_counts: Sequence[int], systems: Sequence[System], repeats: int
+    subjects: Mapping[str, Callable[[Path], Shape]],
+    thread_counts: Sequence[int],
+    systems: Sequence[System],
+    repeats: int,
 ) -> dict[str, dict[str, float | list[float]]]:
-    """Measure every shape with every number of threads, and print a table of each.
+    """Measure every model with every number of threads, and print a table of each.
+
+    Args:
+        subjects: by name, what writes the model of each system into a folder and returns its shape.
+        thread_counts: of each system.
+        systems: what is measured.
+        repeats: of every metric.
 
     Returns:
         `ratios` and `figures`, see benchmarks/README.md.
+
+    Raises:
+        TinyLMError: a model cannot be written, or a system does not work.
     """
     all_ratios: dict[str, float | list[float]] = {}
     all_figures: dict[str, float | list[float]] = {}
     all_bandwidths: dict[int, list[float]] = {}
-    for name in shapes:
-        shape = SHAPES[name]
+    for name, write in subjects.items():
         with TemporaryDirectory() as folder:
             print(f"{name}: making models", file=sys.stderr)
-            write_models(shape, systems, Path(folder))
+            shape = write(Path(folder))
             for threads in thread_counts:
                 print(f"{name}: measuring with {threads} threads", file=sys.stderr)
                 group, bandwidths = measure(shape, threads, systems, Path(folder), repeats)
@@ -108,10 +120,19 @@ def run(
     return {"ratios": rounded(all_ratios), "figures": rounded(all_figures)}
 
 
+def _write_random(name: str, systems: Sequence[System], folder: Path) -> Shape:
+    """Write the models of a shape, with random weights."""
+    write_models(SHAPES[name], systems, folder)
+    return SHAPES[name]
+
+
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line, checked before anything is measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES), help="default: all")
+    parser.add_argument(
+        "--run", type=Path, metavar="RUN", help="measure a run of arch = llama, trained or imported, instead of shapes"
+    )
     parser.add_argument("--threads", nargs="+", type=_positive, default=[1, 2], metavar="N", help="default: 1 2")
     parser.add_argument("--repeats", type=_positive, default=9, metavar="N", help="of each measurement; default: 9")
     parser.add_argument(
@@ -148,8 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = os.getloadavg()[0]
     if load > _QUIET:
         print(f"Warning: other programs are running (load {load:.1f}); the figures will be unsteady", file=sys.stderr)
+    subjects: dict[str, Callable[[Path], Shape]] = {
+        name: partial(_write_random, name, systems) for name in chosen.shapes
+    }
+    if chosen.run is not None:
+        systems, subjects = of_a_run(systems), {"run": partial(export_run, chosen.run)}
     try:
-        results = run(chosen.shapes, chosen.threads, systems, chosen.repeats)
+        results = run(subjects, chosen.threads, systems, chosen.repeats)
     except TinyLMError as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

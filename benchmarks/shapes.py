@@ -14,8 +14,8 @@ class Shape:
     """A size of model.
 
     Attributes:
-        config: ours, with two feed-forward matrices.
-        llama_feedforward: the width between llama's three.
+        config: ours.
+        llama_feedforward: the width between the three feed-forward matrices of llama's, which is as wide otherwise.
     """
 
     config: ModelConfig
@@ -24,16 +24,14 @@ class Shape:
     @property
     def weights_per_token(self) -> int:
         """Matrix elements that one token is multiplied with: all but the embedding table."""
-        return self._weights(2 * self.config.dim_feedforward)
+        return self.config.block_weights + self.config.d_model * self.config.vocab_size
 
     @property
     def llama_weights_per_token(self) -> int:
         """The same of llama."""
-        return self._weights(3 * self.llama_feedforward)
-
-    def _weights(self, feedforward: int) -> int:
         config = self.config
-        return config.d_model * (config.num_layers * (4 * config.d_model + feedforward) + config.vocab_size)
+        ours = config.feedforward_matrices * config.dim_feedforward
+        return self.weights_per_token + config.num_layers * config.d_model * (3 * self.llama_feedforward - ours)
 
 
 def _shape(width: int, layers: int, heads: int, vocabulary: int, feedforward: int, llama_feedforward: int) -> Shape:

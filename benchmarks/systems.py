@@ -8,8 +8,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from commands import TINYLM, run_command
+from loops import METRICS
 from shapes import Shape
 from workers import Worker
+
+from tinylm.config import load_config
+from tinylm.errors import TinyLMError
 
 OURS = "tinylm_int8"
 PEER = ("llama_q8_0", "llama_q8_0_no_fa")
@@ -43,6 +48,7 @@ class System:
 
 _BARE, _LLAMA, _GENAI = "bare:BareLoop", "peers.llama:LlamaLoop", "peers.genai:GenaiLoop"
 _LLAMA_NEEDS = ("llama_cpp", "gguf")
+_OF_A_RUN = ("int8", "Q8_0")
 # Those that are compared stand, and so are measured, side by side
 SYSTEMS = (
     System("tinylm_fp32", "TinyLM fp32", _BARE, "fp32", 4),
@@ -86,6 +92,33 @@ def choose_systems(llama_bench: Path | None, without_peers: bool) -> tuple[list[
     missing = {name for system in systems for name in system.needs if find_spec(name) is None}
     present = [system for system in systems if not missing & set(system.needs)]
     return present, [package for name, package in PACKAGES.items() if name in missing]
+
+
+def of_a_run(systems: Sequence[System]) -> list[System]:
+    """Those for which `export_run` writes the model."""
+    return [system for system in systems if system.model in _OF_A_RUN]
+
+
+def export_run(run: Path, folder: Path) -> Shape:
+    """Export a run in int8, once for TinyLM and once for llama.cpp.
+
+    Args:
+        run: of `arch = "llama"`, trained or imported.
+        folder: receives the models.
+
+    Returns:
+        its shape.
+
+    Raises:
+        TinyLMError: it cannot be exported, or its context is too short for the measurements.
+    """
+    config = load_config(run / "config.toml").model
+    longest = max(metric.context + metric.tokens for metric in METRICS)
+    if config.context_length < longest:
+        raise TinyLMError(f"{run}: a context of {config.context_length} tokens; {longest} are measured")
+    bundle, gguf = (str(folder / name) for name in _OF_A_RUN)
+    run_command([TINYLM, "export", str(run), "--quantize", "--out", bundle, "--gguf", gguf])
+    return Shape(config, config.dim_feedforward)
 
 
 def write_models(shape: Shape, systems: Sequence[System], folder: Path) -> None:

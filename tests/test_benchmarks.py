@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+from gguf import GGUFReader
 
 from tinylm.config import ModelConfig
 from tinylm.errors import TinyLMError
@@ -62,6 +63,22 @@ def test_weights_per_token_are_the_matrices_of_the_graph(benchmarks, tiny_model)
     graph = onnx.load(tiny_model / "model.onnx").graph
     matrices = sum(np.prod(t.dims) for t in graph.initializer if t.data_type == onnx.TensorProto.INT8)
     assert shape.weights_per_token == matrices - TINY.vocab_size * TINY.d_model - 1  # the embedding table, the zero
+
+
+def test_a_run_is_measured_in_int8_and_in_q8_0(benchmarks, make_run, monkeypatch, tmp_path):
+    changes = {"model_arch": "llama", "model_num_kv_heads": 1, "model_tie_embeddings": "false"}
+    run = make_run(tmp_path / "run", steps=32, **changes)
+    with pytest.raises(TinyLMError, match=r"run: a context of \d+ tokens; 964 are measured"):
+        benchmarks.systems.export_run(run, tmp_path)
+    monkeypatch.setattr(benchmarks.systems, "METRICS", (benchmarks.loops.Metric("decode", 8, 4),))
+    (tmp_path / "models").mkdir()
+    shape = benchmarks.systems.export_run(run, tmp_path / "models")
+    systems = benchmarks.systems.of_a_run(benchmarks.systems.SYSTEMS)
+    assert {system.model for system in systems} == {path.name for path in (tmp_path / "models").iterdir()}
+    assert benchmarks.systems.OURS in {system.key for system in systems}
+    tensors = GGUFReader(tmp_path / "models" / "Q8_0").tensors
+    read = sum(int(tensor.n_elements) for tensor in tensors if len(tensor.shape) == 2 and "embd" not in tensor.name)
+    assert shape.weights_per_token == shape.llama_weights_per_token == read
 
 
 def test_ratio_is_to_the_faster_llama(benchmarks):

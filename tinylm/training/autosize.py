@@ -40,7 +40,7 @@ _SHAPES: tuple[Shape, ...] = (
 )
 # Bytes of text for each token, by vocabulary, measured on simple English
 _BYTES_PER_TOKEN = {512: 2.10, 1024: 2.68, 2048: 3.30, 4096: 3.83, 8192: 4.27}
-_BYTES_A_PIECE = 200.0  # of text, at least, for each piece of the vocabulary: rare pieces are not learned
+_BYTES_A_PIECE = 190.0  # of text, at least, for each piece of the vocabulary: rare pieces are not learned
 _WEIGHTS_A_BYTE = 4.0  # in the blocks, at most, for each byte of text: more would overfit
 _SHAPE_KEYS = ("d_model", "nhead", "num_layers", "dim_feedforward")
 # After the choice: tokenizer, tokenization, calibration and report
@@ -56,7 +56,7 @@ _DEMO_WEIGHTS = 4 * 12 * 224**2 + 1024 * 224
 # A model that is slower on the device must reduce the bits per byte by more than this part
 _DEVICE_TOLERANCE = 0.01
 
-_MOST_EPOCHS = 16.0
+_MOST_EPOCHS = 12.0
 _WEIGHT_DECAY, _DECAY_GROWTH, _MOST_WEIGHT_DECAY, _DECAY_TOKENS = 0.05, 1.4, 1.4, 2048.0
 _DROPOUT, _DROPOUT_EPOCHS = 0.1, {"classic": math.inf, "modern": 8.0, "llama": 8.0}
 
@@ -72,7 +72,7 @@ class Law:
     blocks: tuple[float, float, float] = (0.200, 1e6, 0.330)
     text: tuple[float, float, float] = (0.320, 1e7, 0.493)
     vocabulary: tuple[float, float, float] = (0.461, 4096.0, 0.167)
-    repeats: float = 15.0
+    repeats: float = 4.0
     rare: float = 0.1
 
     def __call__(self, blocks: float, vocab_size: int, seen: float, unique: float) -> float:
