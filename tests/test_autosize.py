@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from tinylm.config import Config, ModelConfig, TrainConfig
+from tinylm.manifest import read_manifest
+from tinylm.runtime.demo import DEMO_BUNDLE
 from tinylm.training import speed as speed_module
 from tinylm.training.autosize import Law, choose, dropout, weight_decay
 from tinylm.training.speed import Speed, block_weights, measure_speed
@@ -171,8 +173,8 @@ def test_the_devices_time_decides_between_models_that_are_about_as_good():
     free, bound = choice(0.0), choice(50.0)
     assert weights(bound.config) < weights(free.config)
     (line,) = (line for line in bound.lines if "on your device" in line)
-    # The demo model reads 2.64 million weights a token
-    expected = 50 * 2.637824 / (weights(bound.config) / 1e6)
+    demo = Config(model=read_manifest(DEMO_BUNDLE).model)
+    expected = 50 * weights(demo) / weights(bound.config)
     assert f"about {expected:.0f} tokens/s" in line
     (line,) = (line for line in free.lines if "in int8" in line)
     share = free.config.model.vocab_size * free.config.model.d_model / weights(free.config)

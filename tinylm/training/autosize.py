@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinylm.config import Config, ModelConfig, config_values, make_config
+from tinylm.manifest import read_manifest
 from tinylm.run_folder import StageName
+from tinylm.runtime.demo import DEMO_BUNDLE
 from tinylm.training.mfu import attention_flops
 from tinylm.training.speed import Shape, Speed, block_weights, interpolate, matrix_weights, measure_speed, shaped
 from tinylm.training.step_budget import share_of
@@ -51,8 +53,6 @@ _VALIDATION_SHARE = 0.04
 _SAMPLE_MEGABYTES_A_MINUTE = 4.0
 _BATCHES = (4, 8, 16, 32, 64)
 _STEPS_WANTED = {8: 500, 16: 800, 32: 800, 64: 800}  # fewer rows than 8 leave too much time to the optimizer
-# Weights that the demo model reads for each token, which the speed of a device refers to
-_DEMO_WEIGHTS = 4 * 12 * 224**2 + 1024 * 224
 # A model that is slower on the device must reduce the bits per byte by more than this part
 _DEVICE_TOLERANCE = 0.01
 
@@ -347,6 +347,7 @@ def _device_line(config: Config) -> str:
     share = model.d_model * model.vocab_size / weights
     line = f"  each generated token reads {weights / 1e6:.1f} MB in int8, {share:.0%} of it for the vocabulary"
     if config.train.device_tokens_per_second:
-        speed = config.train.device_tokens_per_second * _DEMO_WEIGHTS / weights
+        demo = read_manifest(DEMO_BUNDLE).model
+        speed = config.train.device_tokens_per_second * matrix_weights(demo) / weights
         line += f": about {speed:,.0f} tokens/s on your device, {speed * bytes_per_token(model):,.0f} bytes of text"
     return line
