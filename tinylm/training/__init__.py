@@ -8,6 +8,7 @@ Files:
     options.py             the arguments of `train`, and the configuration that they ask for
     initial_run.py         the run that a training starts from
     model.py               the Transformer
+    dropout.py             dropout that is fast on CPUs
     trained_weights.py     which weights are trained
     lora.py                low-rank adapters on the matrices of the blocks
     kv_cache.py            keys and values of the tokens before, for inference

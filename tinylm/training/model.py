@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from tinylm.config import ModelConfig
+from tinylm.training.dropout import Dropout, drop
 from tinylm.training.kv_cache import KeyValueCache, LayerCache
 
 _SINUSOID_BASE = 10_000.0
@@ -173,7 +174,7 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.feedforward_norm = make_norm(config)
         self.feedforward = FeedForward(config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
@@ -232,7 +233,7 @@ class LanguageModel(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.d_model)
         self.shift = TokenShift(config.d_model) if config.shifts_tokens else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = make_norm(config)
         self.output = nn.Linear(config.d_model, config.vocab_size, bias=False)
@@ -355,8 +356,10 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, 
     if before:
         allowed = torch.ones(length, before + length, dtype=torch.bool, device=query.device).tril(before)
         return F.scaled_dot_product_attention(query, key, value, allowed, enable_gqa=key.shape[1] != heads)
-    # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or length > PLAIN_ATTENTION_LENGTH:
+    # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths; it has no
+    # dropout there
+    plain = bool(dropout) or (query.dtype == torch.bfloat16 and length <= PLAIN_ATTENTION_LENGTH)
+    if query.device.type != "cpu" or not plain:
         return F.scaled_dot_product_attention(
             query,
             key,
@@ -376,7 +379,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, 
     scores = torch.baddbmm(
         hidden, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=query.shape[-1] ** -0.5
     )
-    weights = F.dropout(torch.softmax(scores, dim=-1, dtype=query.dtype), dropout)
+    weights = drop(torch.softmax(scores, dim=-1, dtype=query.dtype), dropout)
     return torch.bmm(weights, value.flatten(0, 1)).view_as(query)
 
 
