@@ -1,7 +1,7 @@
 """Dropout (Srivastava et al. 2014) that is fast on CPUs.
 
-PyTorch draws a random number for each element there, in one thread, which took a quarter of a step's time. Here a number
-of 64 bits decides about four elements.
+PyTorch draws a random number for each element there, in one thread, which took a quarter of the time of a step. Here a
+number of 64 bits decides about four elements.
 """
 
 from __future__ import annotations
