@@ -24,7 +24,7 @@ from bandwidth import read_bandwidth
 from loops import METRICS
 from report import Measurements, figures, print_table, ratios, rounded, suffix
 from shapes import SHAPES, Shape
-from systems import System, choose_systems, export_run, of_a_run, write_models
+from systems import System, choose_systems, export_run, write_models
 
 from tinylm.errors import TinyLMError
 
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 where a peer is missing or a system fails.
     """
     chosen = parse_arguments(arguments)
-    systems, missing = choose_systems(chosen.llama_bench, chosen.without_peers)
+    systems, missing = choose_systems(chosen.llama_bench, chosen.without_peers, chosen.run is not None)
     if missing:
         packages = " ".join(missing)
         print(f"Left out, as packages are missing: `pip install {packages}`, or --without-peers", file=sys.stderr)
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name: partial(_write_random, name, systems) for name in chosen.shapes
     }
     if chosen.run is not None:
-        systems, subjects = of_a_run(systems), {"run": partial(export_run, chosen.run)}
+        subjects = {"run": partial(export_run, chosen.run)}
     try:
         results = run(subjects, chosen.threads, systems, chosen.repeats)
     except TinyLMError as error:

@@ -70,17 +70,22 @@ SYSTEMS = (
 )
 
 
-def choose_systems(llama_bench: Path | None, without_peers: bool) -> tuple[list[System], list[str]]:
+def choose_systems(
+    llama_bench: Path | None, without_peers: bool, of_a_run: bool = False
+) -> tuple[list[System], list[str]]:
     """What can be measured here.
 
     Args:
         llama_bench: llama.cpp's own program, to run instead of its library.
         without_peers: only TinyLM.
+        of_a_run: only those for which `export_run` writes the model.
 
     Returns:
         the systems, and the packages that are missing for the others.
     """
     systems = [system for system in SYSTEMS if not (without_peers and system.needs)]
+    if of_a_run:
+        systems = [system for system in systems if system.model in _OF_A_RUN and system.kind != _GENAI]
     if llama_bench is not None:
         program = {"program": llama_bench}
         systems = [
@@ -92,11 +97,6 @@ def choose_systems(llama_bench: Path | None, without_peers: bool) -> tuple[list[
     missing = {name for system in systems for name in system.needs if find_spec(name) is None}
     present = [system for system in systems if not missing & set(system.needs)]
     return present, [package for name, package in PACKAGES.items() if name in missing]
-
-
-def of_a_run(systems: Sequence[System]) -> list[System]:
-    """Those for which `export_run` writes the model."""
-    return [system for system in systems if system.model in _OF_A_RUN]
 
 
 def export_run(run: Path, folder: Path) -> Shape:

@@ -73,9 +73,10 @@ def test_a_run_is_measured_in_int8_and_in_q8_0(benchmarks, make_run, monkeypatch
     monkeypatch.setattr(benchmarks.systems, "METRICS", (benchmarks.loops.Metric("decode", 8, 4),))
     (tmp_path / "models").mkdir()
     shape = benchmarks.systems.export_run(run, tmp_path / "models")
-    systems = benchmarks.systems.of_a_run(benchmarks.systems.SYSTEMS)
+    (tmp_path / "llama-bench").touch()
+    systems, _ = benchmarks.systems.choose_systems(tmp_path / "llama-bench", without_peers=False, of_a_run=True)
     assert {system.model for system in systems} == {path.name for path in (tmp_path / "models").iterdir()}
-    assert benchmarks.systems.OURS in {system.key for system in systems}
+    assert {system.key for system in systems} == {"tinylm_int8_runtime", "tinylm_int8", *benchmarks.systems.PEER}
     tensors = GGUFReader(tmp_path / "models" / "Q8_0").tensors
     read = sum(int(tensor.n_elements) for tensor in tensors if len(tensor.shape) == 2 and "embd" not in tensor.name)
     assert shape.weights_per_token == shape.llama_weights_per_token == read
