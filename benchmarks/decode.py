@@ -169,11 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = os.getloadavg()[0]
     if load > _QUIET:
         print(f"Warning: other programs are running (load {load:.1f}); the figures will be unsteady", file=sys.stderr)
-    subjects: dict[str, Callable[[Path], Shape]] = {
-        name: partial(_write_random, name, systems) for name in chosen.shapes
-    }
+    subjects: dict[str, Callable[[Path], Shape]]
     if chosen.run is not None:
         subjects = {"run": partial(export_run, chosen.run)}
+    else:
+        subjects = {name: partial(_write_random, name, systems) for name in chosen.shapes}
     try:
         results = run(subjects, chosen.threads, systems, chosen.repeats)
     except TinyLMError as error:

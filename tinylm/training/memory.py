@@ -6,7 +6,7 @@ import torch
 
 from tinylm.config import Config, ModelConfig, TrainConfig
 from tinylm.errors import TinyLMError
-from tinylm.training.model import PLAIN_ATTENTION_LENGTH
+from tinylm.training.model import attends_plainly
 
 _LIBRARIES = 0.6e9  # bytes
 _FLOAT = 4
@@ -43,7 +43,7 @@ def _token_bytes(model: ModelConfig, settings: TrainConfig) -> float:
     heads = (model.nhead + 2 * model.kv_heads) * model.head_dim
     inner = (model.feedforward_matrices + 1) * model.dim_feedforward
     block = _FLOAT * share * (_OF_WIDTH * model.d_model + _OF_HEADS * heads + inner)
-    if settings.precision == "bf16" and model.context_length <= PLAIN_ATTENTION_LENGTH:
+    if attends_plainly(settings.precision == "bf16", model.context_length, model.dropout):
         block += _FLOAT * model.nhead * model.context_length
     if settings.gradient_checkpointing:
         return block + _FLOAT * model.num_layers * model.d_model

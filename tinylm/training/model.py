@@ -38,8 +38,7 @@ from tinylm.training.dropout import Dropout, drop
 from tinylm.training.kv_cache import KeyValueCache, LayerCache
 
 _SINUSOID_BASE = 10_000.0
-PLAIN_ATTENTION_LENGTH = 512
-"""Up to this many tokens, a CPU computes attention in bf16 by plain matrix products."""
+_PLAIN_ATTENTION_LENGTH = 512
 
 
 def position_frequencies(width: int, base: float) -> Tensor:
@@ -338,6 +337,19 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return kind(config.d_model, eps=config.norm_epsilon)
 
 
+def attends_plainly(bf16: bool, length: int, dropout: float) -> bool:
+    """Whether training on a CPU computes attention by plain matrix products, which keep the weights of all positions.
+
+    In bf16, PyTorch's fused kernel takes twice as long as they at these lengths; it has no dropout there.
+
+    Args:
+        bf16: whether that is the precision.
+        length: number of tokens.
+        dropout: probability that an attention weight is dropped.
+    """
+    return bool(dropout) or (bf16 and length <= _PLAIN_ATTENTION_LENGTH)
+
+
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, mask: Tensor | None = None) -> Tensor:
     """Compute causal scaled dot-product attention.
 
@@ -356,10 +368,7 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float, 
     if before:
         allowed = torch.ones(length, before + length, dtype=torch.bool, device=query.device).tril(before)
         return F.scaled_dot_product_attention(query, key, value, allowed, enable_gqa=key.shape[1] != heads)
-    # On CPUs in bf16, PyTorch's fused kernel takes twice as long as plain matrix products at these lengths; it has no
-    # dropout there
-    plain = bool(dropout) or (query.dtype == torch.bfloat16 and length <= PLAIN_ATTENTION_LENGTH)
-    if query.device.type != "cpu" or not plain:
+    if query.device.type != "cpu" or not attends_plainly(query.dtype == torch.bfloat16, length, dropout):
         return F.scaled_dot_product_attention(
             query,
             key,
